@@ -1,0 +1,1 @@
+"""The night: sources into Borg, proven, pruned, restored. One job a module."""

@@ -1,0 +1,88 @@
+"""Opening the state database: SQLite in WAL, every write ``BEGIN IMMEDIATE``, or a PostgreSQL URL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from appliance.db.migrate import upgrade
+from appliance.errors import DatabaseUnusable, NotInitialised
+
+BUSY_MS: Final = 10_000
+
+
+class Database:
+    """The state database: short reads, and writes that happen whole or not at all."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Yield a connection that sees one consistent moment."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Yield a connection inside one write transaction: committed at the end, rolled back on any error.
+
+        Keep it short: on SQLite there is one writer at a time.
+        """
+        options = {"armoire_write": True}
+        with (
+            self.engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def open_database(url: str, *, create: bool = False) -> Database:
+    """Return the database at ``url``, brought to the newest schema.
+
+    Raises:
+        NotInitialised: there is none and ``create`` is False.
+        DatabaseUnusable: it is damaged, or was written by a newer program.
+    """
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+        path = engine.url.database or ""
+        if not create and not Path(path).exists():
+            raise NotInitialised(str(Path(path).parent))
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    try:
+        upgrade(engine)
+    except DatabaseError as error:
+        engine.dispose()
+        raise DatabaseUnusable(engine.url.render_as_string(), str(error.orig)) from error
+    return Database(engine)
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # SQLAlchemy begins transactions itself (below); the driver must not.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # a proof or an audit event survives a power cut, not only a crash
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_MS}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that will write takes the write lock at once, so it can never deadlock half-way.
+    write = connection.get_execution_options().get("armoire_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -1,0 +1,643 @@
+"""Every error a person may meet, as one tree.
+
+ArmoireError
+├── InputError                what a person or a program gave us is wrong; nothing was changed
+│   ├── InvalidInput          input.invalid
+│   ├── NotFound              input.not-found
+│   ├── AlreadyExists         input.already-exists
+│   └── AlreadyQueued         job.already-queued
+├── Refused                   allowed input, but not for this person or not now
+│   ├── NotSignedIn           access.not-signed-in
+│   ├── NotAllowed            access.not-allowed
+│   ├── TooManyAttempts       access.too-many-attempts
+│   ├── LinkExpired           access.link-expired
+│   └── Frozen                backup.frozen
+├── BoxError                  the box cannot do it
+│   ├── SettingsInvalid       settings.invalid
+│   ├── NotInitialised        box.not-initialised
+│   ├── DatabaseUnusable      box.database-unusable
+│   ├── NoSpace               box.no-space
+│   ├── ClockWrong            box.clock-wrong
+│   ├── WorkerUnreachable     box.worker-unreachable
+│   ├── ToolMissing           box.tool-missing
+│   ├── ToolTimeout           box.tool-timeout
+│   └── LedgerBroken          ledger.broken
+├── VaultError
+│   ├── KeyMissing            vault.key-missing
+│   ├── SecretMissing         vault.secret-missing
+│   └── SecretUnreadable      vault.secret-unreadable
+├── MachineError              a machine of the practice
+│   ├── MachineUnreachable    machine.unreachable          (retryable)
+│   ├── ConnectionLost        machine.connection-lost      (retryable)
+│   ├── KeyRefused            machine.key-refused
+│   ├── HostKeyUnknown        machine.host-key-unknown
+│   ├── HostKeyChanged        machine.host-key-changed
+│   ├── SftpUnavailable       machine.sftp-unavailable
+│   ├── ProtocolViolation     machine.protocol-violation
+│   ├── RootUnreadable        machine.root-unreadable
+│   └── RecipeFailed          recipe.failed
+├── BackupError               a Borg repository
+│   ├── RepositoryMissing     backup.repository-missing
+│   ├── RepositoryLocked      backup.repository-locked     (retryable)
+│   ├── RepositoryDamaged     backup.repository-damaged
+│   ├── RepositoryReplaced    backup.repository-replaced
+│   ├── WrongPassphrase       backup.wrong-passphrase
+│   ├── SnapshotMissing       backup.snapshot-missing
+│   ├── ArchiveListUnreadable backup.archive-list-unreadable
+│   ├── ArchiveVanished       backup.archive-vanished
+│   ├── ProofFailed           backup.proof-failed
+│   └── BorgFailed            backup.borg-failed
+├── CatalogueError
+│   ├── CatalogueMissing      catalogue.missing
+│   └── CatalogueDamaged      catalogue.damaged
+├── RestoreError
+│   └── WouldOverwrite        restore.would-overwrite
+└── JobCancelled              job.cancelled
+
+A class says what happened, its fields are the facts, ``public`` is what a person may be told
+(an English template; the French one is in ``locales/``) and ends with what to do next.
+Fields marked ``private()`` may name a patient's file: they never reach ``str()``, so no log.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+
+def private() -> Any:  # noqa: ANN401 - what dataclasses.field returns is typed so
+    """Mark a field that may hold a patient's file name or a person's data."""
+    return field(metadata={"private": True})
+
+
+@dataclass(eq=False)
+class ArmoireError(Exception):
+    """The root: has a stable code, a text for people, and says whether trying again may help."""
+
+    code: ClassVar[str] = "armoire.error"
+    #: English template over the fields, for a person; ends with what to do next.
+    public: ClassVar[str] = "Something went wrong. The details are in the log of the box."
+    #: Obeyed by the runner: the same work may succeed later without a change.
+    retryable: ClassVar[bool] = False
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """Every field, private ones included: for the person's own screen only."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @property
+    def loggable(self) -> dict[str, object]:
+        """The fields that may be logged."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if not each.metadata.get("private")
+        }
+
+    def __str__(self) -> str:
+        facts = " ".join(f"{name}={value!r}" for name, value in self.loggable.items())
+        return f"{self.code} {facts}".rstrip()
+
+
+# --- input ---------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class InputError(ArmoireError):
+    """What was given is wrong; nothing was changed."""
+
+    code = "input.error"
+    public = "This cannot be used as it is. Nothing was changed."
+
+
+@dataclass(eq=False)
+class InvalidInput(InputError):
+    """A field has a value that cannot be used."""
+
+    #: The field's name, as in the form or the command.
+    name: str
+    #: An English sentence (a translatable text) saying what is expected.
+    expected: str
+    code = "input.invalid"
+    public = "%(name)s: %(expected)s Nothing was changed."
+
+
+@dataclass(eq=False)
+class NotFound(InputError):
+    """Nothing has this name or number."""
+
+    noun: str
+    identity: str = private()
+    code = "input.not-found"
+    public = "There is no %(noun)s «%(identity)s» here. Check the name in the list."
+
+
+@dataclass(eq=False)
+class AlreadyExists(InputError):
+    """The name is taken."""
+
+    noun: str
+    identity: str = private()
+    code = "input.already-exists"
+    public = "There is already a %(noun)s «%(identity)s». Choose another name."
+
+
+@dataclass(eq=False)
+class AlreadyQueued(InputError):
+    """The same job already waits; nothing was added."""
+
+    kind: str
+    subject: str
+    job_id: int
+    code = "job.already-queued"
+    public = "This is already waiting (job %(job_id)s). Nothing was added."
+
+
+# --- refusals ------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Refused(ArmoireError):
+    """Not for this person, or not now."""
+
+    code = "access.refused"
+    public = "This is refused."
+
+
+@dataclass(eq=False)
+class NotSignedIn(Refused):
+    """No session, or an ended one."""
+
+    code = "access.not-signed-in"
+    public = "Please sign in."
+
+
+@dataclass(eq=False)
+class NotAllowed(Refused):
+    """The person's role does not include this."""
+
+    action: str
+    code = "access.not-allowed"
+    public = "Your account may not do this. Ask the person responsible for the box."
+
+
+@dataclass(eq=False)
+class TooManyAttempts(Refused):
+    """Too many failed sign-ins."""
+
+    wait_s: int
+    code = "access.too-many-attempts"
+    public = "Too many attempts. Wait %(wait_s)s seconds, then try again."
+
+
+@dataclass(eq=False)
+class LinkExpired(Refused):
+    """A one-time link was used, has ended, or never was."""
+
+    code = "access.link-expired"
+    public = "This link was already used or has ended. Ask for a new one with «armoire link»."
+
+
+@dataclass(eq=False)
+class Frozen(Refused):
+    """Pruning is frozen because something is in doubt (beam 6)."""
+
+    source_id: int
+    reason: str
+    code = "backup.frozen"
+    public = "Nothing is removed from this repository while something is in doubt: %(reason)s."
+
+
+# --- the box itself ------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class BoxError(ArmoireError):
+    """The box cannot do it."""
+
+    code = "box.error"
+
+
+@dataclass(eq=False)
+class SettingsInvalid(BoxError):
+    """The settings file cannot be used."""
+
+    path: str
+    reason: str
+    code = "settings.invalid"
+    public = "The settings file %(path)s cannot be used: %(reason)s. Correct it and start again."
+
+
+@dataclass(eq=False)
+class NotInitialised(BoxError):
+    """The data folder holds no box yet."""
+
+    path: str
+    code = "box.not-initialised"
+    public = "There is no box in %(path)s yet. Run «armoire init» first."
+
+
+@dataclass(eq=False)
+class DatabaseUnusable(BoxError):
+    """The state database is damaged or newer than this program."""
+
+    path: str
+    reason: str
+    code = "box.database-unusable"
+    public = "The database %(path)s cannot be used: %(reason)s."
+
+
+@dataclass(eq=False)
+class NoSpace(BoxError):
+    """A disk of the box is full, or would be."""
+
+    path: str
+    free_bytes: int
+    needed_bytes: int
+    code = "box.no-space"
+    public = (
+        "The disk of the box is full (%(path)s). Free some space or add a disk; "
+        "what is already kept is safe."
+    )
+    retryable = True
+
+
+@dataclass(eq=False)
+class ClockWrong(BoxError):
+    """The clock went back or is far from what the last records say."""
+
+    now: str
+    last: str
+    code = "box.clock-wrong"
+    public = (
+        "The clock of the box says %(now)s, but the last record is of %(last)s. "
+        "Set the clock right; until then nothing is removed."
+    )
+
+
+@dataclass(eq=False)
+class WorkerUnreachable(BoxError):
+    """The worker does not answer."""
+
+    code = "box.worker-unreachable"
+    public = "The part of the box that opens snapshots does not answer. Try again in a minute."
+    retryable = True
+
+
+@dataclass(eq=False)
+class ToolMissing(BoxError):
+    """A program is not installed."""
+
+    program: str
+    code = "box.tool-missing"
+    public = "The program «%(program)s» is not installed on the box. Run «make install» again."
+
+
+@dataclass(eq=False)
+class ToolTimeout(BoxError):
+    """A program took too long and was stopped."""
+
+    program: str
+    timeout_s: float
+    code = "box.tool-timeout"
+    public = "«%(program)s» did not end within %(timeout_s)s seconds and was stopped."
+    retryable = True
+
+
+@dataclass(eq=False)
+class LedgerBroken(BoxError):
+    """The chain of the ledger does not verify."""
+
+    seq: int
+    reason: str
+    code = "ledger.broken"
+    public = "The journal was altered at entry %(seq)s (%(reason)s). Keep the box as it is and call for help."
+
+
+# --- vault ---------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class VaultError(ArmoireError):
+    """A secret cannot be had."""
+
+    code = "vault.error"
+
+
+@dataclass(eq=False)
+class KeyMissing(VaultError):
+    """The box's private key is not there or not readable by this user."""
+
+    path: str
+    code = "vault.key-missing"
+    public = "The key of the box cannot be read (%(path)s). Only the worker may read it."
+
+
+@dataclass(eq=False)
+class SecretMissing(VaultError):
+    """No secret has this name."""
+
+    name: str
+    code = "vault.secret-missing"
+    public = "A secret is missing from the vault (%(name)s). Restore the vault from a copy."
+
+
+@dataclass(eq=False)
+class SecretUnreadable(VaultError):
+    """A sealed secret does not open with the box's key."""
+
+    name: str
+    code = "vault.secret-unreadable"
+    public = "A secret does not open with the key of this box (%(name)s). Restore the right key."
+
+
+# --- machines ------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class MachineError(ArmoireError):
+    """Something about a machine of the practice."""
+
+    code = "machine.error"
+
+
+@dataclass(eq=False)
+class MachineUnreachable(MachineError):
+    """No answer at this address."""
+
+    host: str
+    port: int
+    reason: str
+    code = "machine.unreachable"
+    public = (
+        "The machine does not answer at %(host)s, port %(port)s. Is it switched on, "
+        "on the same network, with its SSH server running?"
+    )
+    retryable = True
+
+
+@dataclass(eq=False)
+class ConnectionLost(MachineError):
+    """The line was cut while reading."""
+
+    host: str
+    code = "machine.connection-lost"
+    public = "The connection to the machine was lost. What was read so far is kept; it goes on later."
+    retryable = True
+
+
+@dataclass(eq=False)
+class KeyRefused(MachineError):
+    """The machine does not accept the box's key."""
+
+    host: str
+    user: str
+    code = "machine.key-refused"
+    public = (
+        "The machine does not accept the key of the box for «%(user)s». "
+        "Run the lines shown under «Add this machine» on it again."
+    )
+
+
+@dataclass(eq=False)
+class HostKeyUnknown(MachineError):
+    """The machine's host key was never confirmed."""
+
+    host: str
+    fingerprint: str
+    code = "machine.host-key-unknown"
+    public = "The identity of the machine was not confirmed yet (%(fingerprint)s). Compare and confirm it."
+
+
+@dataclass(eq=False)
+class HostKeyChanged(MachineError):
+    """Another machine answers at this address, or the system was reinstalled."""
+
+    host: str
+    expected: str
+    found: str
+    code = "machine.host-key-changed"
+    public = (
+        "Another identity answers at %(host)s: %(found)s instead of %(expected)s. Nothing was read. "
+        "If the machine was reinstalled, confirm its new identity; if not, somebody may be in between: call for help."
+    )
+
+
+@dataclass(eq=False)
+class SftpUnavailable(MachineError):
+    """SSH works, SFTP does not."""
+
+    host: str
+    reason: str
+    code = "machine.sftp-unavailable"
+    public = "The machine accepts the connection but offers no file access (SFTP): %(reason)s."
+
+
+@dataclass(eq=False)
+class ProtocolViolation(MachineError):
+    """What the machine sent is not SFTP."""
+
+    host: str
+    reason: str
+    code = "machine.protocol-violation"
+    public = "The machine sent something that cannot be understood (%(reason)s). Nothing of it was kept."
+
+
+@dataclass(eq=False)
+class RootUnreadable(MachineError):
+    """A folder that must be backed up cannot be read at all."""
+
+    reason: str
+    root: str = private()
+    code = "machine.root-unreadable"
+    public = "The folder «%(root)s» cannot be read (%(reason)s). Check the path and the rights of the account."
+
+
+@dataclass(eq=False)
+class RecipeFailed(MachineError):
+    """An application could not be made consistent; the run has failed."""
+
+    recipe: str
+    step: str
+    reason: str
+    code = "recipe.failed"
+    public = (
+        "The step «%(step)s» of «%(recipe)s» failed: %(reason)s. Nothing is removed until it works again."
+    )
+
+
+# --- backup --------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class BackupError(ArmoireError):
+    """Something about a repository."""
+
+    code = "backup.error"
+
+
+@dataclass(eq=False)
+class RepositoryMissing(BackupError):
+    """No repository where one must be: an unplugged disk is never an empty repository."""
+
+    path: str
+    code = "backup.repository-missing"
+    public = "The repository is not at its place (%(path)s). Is its disk plugged in?"
+
+
+@dataclass(eq=False)
+class RepositoryLocked(BackupError):
+    """Another process is at work on it."""
+
+    path: str
+    code = "backup.repository-locked"
+    public = "The repository is in use. This will be tried again."
+    retryable = True
+
+
+@dataclass(eq=False)
+class RepositoryDamaged(BackupError):
+    """Stored bytes are not what was written."""
+
+    path: str
+    reason: str
+    code = "backup.repository-damaged"
+    public = "Part of what is stored was damaged (%(reason)s). Nothing is removed; check the disk of the box."
+
+
+@dataclass(eq=False)
+class RepositoryReplaced(BackupError):
+    """The repository at this place has another identity than the one that was made."""
+
+    path: str
+    expected: str
+    found: str
+    code = "backup.repository-replaced"
+    public = "Another repository lies at the place of this one (%(path)s). Nothing was written."
+
+
+@dataclass(eq=False)
+class WrongPassphrase(BackupError):
+    """The passphrase in the vault does not open the repository."""
+
+    path: str
+    code = "backup.wrong-passphrase"
+    public = "The key in the vault does not open this repository. Restore the vault from a copy."
+
+
+@dataclass(eq=False)
+class SnapshotMissing(BackupError):
+    """The archive of a listed snapshot is not in the repository."""
+
+    snapshot_id: int
+    code = "backup.snapshot-missing"
+    public = "This snapshot is no longer in its repository."
+
+
+@dataclass(eq=False)
+class ArchiveListUnreadable(BackupError):
+    """The list of archives cannot be read: never the same as an empty one."""
+
+    path: str
+    reason: str
+    code = "backup.archive-list-unreadable"
+    public = "The list of snapshots cannot be read (%(reason)s). Nothing is removed."
+
+
+@dataclass(eq=False)
+class ArchiveVanished(BackupError):
+    """An archive disappeared and nobody here removed it."""
+
+    source_id: int
+    archives: tuple[str, ...]
+    code = "backup.archive-vanished"
+    public = "Snapshots disappeared that this box did not remove. Everything is frozen: call for help."
+
+
+@dataclass(eq=False)
+class ProofFailed(BackupError):
+    """Bytes restored from a snapshot are not the bytes that were backed up."""
+
+    snapshot_id: int
+    mismatches: int
+    code = "backup.proof-failed"
+    public = "The last snapshot could not be proven: %(mismatches)s files differ. Nothing is removed."
+
+
+@dataclass(eq=False)
+class BorgFailed(BackupError):
+    """Borg ended with an error that has no class of its own here."""
+
+    exit_code: int
+    message: str = private()
+    code = "backup.borg-failed"
+    public = "The backup program stopped with an error (%(exit_code)s). The details are in the log of the box."
+
+
+# --- catalogue -----------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class CatalogueError(ArmoireError):
+    """Something about a catalogue."""
+
+    code = "catalogue.error"
+
+
+@dataclass(eq=False)
+class CatalogueMissing(CatalogueError):
+    """The catalogue file is not there."""
+
+    source_id: int
+    code = "catalogue.missing"
+    public = "The list of files of this source is missing. «armoire catalogue rebuild» makes it again."
+
+
+@dataclass(eq=False)
+class CatalogueDamaged(CatalogueError):
+    """The catalogue file cannot be read or contradicts the repository."""
+
+    source_id: int
+    reason: str
+    code = "catalogue.damaged"
+    public = "The list of files of this source is damaged. «armoire catalogue rebuild» makes it again."
+
+
+# --- restore -------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class RestoreError(ArmoireError):
+    """A restore cannot be done as asked."""
+
+    code = "restore.error"
+
+
+@dataclass(eq=False)
+class WouldOverwrite(RestoreError):
+    """A file is already at the place, and nobody said to replace it."""
+
+    count: int
+    path: str = private()
+    code = "restore.would-overwrite"
+    public = "«%(path)s» already exists. Restore beside it, or say that it may be replaced."
+
+
+# --- jobs ----------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class JobCancelled(ArmoireError):
+    """A person stopped the job, or the box is stopping."""
+
+    code = "job.cancelled"
+    public = "This was stopped."
+
+
+def all_errors() -> list[type[ArmoireError]]:
+    """Return every error class, parents first: the docs and the translations are checked with it."""
+    found: list[type[ArmoireError]] = []
+    waiting: list[type[ArmoireError]] = [ArmoireError]
+    while waiting:
+        one = waiting.pop(0)
+        found.append(one)
+        waiting.extend(one.__subclasses__())
+    return found

@@ -1,0 +1,1 @@
+"""Everything slow: what a job is, and the queue in the database."""

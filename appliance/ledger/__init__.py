@@ -1,0 +1,1 @@
+"""The append-only chain that holds audit events and proofs."""

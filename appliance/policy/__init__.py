@@ -1,0 +1,1 @@
+"""Every decision, as functions of plain values: no I/O, no clock."""

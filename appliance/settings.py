@@ -1,0 +1,114 @@
+"""Settings: read once from one TOML file and ``ARMOIRE_*`` variables, then passed down.
+
+Order: built-in default, ``armoire.toml`` of the data folder, environment. Every field is documented
+in docs/RUNBOOK; a test fails when one is not.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Final
+
+from appliance.errors import SettingsInvalid
+
+FILE_NAME: Final = "armoire.toml"
+PREFIX: Final = "ARMOIRE_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are and how the box listens. Frozen; use ``load``."""
+
+    data: Path
+    #: SQLAlchemy URL; empty means ``state.sqlite`` in the data folder.
+    database_url: str = ""
+    listen_address: str = "127.0.0.1"
+    listen_port: int = 8443
+    #: Time zone of the practice: timetables are in its local time.
+    time_zone: str = "Europe/Paris"
+    #: Bytes per repository segment; docs/decisions says how it was chosen.
+    segment_bytes: int = 32 * 1024 * 1024
+    #: A snapshot does not start when less than this is free on the repository's disk.
+    free_bytes_floor: int = 1024 * 1024 * 1024
+    #: Seconds of rolling `borg check --repository-only` after each run.
+    check_seconds: int = 60
+    #: More recipes than those of the package are read from here.
+    recipes_folder: str = ""
+    #: Jobs that run at once.
+    worker_jobs: int = 2
+    log_level: str = "INFO"
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the state database."""
+        return self.database_url or f"sqlite:///{self.data / 'state.sqlite'}"
+
+    @property
+    def repositories(self) -> Path:
+        """One Borg repository per source: ``repositories/<source id>``."""
+        return self.data / "repositories"
+
+    @property
+    def catalogues(self) -> Path:
+        """One SQLite file per source: ``catalogues/<source id>.sqlite``."""
+        return self.data / "catalogues"
+
+    @property
+    def keys(self) -> Path:
+        """``box.key`` (worker only) and ``box.pub``."""
+        return self.data / "keys"
+
+    @property
+    def borg_home(self) -> Path:
+        """BORG_BASE_DIR: Borg's cache, config and security folders."""
+        return self.data / "borg"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and locks."""
+        return self.data / "run"
+
+    @property
+    def reader_socket(self) -> Path:
+        """Where the worker serves files out of snapshots."""
+        return self.run / "reader.sock"
+
+    @property
+    def tls(self) -> Path:
+        """Certificate and key of the web interface."""
+        return self.data / "tls"
+
+
+def load(data: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of the box in ``data``.
+
+    Raises:
+        SettingsInvalid: the file is not TOML, or names an unknown field or a value of a wrong type.
+    """
+    path = data / FILE_NAME
+    given: dict[str, object] = {}
+    if path.exists():
+        try:
+            given.update(tomllib.loads(path.read_text("utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsInvalid(str(path), str(error)) from error
+    known = {each.name: each for each in fields(Settings) if each.name != "data"}
+    for name in known:
+        if PREFIX + name.upper() in environment:
+            given[name] = environment[PREFIX + name.upper()]
+    settings = Settings(data=data.absolute())
+    for name, value in given.items():
+        if name not in known:
+            raise SettingsInvalid(str(path), f"unknown setting «{name}»")
+        usual = getattr(settings, name)
+        if isinstance(usual, int) and isinstance(value, str):
+            try:
+                value = int(value)  # noqa: PLW2901 - environment variables are text
+            except ValueError as error:
+                raise SettingsInvalid(str(path), f"«{name}» must be a number") from error
+        if type(value) is not type(usual):
+            raise SettingsInvalid(str(path), f"«{name}» must be of type {type(usual).__name__}")
+        settings = replace(settings, **{name: value})
+    return settings

@@ -1,0 +1,1 @@
+"""Secrets: how they are held, sealed and opened."""

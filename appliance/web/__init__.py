@@ -1,0 +1,1 @@
+"""The process that faces the network: it holds no key."""
