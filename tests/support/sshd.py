@@ -97,15 +97,11 @@ class SshServer:
 
     def sessions(self) -> list[psutil.Process]:
         """Every process under the server."""
-        if self._process is None:
-            return []
-        with suppress(psutil.NoSuchProcess):
-            return psutil.Process(self._process.pid).children(recursive=True)
-        return []
+        return [] if self._process is None else processes_under(self._process)
 
     def cut_sessions(self) -> None:
         """Kill every open session: the line is cut, the server goes on."""
-        _kill(self.sessions())
+        end_processes(self.sessions())
 
     # --- its life --------------------------------------------------------------------------
 
@@ -150,7 +146,7 @@ class SshServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        _kill(sessions)
+        end_processes(sessions)
         self._process = None
 
     def stop(self) -> None:
@@ -200,7 +196,15 @@ def wait_for_port(host: str, port: int, process: subprocess.Popen[bytes], log=la
     raise RuntimeError(f"nothing listens on port {port}: {log()}")
 
 
-def _kill(processes: list[psutil.Process]) -> None:
+def processes_under(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Its children and theirs; ask before it ends, they leave it then."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(process.pid).children(recursive=True)
+    return []
+
+
+def end_processes(processes: list[psutil.Process]) -> None:
+    """Kill these and wait until they are gone."""
     for each in processes:
         with suppress(psutil.NoSuchProcess):
             each.kill()
