@@ -45,6 +45,7 @@ ArmoireError
 │   ├── SnapshotMissing       backup.snapshot-missing
 │   ├── ArchiveListUnreadable backup.archive-list-unreadable
 │   ├── ArchiveVanished       backup.archive-vanished
+│   ├── ChunkMissing          backup.chunk-missing         (retryable)
 │   ├── ProofFailed           backup.proof-failed
 │   └── BorgFailed            backup.borg-failed
 ├── CatalogueError
@@ -380,7 +381,9 @@ class ConnectionLost(MachineError):
 
     host: str
     code = "machine.connection-lost"
-    public = "The connection to the machine was lost. What was read so far is kept; it goes on later."
+    public = (
+        "The connection to the machine was lost. What was read so far is kept; it goes on later."
+    )
     retryable = True
 
 
@@ -438,7 +441,9 @@ class ProtocolViolation(MachineError):
     host: str
     reason: str
     code = "machine.protocol-violation"
-    public = "The machine sent something that cannot be understood (%(reason)s). Nothing of it was kept."
+    public = (
+        "The machine sent something that cannot be understood (%(reason)s). Nothing of it was kept."
+    )
 
 
 @dataclass(eq=False)
@@ -459,9 +464,7 @@ class RecipeFailed(MachineError):
     step: str
     reason: str
     code = "recipe.failed"
-    public = (
-        "The step «%(step)s» of «%(recipe)s» failed: %(reason)s. Nothing is removed until it works again."
-    )
+    public = "The step «%(step)s» of «%(recipe)s» failed: %(reason)s. Nothing is removed until it works again."
 
 
 # --- backup --------------------------------------------------------------------------------
@@ -549,7 +552,20 @@ class ArchiveVanished(BackupError):
     source_id: int
     archives: tuple[str, ...]
     code = "backup.archive-vanished"
-    public = "Snapshots disappeared that this box did not remove. Everything is frozen: call for help."
+    public = (
+        "Snapshots disappeared that this box did not remove. Everything is frozen: call for help."
+    )
+
+
+@dataclass(eq=False)
+class ChunkMissing(BackupError):
+    """A reader without a lock does not find a piece of a file: it was moved or removed meanwhile."""
+
+    path: str
+    chunk: str  # 64 hex digits
+    code = "backup.chunk-missing"
+    public = "This version of the file was moved or removed at this very moment. Open it again."
+    retryable = True
 
 
 @dataclass(eq=False)
@@ -559,7 +575,9 @@ class ProofFailed(BackupError):
     snapshot_id: int
     mismatches: int
     code = "backup.proof-failed"
-    public = "The last snapshot could not be proven: %(mismatches)s files differ. Nothing is removed."
+    public = (
+        "The last snapshot could not be proven: %(mismatches)s files differ. Nothing is removed."
+    )
 
 
 @dataclass(eq=False)
@@ -588,7 +606,9 @@ class CatalogueMissing(CatalogueError):
 
     source_id: int
     code = "catalogue.missing"
-    public = "The list of files of this source is missing. «armoire catalogue rebuild» makes it again."
+    public = (
+        "The list of files of this source is missing. «armoire catalogue rebuild» makes it again."
+    )
 
 
 @dataclass(eq=False)
@@ -598,7 +618,9 @@ class CatalogueDamaged(CatalogueError):
     source_id: int
     reason: str
     code = "catalogue.damaged"
-    public = "The list of files of this source is damaged. «armoire catalogue rebuild» makes it again."
+    public = (
+        "The list of files of this source is damaged. «armoire catalogue rebuild» makes it again."
+    )
 
 
 # --- restore -------------------------------------------------------------------------------

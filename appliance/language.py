@@ -32,7 +32,9 @@ def _texts(language: Language) -> dict[str, str | tuple[str, ...]]:
                 if not message.id or not message.string or message.fuzzy:
                     continue
                 key = message.id if isinstance(message.id, str) else message.id[0]
-                found[key] = message.string if isinstance(message.string, str) else tuple(message.string)
+                found[key] = (
+                    message.string if isinstance(message.string, str) else tuple(message.string)
+                )
     return found
 
 
@@ -60,4 +62,8 @@ def explain(error: ArmoireError, language: Language) -> str:
         name: translate(value, language) if isinstance(value, str) else value
         for name, value in error.facts.items()
     }
-    return translate(type(error).public, language, **facts) if facts else translate(type(error).public, language)
+    return (
+        translate(type(error).public, language, **facts)
+        if facts
+        else translate(type(error).public, language)
+    )

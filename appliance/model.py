@@ -1,8 +1,8 @@
-"""The nouns of the house, as frozen values. No I/O, no decisions.
+r"""The nouns of the house, as frozen values. No I/O, no decisions.
 
 Times are aware UTC. Sizes are bytes. Paths of backed-up files are ``bytes`` as the source names
 them (a name need not be UTF-8), relative to ``/``, without a leading slash, parts parted by ``/``:
-exactly the path Borg stores. A Windows file ``C:\\Users\\a`` is ``C/Users/a``.
+exactly the path Borg stores. A Windows file ``C:\Users\a`` is ``C/Users/a``.
 """
 
 from dataclasses import dataclass, field
@@ -75,7 +75,9 @@ class RecipeUse:
     """A recipe applied to a source, with the values its places ask for."""
 
     name: str
-    values: dict[str, str] = field(default_factory=dict)  # never a secret; secrets are named in the vault
+    values: dict[str, str] = field(
+        default_factory=dict
+    )  # never a secret; secrets are named in the vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,9 @@ class Source:
     kind: SourceKind
     created_at: datetime
     roots: tuple[str, ...]  # absolute paths as the source names them; for a share: the one folder
-    excludes: tuple[str, ...] = ()  # Borg patterns («sh:**/Cache», «pf:/proc»), on top of the system's defaults
+    excludes: tuple[
+        str, ...
+    ] = ()  # Borg patterns («sh:**/Cache», «pf:/proc»), on top of the system's defaults
     system: System = System.LINUX
     host: str | None = None
     port: int = 22
@@ -113,7 +117,9 @@ class Repository:
     borg_id: str  # 64 hex digits: what must be found there
     created_at: datetime
     size_bytes: int = 0  # on disk, at the last look
-    checked_at: datetime | None = None  # last rolling `borg check --repository-only` that found nothing
+    checked_at: datetime | None = (
+        None  # last rolling `borg check --repository-only` that found nothing
+    )
     all_read_since: datetime | None = None  # every byte was re-read since then, and was right
 
 

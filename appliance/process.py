@@ -172,7 +172,9 @@ def start(
         raise ToolMissing(argv[0]) from error
 
 
-def end_group(process: subprocess.Popen[bytes] | subprocess.Popen[str], grace_s: float = GRACE_S) -> None:
+def end_group(
+    process: subprocess.Popen[bytes] | subprocess.Popen[str], grace_s: float = GRACE_S
+) -> None:
     """End a process and its group: SIGINT (Borg keeps a checkpoint), ``grace_s`` seconds, SIGKILL."""
     if process.poll() is None:
         _signal_group(process.pid, signal.SIGINT)

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from appliance.errors import SettingsInvalid
 
@@ -99,6 +99,7 @@ def load(data: Path, environment: Mapping[str, str] = os.environ) -> Settings:
         if PREFIX + name.upper() in environment:
             given[name] = environment[PREFIX + name.upper()]
     settings = Settings(data=data.absolute())
+    changes: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
             raise SettingsInvalid(str(path), f"unknown setting «{name}»")
@@ -110,5 +111,5 @@ def load(data: Path, environment: Mapping[str, str] = os.environ) -> Settings:
                 raise SettingsInvalid(str(path), f"«{name}» must be a number") from error
         if type(value) is not type(usual):
             raise SettingsInvalid(str(path), f"«{name}» must be of type {type(usual).__name__}")
-        settings = replace(settings, **{name: value})
-    return settings
+        changes[name] = value
+    return replace(settings, **changes)

@@ -30,7 +30,9 @@ def upgrade(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    if found is not None and found not in {r.revision for r in ScriptDirectory.from_config(config).walk_revisions()}:
+    if found is not None and found not in {
+        r.revision for r in ScriptDirectory.from_config(config).walk_revisions()
+    }:
         raise DatabaseUnusable(
             engine.url.render_as_string(), f"it was written by a newer version ({found})"
         )

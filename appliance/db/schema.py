@@ -43,7 +43,7 @@ class Moment(TypeDecorator[datetime]):
     impl = String(27)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Refuse naive times: they are mistakes."""
         if value is None:
             return None
@@ -51,7 +51,7 @@ class Moment(TypeDecorator[datetime]):
             raise ValueError("a naive time")
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ANN401
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002
         """Return an aware UTC time."""
         return None if value is None else datetime.fromisoformat(value)
 
@@ -189,7 +189,8 @@ job: Final = Table(
         name="state_known",
     ),
     CheckConstraint(
-        "(state = 'queued') = (started_at IS NULL) OR state = 'cancelled'", name="started_when_claimed"
+        "(state = 'queued') = (started_at IS NULL) OR state = 'cancelled'",
+        name="started_when_claimed",
     ),
     Index(
         "uq_job_one_running_per_lock",

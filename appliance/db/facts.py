@@ -1,0 +1,21 @@
+"""Small facts about the box: «box.id», «practice.name», «clock.last»."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select
+
+from appliance.db.schema import fact
+
+
+def find(connection: Connection, name: str) -> object | None:
+    """Return a fact or None."""
+    found: object | None = connection.execute(
+        select(fact.c.value).where(fact.c.name == name)
+    ).scalar()
+    return found
+
+
+def put(connection: Connection, name: str, value: object, *, now: datetime) -> None:
+    """Store a fact, in place of an older one."""
+    connection.execute(delete(fact).where(fact.c.name == name))
+    connection.execute(insert(fact).values(name=name, value=value, at=now))

@@ -1,0 +1,224 @@
+"""What kinds of slow work there are: one frozen spec per kind, with its lock and its retry rule.
+
+A file path in a spec is base64 (beam 7: specs are shown in job lists and logs).
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from typing import ClassVar, Final
+
+from appliance.errors import InvalidInput
+from appliance.language import mark
+from appliance.model import SnapshotId, SourceId
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The root of all specs: plain JSON values only."""
+
+    #: Stable name, ``noun.verb``.
+    kind: ClassVar[str]
+    #: What a person reads.
+    title: ClassVar[str]
+    #: Runs again by itself when its process died.
+    restarts: ClassVar[bool] = True
+    #: Attempts for retryable errors, the first included.
+    attempts: ClassVar[int] = 3
+
+    @property
+    def lock(self) -> str:
+        """What it runs alone on; empty for nothing."""
+        return ""
+
+    @property
+    def source(self) -> SourceId | None:
+        """The source it is about."""
+        value = getattr(self, "source_id", None)
+        return None if value is None else SourceId(value)
+
+    @property
+    def wish(self) -> str:
+        """The same wish waits only once."""
+        values = ",".join(f"{name}={value}" for name, value in sorted(self.to_json().items()))
+        if len(values) > 120:  # a restore of many files
+            values = sha256(values.encode()).hexdigest()
+        return f"{self.kind}({values})"
+
+    def to_json(self) -> dict[str, object]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class OnRepository(Spec):
+    """Work that opens a repository: one at a time for each."""
+
+    source_id: SourceId
+
+    @property
+    def lock(self) -> str:
+        """One running job per repository."""
+        return f"repository:{self.source_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot(OnRepository):
+    """Read a source into a new snapshot, then queue its proof."""
+
+    kind: ClassVar[str] = "snapshot.take"
+    title: ClassVar[str] = mark("Backup")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPushed(OnRepository):
+    """Read what a machine pushed by itself into the catalogue."""
+
+    kind: ClassVar[str] = "snapshot.import"
+    title: ClassVar[str] = mark("Reading what the machine sent")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySnapshot(OnRepository):
+    """Restore a sample of a snapshot and compare it byte for byte; then queue pruning."""
+
+    snapshot_id: SnapshotId
+    kind: ClassVar[str] = "snapshot.verify"
+    title: ClassVar[str] = mark("Proof: restoring a sample")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRepository(OnRepository):
+    """Re-read stored bytes: a slice of them (rolling), or every one with ``full``."""
+
+    full: bool = False
+    kind: ClassVar[str] = "repository.check"
+    title: ClassVar[str] = mark("Re-reading what is stored")
+
+
+@dataclass(frozen=True, slots=True)
+class Prune(OnRepository):
+    """Remove the snapshots retention does not keep, then give their space back."""
+
+    kind: ClassVar[str] = "repository.prune"
+    title: ClassVar[str] = mark("Removing old snapshots")
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildCatalogue(OnRepository):
+    """Make the list of files again from the repository."""
+
+    kind: ClassVar[str] = "catalogue.rebuild"
+    title: ClassVar[str] = mark("Making the list of files again")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFiles(OnRepository):
+    """Bring files back: to a folder of the box, a share, or their machine.
+
+    Reads only, yet runs alone on the repository: a compaction in the middle would slow it.
+    """
+
+    snapshot_id: SnapshotId
+    paths: tuple[str, ...]  # base64 of the paths as the catalogue holds them
+    destination: str  # folder · share · machine
+    place: str = ""  # base64 of the folder (folder, share) or of the folder on the machine; "" = the original place
+    share_id: int | None = None
+    replace: bool = False  # a person said that existing files may be replaced
+    requested_by: str = ""
+    kind: ClassVar[str] = "files.restore"
+    title: ClassVar[str] = mark("Restoring files")
+    restarts: ClassVar[bool] = False  # what was restored so far is on the sheet; a person decides
+
+
+@dataclass(frozen=True, slots=True)
+class CheckMachine(Spec):
+    """Try a machine and say in words what works."""
+
+    source_id: SourceId
+    kind: ClassVar[str] = "machine.check"
+    title: ClassVar[str] = mark("Trying the machine")
+    attempts: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeHostKey(Spec):
+    """Ask a machine for its host key, so that a person can confirm it."""
+
+    source_id: SourceId
+    kind: ClassVar[str] = "machine.probe"
+    title: ClassVar[str] = mark("Looking for the machine")
+    attempts: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SetUpSource(OnRepository):
+    """Make the key, the repository and the vault entries of a new source; safe to run again."""
+
+    kind: ClassVar[str] = "source.set-up"
+    title: ClassVar[str] = mark("Preparing the repository")
+
+
+@dataclass(frozen=True, slots=True)
+class WakeMachine(Spec):
+    """Send a Wake-on-LAN packet before a machine's window."""
+
+    source_id: SourceId
+    kind: ClassVar[str] = "machine.wake"
+    title: ClassVar[str] = mark("Waking the machine")
+    attempts: ClassVar[int] = 1
+
+
+KINDS: Final[dict[str, type[Spec]]] = {
+    spec.kind: spec
+    for spec in (
+        TakeSnapshot,
+        ImportPushed,
+        VerifySnapshot,
+        CheckRepository,
+        Prune,
+        RebuildCatalogue,
+        RestoreFiles,
+        CheckMachine,
+        ProbeHostKey,
+        SetUpSource,
+        WakeMachine,
+    )
+}
+
+
+def from_json(kind: str, values: Mapping[str, object]) -> Spec:
+    """Return the spec of ``kind`` with ``values``.
+
+    Raises:
+        InvalidInput: the kind or a field is unknown, or one is missing.
+    """
+    spec = KINDS.get(kind)
+    if spec is None:
+        raise InvalidInput("kind", f"unknown job kind {kind}")
+    names = {each.name for each in fields(spec)}
+    if not set(values) <= names:
+        raise InvalidInput("spec", f"unknown fields for {kind}")
+    given = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+    try:
+        return spec(**given)
+    except TypeError as error:
+        raise InvalidInput("spec", f"a field of {kind} is missing") from error
+
+
+def pack_path(path: bytes) -> str:
+    """Return a path in the form specs and URLs carry it."""
+    return urlsafe_b64encode(path).decode("ascii").rstrip("=")
+
+
+def unpack_path(text: str) -> bytes:
+    """Return the path out of ``pack_path``'s form.
+
+    Raises:
+        InvalidInput: it is not base64.
+    """
+    try:
+        return urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+    except ValueError as error:
+        raise InvalidInput("path", mark("This is not a path of a snapshot.")) from error
