@@ -1,0 +1,80 @@
+"""Who may do what: one table, closed by default (domain.md SEC-03, SAV-04).
+
+The technical administrator keeps the box running and sees no document: neither contents nor names,
+for the name of a document is a patient's datum too. The secretary sees whether the night went well;
+shares of her own come with the network disk. A locum has no right here until the practice gives one.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from appliance.language import mark
+from appliance.model import Role
+
+
+class Action(StrEnum):
+    """Something a person may ask for."""
+
+    STATUS_SEE = "status.see"  # the home page: the sentence, the calendar, what needs doing
+    SOURCES_SEE = "sources.see"  # a source's plan, sizes, snapshots as dates; no file name
+    SOURCES_CHANGE = "sources.change"
+    BACKUP_START = "backup.start"
+    SNAPSHOT_BROWSE = "snapshot.browse"  # names of files: also search, history, comparison
+    FILE_OPEN = "file.open"
+    FILE_RESTORE = "file.restore"
+    FILE_RESTORE_TO_MACHINE = "file.restore-to-machine"
+    SNAPSHOT_PROTECT = "snapshot.protect"
+    PRUNE_RUN = "prune.run"
+    ANOMALY_CLOSE = "anomaly.close"
+    LEDGER_SEE = "ledger.see"
+    JOBS_SEE = "jobs.see"
+    JOBS_CANCEL = "jobs.cancel"
+    PEOPLE_CHANGE = "people.change"
+    SETTINGS_CHANGE = "settings.change"
+
+
+#: The whole of what is allowed; whatever is not written here is refused.
+ALLOWED: Final[dict[Role, frozenset[Action]]] = {
+    Role.OWNER: frozenset(Action),
+    Role.ASSOCIATE: frozenset(
+        {
+            Action.STATUS_SEE,
+            Action.SOURCES_SEE,
+            Action.BACKUP_START,
+            Action.SNAPSHOT_BROWSE,
+            Action.FILE_OPEN,
+            Action.FILE_RESTORE,
+            Action.FILE_RESTORE_TO_MACHINE,
+            Action.SNAPSHOT_PROTECT,
+            Action.JOBS_SEE,
+            Action.LEDGER_SEE,
+        }
+    ),
+    Role.SECRETARY: frozenset({Action.STATUS_SEE}),
+    Role.LOCUM: frozenset(),
+    Role.TECHNICAL_ADMIN: frozenset(
+        {
+            Action.STATUS_SEE,
+            Action.SOURCES_SEE,
+            Action.SOURCES_CHANGE,
+            Action.BACKUP_START,
+            Action.LEDGER_SEE,
+            Action.JOBS_SEE,
+            Action.JOBS_CANCEL,
+            Action.SETTINGS_CHANGE,
+        }
+    ),
+}
+
+ROLE_NAMES: Final[dict[Role, str]] = {
+    Role.OWNER: mark("practice owner"),
+    Role.ASSOCIATE: mark("associate"),
+    Role.LOCUM: mark("locum"),
+    Role.SECRETARY: mark("medical secretary"),
+    Role.TECHNICAL_ADMIN: mark("technical administrator"),
+}
+
+
+def may(role: Role, action: Action) -> bool:
+    """Return whether a person of this role may do this."""
+    return action in ALLOWED.get(role, frozenset())
