@@ -66,7 +66,7 @@ from typing import Any, ClassVar
 
 def private() -> Any:  # noqa: ANN401 - what dataclasses.field returns is typed so
     """Mark a field that may hold a patient's file name or a person's data."""
-    return field(metadata={"private": True})
+    return field(repr=False, metadata={"private": True})
 
 
 @dataclass(eq=False)
@@ -78,6 +78,10 @@ class ArmoireError(Exception):
     public: ClassVar[str] = "Something went wrong. The details are in the log of the box."
     #: Obeyed by the runner: the same work may succeed later without a change.
     retryable: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        # BaseException keeps what it was called with, and would show it.
+        self.args = ()
 
     @property
     def facts(self) -> dict[str, object]:
