@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 from appliance.language import Language, mark, translate
-from appliance.model import JobState, Outcome, Plan, Proof, SnapshotId
-from appliance.policy.status import ProofKind
+from appliance.model import Consistency, JobState, Outcome, Plan, Proof, SnapshotId
+from appliance.policy.status import GREEN_CONSISTENCY, ProofKind
 from appliance.policy.timetable import window_of_night
 
 NIGHTS_SHOWN: Final = 30
@@ -20,6 +20,7 @@ class NightState(StrEnum):
 
     PROVEN = "proven"
     WARNED = "warned"  # proven, but some files could not be read
+    UNSURE = "unsure"  # proven, but whether the application could start from it is not known
     UNPROVEN = "unproven"  # there is a snapshot, nothing came back out of it yet
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -32,6 +33,7 @@ class NightState(StrEnum):
 NIGHT_TEXTS: Final[dict[NightState, str]] = {
     NightState.PROVEN: mark("backed up and proven"),
     NightState.WARNED: mark("proven, but some files could not be read"),
+    NightState.UNSURE: mark("proven, but the consistency of the application is not known"),
     NightState.UNPROVEN: mark("backed up, not proven"),
     NightState.FAILED: mark("failed"),
     NightState.CANCELLED: mark("stopped by a person"),
@@ -49,6 +51,7 @@ class NightRun:
     started_at: datetime
     state: JobState
     snapshot_id: SnapshotId | None = None
+    consistency: Consistency = Consistency.UNKNOWN  # said nothing, never green
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ def night_cell(
         NightState.RUNNING,
         NightState.PROVEN,
         NightState.WARNED,
+        NightState.UNSURE,
         NightState.UNPROVEN,
         NightState.FAILED,
         NightState.CANCELLED,
@@ -158,5 +162,7 @@ def _run_state(run: NightRun, proofs: Sequence[Proof]) -> NightState:
         case JobState.SUCCEEDED | JobState.WARNED:
             if Outcome.PROVEN not in _sample_outcomes(run, proofs)[-1:]:
                 return NightState.UNPROVEN
+            if run.consistency not in GREEN_CONSISTENCY:
+                return NightState.UNSURE
             is_whole = run.state is JobState.SUCCEEDED
             return NightState.PROVEN if is_whole else NightState.WARNED
