@@ -29,7 +29,7 @@ class Settings:
     #: Time zone of the practice: timetables are in its local time.
     time_zone: str = "Europe/Paris"
     #: Bytes per repository segment; docs/decisions says how it was chosen.
-    segment_bytes: int = 32 * 1024 * 1024
+    segment_bytes: int = 8 * 1024 * 1024
     #: A snapshot does not start when less than this is free on the repository's disk.
     free_bytes_floor: int = 1024 * 1024 * 1024
     #: Seconds of rolling `borg check --repository-only` after each run.
