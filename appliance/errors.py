@@ -10,6 +10,7 @@ ArmoireError
 │   ├── NotSignedIn           access.not-signed-in
 │   ├── NotAllowed            access.not-allowed
 │   ├── TooManyAttempts       access.too-many-attempts
+│   ├── AccountBlocked        access.account-blocked
 │   ├── LinkExpired           access.link-expired
 │   └── Frozen                backup.frozen
 ├── BoxError                  the box cannot do it
@@ -50,10 +51,13 @@ ArmoireError
 │   └── BorgFailed            backup.borg-failed
 ├── CatalogueError
 │   ├── CatalogueMissing      catalogue.missing
-│   └── CatalogueDamaged      catalogue.damaged
+│   ├── CatalogueDamaged      catalogue.damaged
+│   ├── CatalogueBusy         catalogue.busy               (retryable)
+│   └── NightOutOfOrder       catalogue.night-out-of-order
 ├── RestoreError
 │   └── WouldOverwrite        restore.would-overwrite
-└── JobCancelled              job.cancelled
+├── JobCancelled              job.cancelled
+└── JobCrashed                job.crashed
 
 A class says what happened, its fields are the facts, ``public`` is what a person may be told
 (an English template; the French one is in ``locales/``) and ends with what to do next.
@@ -191,6 +195,17 @@ class TooManyAttempts(Refused):
     wait_s: int
     code = "access.too-many-attempts"
     public = "Too many attempts. Wait %(wait_s)s seconds, then try again."
+
+
+@dataclass(eq=False)
+class AccountBlocked(Refused):
+    """So many sign-ins failed that waiting does not help (domain.md SEC-07)."""
+
+    code = "access.account-blocked"
+    public = (
+        "This account is blocked after too many failed attempts. "
+        "Ask for a one-time link with «armoire link»."
+    )
 
 
 @dataclass(eq=False)
@@ -627,6 +642,30 @@ class CatalogueDamaged(CatalogueError):
     )
 
 
+@dataclass(eq=False)
+class CatalogueBusy(CatalogueError):
+    """Another night, a rebuild or a pruning is writing the catalogue."""
+
+    source_id: int
+    code = "catalogue.busy"
+    public = "The list of files of this source is being written. This will be tried again."
+    retryable = True
+
+
+@dataclass(eq=False)
+class NightOutOfOrder(CatalogueError):
+    """A snapshot that is not newer than the newest of the catalogue; nothing was written."""
+
+    source_id: int
+    snapshot_id: int
+    newest_id: int
+    code = "catalogue.night-out-of-order"
+    public = (
+        "Snapshot %(snapshot_id)s is not newer than snapshot %(newest_id)s, which is already listed. "
+        "«armoire catalogue rebuild» makes the list again."
+    )
+
+
 # --- restore -------------------------------------------------------------------------------
 
 
@@ -656,6 +695,18 @@ class JobCancelled(ArmoireError):
 
     code = "job.cancelled"
     public = "This was stopped."
+
+
+@dataclass(eq=False)
+class JobCrashed(ArmoireError):
+    """A job met something nobody foresaw: a mistake in this program."""
+
+    reason: str  # the type of the error, never its text: that may name a file
+    code = "job.crashed"
+    public = (
+        "This stopped for a reason the program did not foresee (%(reason)s). "
+        "The log of the box says where; please report it."
+    )
 
 
 def all_errors() -> list[type[ArmoireError]]:

@@ -1,0 +1,47 @@
+"""How names and searched words are made comparable: without case, without accents."""
+
+import re
+import unicodedata
+from typing import Final
+
+#: Letters that Unicode does not take apart, but a French keyboard does.
+_LIGATURES: Final = str.maketrans({"œ": "oe", "Œ": "oe", "æ": "ae", "Æ": "ae", "ø": "o", "Ø": "o"})
+_DIGITS: Final = re.compile("[0-9]+")
+
+
+def normalise(text: str) -> str:
+    """Return ``text`` without case, accents and ligatures: «Élodie CŒUR» is «elodie coeur».
+
+    Source: Unicode Standard Annex 15 (NFKD); marks are the general category ``Mn``.
+    """
+    if text.isascii():
+        return text.lower()
+    apart = unicodedata.normalize("NFKD", text.translate(_LIGATURES).casefold())
+    if apart.isascii():
+        return apart
+    return "".join(each for each in apart if unicodedata.category(each) != "Mn")
+
+
+def normalise_name(name: bytes) -> str:
+    """Return a file's name as it is searched; a name that is not UTF-8 is read as Latin-1."""
+    try:
+        text = name.decode("utf-8")
+    except UnicodeDecodeError:
+        text = name.decode("latin-1")
+    return normalise(text)
+
+
+def split(words: str) -> tuple[str, ...]:
+    """Return the words of a search line, normalised, each once, in order."""
+    return tuple(dict.fromkeys(normalise(words).replace("/", " ").split()))
+
+
+def natural(name: bytes) -> tuple[str, bytes]:
+    """Return a key that sorts names as people do: «scan 9» before «scan 10», «É» beside «e»."""
+    return (_DIGITS.sub(_number, normalise_name(name)), name)
+
+
+def _number(found: re.Match[str]) -> str:
+    # A longer number is a larger one: its length goes first, as a character near the digits.
+    digits = found[0].lstrip("0") or "0"
+    return chr(0x30 + min(len(digits), 40)) + digits
