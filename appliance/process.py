@@ -21,6 +21,8 @@ from appliance.vault.secret import Secret
 POLL_S: Final = 0.1  # seconds
 GRACE_S: Final = 10.0  # seconds between SIGINT and SIGKILL
 TAIL_LINES: Final = 200
+#: What ``start`` and ``pipes`` give, so that others need not import ``subprocess`` for its name.
+Process = subprocess.Popen[bytes]
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

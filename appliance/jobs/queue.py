@@ -237,23 +237,41 @@ def interrupt_silent(
     silent = job.c.beat_at < now - timedelta(seconds=SILENT_S)
     if runner is not None:
         silent = or_(silent, job.c.runner == runner)
-    rows = connection.execute(
-        select(job).where(job.c.state == JobState.RUNNING.value, silent)
-    ).all()
-    ended: list[Job] = []
-    for row in rows:
-        connection.execute(
-            update(job)
-            .where(job.c.id == row.id, job.c.state == JobState.RUNNING.value)
-            .values(state=JobState.INTERRUPTED.value, finished_at=now)
-        )
-        one = get(connection, JobId(row.id))
-        ended.append(one)
-        kind = KINDS.get(one.kind)
-        if kind is not None and kind.restarts and one.cancel_asked_at is None:
-            # A job that kills its process every time must not do so for ever.
-            retry_later(connection, one, now=now)
-    return ended
+    ids = connection.execute(
+        select(job.c.id).where(job.c.state == JobState.RUNNING.value, silent)
+    ).scalars()
+    ended = [interrupt(connection, JobId(each), now=now) for each in ids.all()]
+    return [one for one in ended if one is not None]
+
+
+def interrupt(connection: Connection, job_id: JobId, *, now: datetime) -> Job | None:
+    """Mark a running job as interrupted: its process is gone. Queue it again when its kind restarts.
+
+    Returns:
+        The job as it ended, or None when it was not running any more.
+    """
+    changed = connection.execute(
+        update(job)
+        .where(job.c.id == job_id, job.c.state == JobState.RUNNING.value)
+        .values(state=JobState.INTERRUPTED.value, finished_at=now)
+    )
+    if changed.rowcount == 0:
+        return None
+    one = get(connection, job_id)
+    kind = KINDS.get(one.kind)
+    if kind is not None and kind.restarts and one.cancel_asked_at is None:
+        # A job that kills its process every time must not do so for ever.
+        retry_later(connection, one, now=now)
+    return one
+
+
+def hurry(connection: Connection, job_id: JobId, *, now: datetime) -> None:
+    """Let a waiting job begin now: a person asks for what would be tried later anyway."""
+    connection.execute(
+        update(job)
+        .where(job.c.id == job_id, job.c.state == JobState.QUEUED.value, job.c.not_before > now)
+        .values(not_before=now)
+    )
 
 
 def get(connection: Connection, job_id: JobId) -> Job:
@@ -324,6 +342,19 @@ def forget_old(connection: Connection, *, before: datetime) -> int:
     """Delete the notes of jobs that ended before ``before``; the jobs stay. Return how many notes."""
     old = select(job.c.id).where(job.c.finished_at < before)
     return connection.execute(delete(job_note).where(job_note.c.job_id.in_(old))).rowcount
+
+
+def running_on(connection: Connection, *, host: str, started_before: datetime) -> list[JobId]:
+    """Return the running jobs that runners of ``host`` claimed before ``started_before``, oldest first."""
+    return [
+        JobId(row.id)
+        for row in connection.execute(
+            select(job.c.id, job.c.runner)
+            .where(job.c.state == JobState.RUNNING.value, job.c.started_at < started_before)
+            .order_by(job.c.id)
+        )
+        if (row.runner or "").rsplit(":", 1)[0] == host
+    ]
 
 
 def count_running(connection: Connection) -> int:

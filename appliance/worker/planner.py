@@ -1,0 +1,254 @@
+"""What happens by itself: nights, waking machines, reading what was pushed, full checks, the clock.
+
+Every decision is ``policy.timetable``'s; here its readings are fetched and its verdicts become jobs.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from appliance.db import facts, repositories, snapshots, sources
+from appliance.db.engine import Database
+from appliance.errors import AlreadyQueued
+from appliance.jobs import queue
+from appliance.jobs.kinds import CheckRepository, ImportPushed, Spec, TakeSnapshot, WakeMachine
+from appliance.ledger import events, proofs
+from appliance.model import Job, JobState, Outcome, Repository, Source, SourceKind
+from appliance.policy import timetable
+from appliance.policy.timetable import CLOCK_TOLERANCE, Due, Missed, Verdict, WaitForMachine
+from appliance.settings import Settings
+from appliance.worker.seen import Seen
+
+EVERY_S: Final = 30.0  # seconds between two turns
+#: A sleeping machine is woken so long before its window, and again in it when it does not answer.
+WAKE_AHEAD: Final = timedelta(minutes=5)
+WAKE_AGAIN: Final = timedelta(minutes=15)
+#: A full check that did not succeed is not tried again before.
+CHECK_AGAIN: Final = timedelta(hours=20)
+#: A full check waits for the night, unless it is later than that: then it takes any hour.
+CHECK_ANY_HOUR: Final = timedelta(days=2)
+NOTES_KEPT: Final = timedelta(days=90)
+LAST: Final = "clock.last"
+WRONG: Final = "clock.wrong"
+
+_log = logging.getLogger("armoire.planner")
+
+
+@dataclass
+class Planner:
+    """Turns what is due into jobs. Call ``turn`` every EVERY_S seconds; safe to run again at any line."""
+
+    settings: Settings
+    database: Database
+    seen: Seen = field(default_factory=Seen)
+    _forgot_at: datetime | None = None
+
+    def turn(self, now: datetime) -> list[Spec]:
+        """Queue what is due at ``now`` and return it; nothing while the clock is wrong."""
+        if not self._clock_is_right(now):
+            return []
+        self._forget(now)
+        zone = ZoneInfo(self.settings.time_zone)
+        with self.database.read() as connection:
+            living = sources.all_living(connection)
+        queued: list[Spec] = []
+        for source in living:
+            wished = self._wishes(source, now, zone)
+            queued += [spec for spec in wished if self._enqueue(spec, now)]
+        return queued
+
+    # --- one source --------------------------------------------------------------------------
+
+    def _wishes(self, source: Source, now: datetime, zone: ZoneInfo) -> list[Spec]:
+        with self.database.read() as connection:
+            repository = repositories.find(connection, source.id)
+            if repository is None or not source.plan.enabled:
+                return []  # not set up yet, or a person said no
+            busy = any(
+                each.source_id == source.id and each.kind != WakeMachine.kind
+                for each in queue.waiting(connection)
+            )
+            last_try = _newest(connection, source, TakeSnapshot.kind)
+            newest = snapshots.of_source(connection, source.id, limit=1, with_removed=True)
+            full_at = _full_check_due(connection, source, repository)
+            checked = _newest(
+                connection, source, CheckRepository.kind, lambda job: job.spec.get("full") is True
+            )
+        wishes: list[Spec] = []
+        if source.kind is SourceKind.PUSHED:
+            if not busy and self._pushed_something(source, repository):
+                wishes.append(ImportPushed(source.id))
+        elif not busy:
+            if source.host is not None and source.host_key is None:
+                return []  # its identity was not confirmed by a person yet
+            wishes += self._night(
+                source,
+                now,
+                zone,
+                last_success=newest[0].started_at if newest else None,
+                last_attempt=last_try.started_at if last_try else None,
+            )
+        if not busy and not wishes and newest and now >= full_at:
+            window = timetable.latest_window(source.plan, now, zone)
+            at_night = window is not None and window.start <= now < window.end
+            rested = checked is None or now - checked.queued_at >= CHECK_AGAIN
+            if rested and (at_night or now >= full_at + CHECK_ANY_HOUR):
+                wishes.append(CheckRepository(source.id, full=True))
+        return wishes
+
+    def _night(
+        self,
+        source: Source,
+        now: datetime,
+        zone: ZoneInfo,
+        *,
+        last_success: datetime | None,
+        last_attempt: datetime | None,
+    ) -> list[Spec]:
+        def verdict(*, machine_seen: bool) -> Verdict:
+            return timetable.due(
+                source.plan,
+                last_success_started=last_success,
+                last_attempt=last_attempt,
+                now=now,
+                tz=zone,
+                machine_seen=machine_seen,
+                known_since=source.created_at,
+            )
+
+        match verdict(machine_seen=True):
+            case Due() | Missed():
+                # Asked only now: a machine that need not answer is left alone.
+                if source.host is not None:
+                    seen = self.seen.is_seen(source, now)
+                    if seen:
+                        with self.database.write() as connection:
+                            sources.seen(connection, source.id, now=now)
+                    elif isinstance(verdict(machine_seen=False), WaitForMachine):
+                        return self._wake(source, now, again=WAKE_AGAIN)
+                return [TakeSnapshot(source.id)]
+            case _:
+                ahead = timetable.next_window(source.plan, now, zone)
+                if ahead is not None and ahead.start - now <= WAKE_AHEAD:
+                    return self._wake(source, now, again=WAKE_AHEAD * 2)
+                return []
+
+    def _wake(self, source: Source, now: datetime, *, again: timedelta) -> list[Spec]:
+        if source.mac is None or not source.plan.wake_on_lan:
+            return []
+        with self.database.read() as connection:
+            last = _newest(connection, source, WakeMachine.kind)
+        if last is not None and now - last.queued_at < again:
+            return []
+        return [WakeMachine(source.id)]
+
+    def _pushed_something(self, source: Source, repository: Repository) -> bool:
+        """Return whether the machine has committed something since the last look, and is not at it now."""
+        found = committed_transaction(Path(repository.path))
+        if found is None:
+            return False
+        with self.database.read() as connection:
+            known = facts.find(connection, _pushed_fact(source))
+        return known != found
+
+    def _enqueue(self, spec: Spec, now: datetime) -> bool:
+        try:
+            with self.database.write() as connection:
+                queue.enqueue(connection, spec, now=now)
+                if isinstance(spec, ImportPushed):
+                    source = sources.get(connection, spec.source_id)
+                    repository = repositories.get(connection, spec.source_id)
+                    found = committed_transaction(Path(repository.path))
+                    facts.put(connection, _pushed_fact(source), found, now=now)
+        except AlreadyQueued:
+            return False
+        _log.info("queued %s", spec.wish)
+        return True
+
+    # --- the box -----------------------------------------------------------------------------
+
+    def _clock_is_right(self, now: datetime) -> bool:
+        """Store ``now`` as the newest moment known, or say that it lies before it (beam 6)."""
+        with self.database.write() as connection:
+            stored = facts.find(connection, LAST)
+            last = datetime.fromisoformat(stored) if isinstance(stored, str) else None
+            wrong = facts.find(connection, WRONG)
+            if last is not None and now < last - CLOCK_TOLERANCE:
+                if not wrong:
+                    reading = {"now": now.isoformat(), "last": last.isoformat()}
+                    facts.put(connection, WRONG, reading, now=now)
+                    events.record(
+                        connection,
+                        at=now,
+                        event="clock.went-back",
+                        subject="box",
+                        now=reading["now"],
+                        last=reading["last"],
+                    )
+                    _log.error("the clock went back: %s after %s", now, last)
+                return False
+            if wrong:
+                facts.put(connection, WRONG, None, now=now)
+                events.record(connection, at=now, event="clock.right-again", subject="box")
+            facts.put(connection, LAST, max(now, last or now).isoformat(), now=now)
+        return True
+
+    def _forget(self, now: datetime) -> None:
+        if self._forgot_at is not None and now - self._forgot_at < timedelta(days=1):
+            return
+        self._forgot_at = now
+        with self.database.write() as connection:
+            queue.forget_old(connection, before=now - NOTES_KEPT)
+
+
+def committed_transaction(repository: Path) -> int | None:
+    """Return the number of a repository's last commit, or None while there is none or one is being made.
+
+    Source: Borg 1.4 internals, «Repository»: every commit leaves ``index.<segment>``; a client at work
+    holds ``lock.exclusive``.
+    """
+    try:
+        names = [each.name for each in repository.iterdir()]
+    except OSError:
+        return None  # an unplugged disk says nothing
+    if "lock.exclusive" in names:
+        return None
+    numbers = [
+        int(name[6:]) for name in names if name.startswith("index.") and name[6:].isdecimal()
+    ]
+    return max(numbers, default=None)
+
+
+def _pushed_fact(source: Source) -> str:
+    return f"pushed.{source.id}.transaction"
+
+
+def _newest(
+    connection: Connection,
+    source: Source,
+    kind: str,
+    wanted: Callable[[Job], bool] = lambda _job: True,
+) -> Job | None:
+    """Return the newest job of ``kind`` about a source that really began or still may."""
+    found = queue.newest(connection, source_id=source.id, kind=kind, limit=20)
+    return next(
+        (
+            job
+            for job in found
+            if wanted(job) and (job.state is not JobState.CANCELLED or job.started_at is not None)
+        ),
+        None,
+    )
+
+
+def _full_check_due(connection: Connection, source: Source, repository: Repository) -> datetime:
+    """Return when every byte must have been re-read again."""
+    proven = proofs.latest(connection, source.id, "repository.data", outcome=Outcome.PROVEN)
+    since = proven.at if proven is not None else repository.created_at
+    return since + timedelta(days=source.plan.verify_data_every_days)
