@@ -2,11 +2,14 @@
 
 import io
 import random
+import textwrap
 from datetime import date
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 import numpy as np
+import reportlab
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -24,8 +27,9 @@ US_STORAGE: Final = UID("1.2.840.10008.5.1.4.1.1.6.1")
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)  # the one inside Pillow: no font of the system is needed
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # The one inside reportlab: it has French letters (Pillow's own has none), and it is always there.
+    return ImageFont.truetype(str(Path(reportlab.__file__).parent / "fonts" / "Vera.ttf"), size)
 
 
 @cache
@@ -57,7 +61,10 @@ def _background(number: int) -> Image.Image:
     for line in range(24):
         text = " ".join((own.choice(words.EXAMINATION), own.choice(words.CONCLUSIONS)))
         draw.text(
-            (70, 330 + line * 26), text[: own.randint(40, 74)], own.randint(45, 90), _font(15)
+            (70, 330 + line * 26),
+            textwrap.shorten(text, own.randint(48, 72), placeholder=""),
+            own.randint(45, 90),
+            _font(15),
         )
     draw.text((70, PAGE[1] - 40), words.GENERATED, 120, _font(12))
     return page.rotate(own.uniform(-0.6, 0.6), fillcolor=232)
@@ -87,10 +94,14 @@ def uid(rng: random.Random) -> UID:
 @cache
 def _thorax(size: int) -> NDArray[np.float64]:
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
-    body = np.exp(-((x / 0.85) ** 4) - (y / 1.1) ** 6) * 2200
-    for side in (-0.38, 0.38):
-        body -= 1300 * np.exp(-(((x - side) / 0.24) ** 2) - ((y + 0.05) / 0.5) ** 2)
-    body += 350 * np.cos(y * 28) * np.exp(-((x / 0.75) ** 2)) + 500 * np.exp(-((x / 0.07) ** 2))
+    body = np.exp(-((x / 0.9) ** 8) - ((y - 0.2) / 1.25) ** 8) * 1900
+    lungs = np.zeros_like(body)
+    for side in (-0.42, 0.42):
+        lungs += np.exp(-((((x - side) / 0.3) ** 2 + ((y + 0.02) / 0.62) ** 2) ** 3))
+    body -= 1250 * lungs
+    body += 170 * lungs * np.maximum(0, np.cos((y + 0.35 * x**2) * 30)) ** 2  # ribs
+    body += 600 * np.exp(-((x / 0.09) ** 4))  # spine
+    body += 500 * np.exp(-((((x - 0.14) / 0.3) ** 2 + ((y - 0.25) / 0.28) ** 2) ** 2))  # heart
     return np.asarray(body)
 
 

@@ -171,7 +171,7 @@ def invent_patient(rng: random.Random, number: int) -> Patient:
     surname = SURNAMES[number % len(SURNAMES)]
     first_name = rng.choice(WOMEN if woman else MEN)
     # Birth dates step with the number, so a folder's name is one patient's alone.
-    born = date(1928, 1, 1) + timedelta(days=(number * 10_007 + 4_001) % 35_000)
+    born = date(1928, 1, 1) + timedelta(days=(number * 10_007 + 4_001) % 29_000)
     return Patient(
         number=number,
         surname=surname,

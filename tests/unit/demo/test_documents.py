@@ -186,3 +186,11 @@ def test_every_patient_folder_is_one_patients_alone():
     """Ten thousand invented patients have ten thousand folders."""
     rng = random.Random(1)
     assert len({words.invent_patient(rng, number).folder for number in range(10_000)}) == 10_000
+
+
+def test_scanned_pages_are_written_with_french_letters():
+    """The font draws each accent and ligature, not the box of a missing glyph."""
+    font = documents.images._font(20)
+    missing = bytes(font.getmask("\U0010ffff"))
+    for letter in "éèêëàâçîïôûùœÉÇÀ€µ":
+        assert bytes(font.getmask(letter)) != missing, letter
