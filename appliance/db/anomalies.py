@@ -42,6 +42,17 @@ def open_ones(connection: Connection, source_id: SourceId | None = None) -> list
     return [_anomaly(row) for row in connection.execute(query)]
 
 
+def closed_snapshots(connection: Connection, source_id: SourceId, kind: str) -> set[SnapshotId]:
+    """Return the snapshots about which a person closed an anomaly of this kind."""
+    query = select(anomaly.c.snapshot_id).where(
+        anomaly.c.source_id == source_id,
+        anomaly.c.kind == kind,
+        anomaly.c.closed_at.is_not(None),
+        anomaly.c.snapshot_id.is_not(None),
+    )
+    return {SnapshotId(row.snapshot_id) for row in connection.execute(query)}
+
+
 def close(
     connection: Connection,
     anomaly_id: int,
