@@ -26,7 +26,12 @@ ArmoireError
 ├── VaultError
 │   ├── KeyMissing            vault.key-missing
 │   ├── SecretMissing         vault.secret-missing
-│   └── SecretUnreadable      vault.secret-unreadable
+│   ├── SecretUnreadable      vault.secret-unreadable
+│   ├── WordUnknown           kit.word-unknown
+│   ├── WordsWrong            kit.words-wrong
+│   ├── SheetMissing          kit.sheet-missing
+│   ├── SheetTwice            kit.sheet-twice
+│   └── SheetOfAnotherKit     kit.sheet-of-another-kit
 ├── MachineError              a machine of the practice
 │   ├── MachineUnreachable    machine.unreachable          (retryable)
 │   ├── ConnectionLost        machine.connection-lost      (retryable)
@@ -367,6 +372,56 @@ class SecretUnreadable(VaultError):
     name: str
     code = "vault.secret-unreadable"
     public = "A secret does not open with the key of this box (%(name)s). Restore the right key."
+
+
+@dataclass(eq=False)
+class WordUnknown(VaultError):
+    """A word typed from a recovery sheet is not one of the 1,024."""
+
+    sheet: int  # 1 …
+    position: int  # 1 …
+    near: str  # words of the list that look like it, for the person; may be empty
+    code = "kit.word-unknown"
+    public = "Sheet %(sheet)s: word number %(position)s is not one of the words. Near: %(near)s."
+
+
+@dataclass(eq=False)
+class WordsWrong(VaultError):
+    """The words of a sheet do not fit together."""
+
+    sheet: int
+    #: 1 … when one single other word would make the sheet right; 0 when it cannot be told.
+    position: int
+    code = "kit.words-wrong"
+    public = "Sheet %(sheet)s: the words do not fit together. Look at word number %(position)s again (0: look at each)."
+
+
+@dataclass(eq=False)
+class SheetMissing(VaultError):
+    """More sheets are needed."""
+
+    given: int
+    needed: int
+    code = "kit.sheet-missing"
+    public = "%(needed)s sheets are needed, %(given)s given. Ask another holder."
+
+
+@dataclass(eq=False)
+class SheetTwice(VaultError):
+    """The same sheet was given twice."""
+
+    sheet: int
+    code = "kit.sheet-twice"
+    public = "Sheet %(sheet)s was already given. Take another one."
+
+
+@dataclass(eq=False)
+class SheetOfAnotherKit(VaultError):
+    """Sheets of two kits were mixed."""
+
+    sheet: int
+    code = "kit.sheet-of-another-kit"
+    public = "Sheet %(sheet)s belongs to another kit. Take sheets with the same kit number."
 
 
 # --- machines ------------------------------------------------------------------------------
