@@ -3,6 +3,8 @@
 Every room has a ``.po`` file of its own; all of them are read together once per process.
 """
 
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
@@ -10,7 +12,7 @@ from typing import Literal
 
 from babel.messages.pofile import read_po
 
-from appliance.errors import ArmoireError
+from appliance.errors import ArmoireError, all_errors
 
 Language = Literal["fr", "en"]
 DEFAULT: Language = "fr"
@@ -67,3 +69,16 @@ def explain(error: ArmoireError, language: Language) -> str:
         if facts
         else translate(type(error).public, language)
     )
+
+
+def explain_stored(code: str, facts: Mapping[str, object], language: Language) -> str:
+    """Return what a person may be told about an error that was stored by its code.
+
+    Facts that name a file are never stored: «…» stands in their places. An unknown code, of a newer
+    program, is said in general words.
+    """
+    kind = next((each for each in all_errors() if each.code == code), ArmoireError)
+    known: dict[str, object] = {each.name: "…" for each in fields(kind)}
+    for name, value in facts.items():
+        known[name] = translate(value, language) if isinstance(value, str) else value
+    return translate(kind.public, language, **known)

@@ -327,6 +327,18 @@ def children(connection: Connection, job_id: JobId) -> list[Job]:
     ]
 
 
+def family(connection: Connection, roots: Sequence[JobId]) -> list[Job]:
+    """Return these jobs and all that followed from them, oldest first."""
+    known: set[int] = set()
+    level: list[int] = list(roots)
+    while level:
+        known.update(level)
+        found = connection.execute(select(job.c.id).where(job.c.parent_id.in_(level))).scalars()
+        level = [each for each in found if each not in known]
+    query = select(job).where(job.c.id.in_(known)).order_by(job.c.id)
+    return [_job(row) for row in connection.execute(query)]
+
+
 def notes(connection: Connection, job_id: JobId, *, after_id: int = 0) -> list[Row[Any]]:
     """Return the job's notes (id, at, level, text, facts), oldest first."""
     return list(
