@@ -1,0 +1,108 @@
+"""The application: doors, routes, and the one place where an error becomes a page."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from zoneinfo import ZoneInfo
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from appliance.db.engine import Database, open_database
+from appliance.errors import ArmoireError, NotFound
+from appliance.language import explain
+from appliance.settings import Settings
+from appliance.web.deps import Box, language_of
+from appliance.web.failures import ErrorPage, status_of, unforeseen
+from appliance.web.render import Renderer, is_fragment, render
+from appliance.web.routes import ROUTERS
+from appliance.web.security import SameSiteOnly, SecurityHeaders, SessionGate
+from appliance.web.static_files import StaticFiles
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
+    """Return the application of the box in ``settings.data``.
+
+    Args:
+        settings: of the box.
+        database: an open one, kept open; None opens the settings' own and closes it at the end.
+
+    Raises:
+        NotInitialised: there is no box there.
+    """
+    opened = database or open_database(settings.database)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if database is None:
+            opened.close()
+
+    app = FastAPI(
+        title="Armoire",
+        version="1",
+        docs_url=None,  # its page would ask another host for scripts
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        lifespan=lifespan,
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(SameSiteOnly),
+            Middleware(SessionGate),
+        ],
+    )
+    static = StaticFiles()
+    zone = ZoneInfo(settings.time_zone)
+    app.state.box = Box(settings, opened, zone)
+    app.state.renderer = Renderer(static, zone)
+    app.state.on_unforeseen = unforeseen
+    app.router.routes.append(Route("/static/{name:path}", static.answer, name="static"))
+    app.router.routes.append(Route("/healthz", _healthy, name="healthz"))
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(ArmoireError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    return app
+
+
+async def _healthy(_: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ArmoireError)  # noqa: S101 - registered for it
+    status = status_of(error)
+    if status >= 500:
+        log.warning("web.failed %s", error)
+    message = explain(error, language_of(request))
+    return _answer(request, status, error.code, message)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    if error.status_code == 404:
+        found = NotFound("page", request.url.path)
+        return _answer(request, 404, found.code, explain(found, language_of(request)))
+    return _answer(request, error.status_code, "http.refused", str(error.detail))
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    # What was typed stays out of the answer and of the log.
+    names = sorted({str(each["loc"][-1]) for each in error.errors()})
+    return _answer(request, 422, "input.invalid", ", ".join(names))
+
+
+def _answer(request: Request, status: int, code: str, message: str) -> Response:
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"error": {"code": code, "message": message}}, status)
+    if is_fragment(request):
+        return PlainTextResponse(message, status)
+    return render(request, ErrorPage(status, code, message), status)

@@ -1,0 +1,164 @@
+"""What a handler asks for: the box, who is asking, and whether they may."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+from zoneinfo import ZoneInfo
+
+import anyio.to_thread
+from fastapi import Depends, Request
+from sqlalchemy import Connection
+
+from appliance.accounts.sessions import Session
+from appliance.clock import utc_now
+from appliance.db.engine import Database
+from appliance.errors import NotAllowed, NotFound
+from appliance.language import DEFAULT, Language
+from appliance.ledger import events
+from appliance.model import Person
+from appliance.policy.roles import Action, may
+from appliance.settings import Settings
+
+Result = TypeVar("Result")
+
+#: A person who may not see a thing is told that it is not there.
+_SEEING: Final = frozenset(
+    {
+        Action.STATUS_SEE,
+        Action.SOURCES_SEE,
+        Action.SNAPSHOT_BROWSE,
+        Action.FILE_OPEN,
+        Action.LEDGER_SEE,
+        Action.JOBS_SEE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who is asking, in a living session."""
+
+    person: Person
+    session: Session
+
+    def may(self, action: Action) -> bool:
+        """Return whether this person's role includes ``action``."""
+        return may(self.person.role, action)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What every handler works with."""
+
+    settings: Settings
+    database: Database
+    zone: ZoneInfo
+
+    async def write(self, change: Callable[[Connection], Result]) -> Result:
+        """Run ``change`` in one write transaction, in a thread: it waits for the disk."""
+
+        def work() -> Result:
+            with self.database.write() as connection:
+                return change(connection)
+
+        return await anyio.to_thread.run_sync(work)
+
+    async def read_aside(self, look: Callable[[Connection], Result]) -> Result:
+        """Run a slower read in a thread; indexed point reads run inline with ``database.read()``."""
+
+        def work() -> Result:
+            with self.database.read() as connection:
+                return look(connection)
+
+        return await anyio.to_thread.run_sync(work)
+
+
+async def aside(work: Callable[..., Result], *args: Any) -> Result:  # noqa: ANN401
+    """Run ``work(*args)`` in a thread."""
+    return await anyio.to_thread.run_sync(work, *args)
+
+
+def _box(request: Request) -> Box:
+    box: Box = request.app.state.box
+    return box
+
+
+def _visitor(request: Request) -> Visitor:
+    visitor: Visitor | None = find_visitor(request)
+    if visitor is None:  # the gate lets nobody else through; a route that is public has no Visitor
+        raise NotAllowed("visitor")
+    return visitor
+
+
+def find_visitor(request: Request) -> Visitor | None:
+    """Return who is asking, or None on a public page."""
+    return getattr(request.state, "visitor", None)
+
+
+def language_of(request: Request) -> Language:
+    """Return the language of the answer: the person's, the chosen one, or the browser's."""
+    visitor = find_visitor(request)
+    if visitor is not None:
+        return "en" if visitor.person.language == "en" else "fr"
+    chosen = request.cookies.get("__Host-lang")
+    if chosen in {"fr", "en"}:
+        return "en" if chosen == "en" else "fr"
+    return accepted_language(request.headers.get("accept-language", ""))
+
+
+def accepted_language(header: str) -> Language:
+    """Return French or English, whichever an ``Accept-Language`` header prefers; French by default."""
+    best: tuple[float, Language] | None = None
+    for part in header.split(","):
+        tag, _, weight = part.strip().partition(";q=")
+        try:
+            quality = float(weight) if weight else 1.0
+        except ValueError:
+            continue
+        name = tag.strip().lower()[:2]
+        if name in {"fr", "en"} and quality > 0 and (best is None or quality > best[0]):
+            best = (quality, "en" if name == "en" else "fr")
+    return best[1] if best else DEFAULT
+
+
+TheBox = Annotated[Box, Depends(_box)]
+TheVisitor = Annotated[Visitor, Depends(_visitor)]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """A route's demand: the visitor's role includes this action."""
+
+    action: Action
+
+    async def __call__(self, request: Request) -> None:
+        """Refuse, or let pass.
+
+        Raises:
+            NotFound: the role may not even see this.
+            NotAllowed: the role may see it, but not do it.
+        """
+        visitor = find_visitor(request)
+        if visitor is not None and visitor.may(self.action):
+            return
+        if self.action in _SEEING:
+            raise NotFound("page", request.url.path)
+        box = _box(request)
+        if visitor is not None:
+            who = visitor.person.id
+            await box.write(
+                lambda c: events.record(
+                    c,
+                    at=utc_now(),
+                    event="access.refused",
+                    subject=f"person:{who}",
+                    person_id=who,
+                    action=self.action.value,
+                )
+            )
+        raise NotAllowed(self.action.value)
+
+
+def needs(action: Action) -> Any:  # noqa: ANN401 - what FastAPI's Depends returns
+    """Return the dependency that asks for ``action``."""
+    return Depends(Needs(action))

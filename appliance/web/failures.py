@@ -1,0 +1,74 @@
+"""From an error's type to a status, and the page that says what happened and what to do next."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from appliance.errors import (
+    AlreadyExists,
+    AlreadyQueued,
+    ArmoireError,
+    CatalogueMissing,
+    Frozen,
+    InputError,
+    LinkExpired,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    RestoreError,
+    SnapshotMissing,
+    TooManyAttempts,
+)
+from appliance.language import mark
+from appliance.web.render import Page, render
+
+_STATUS: Final[tuple[tuple[type[ArmoireError], int], ...]] = (
+    (NotFound, 404),
+    (SnapshotMissing, 404),
+    (CatalogueMissing, 404),
+    (AlreadyExists, 409),
+    (AlreadyQueued, 409),
+    (Frozen, 409),
+    (RestoreError, 409),
+    (InputError, 422),
+    (NotSignedIn, 401),
+    (NotAllowed, 403),
+    (LinkExpired, 410),
+    (TooManyAttempts, 429),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage(Page):
+    """What happened, and a way on."""
+
+    template: ClassVar[str] = "error.html"
+    status: int
+    code: str
+    message: str
+
+
+def status_of(error: ArmoireError) -> int:
+    """Return the HTTP status of an error."""
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return status
+    return 503 if error.retryable else 500
+
+
+def unforeseen(request: Request) -> Response:
+    """Return the page for a mistake of ours."""
+    try:
+        return render(
+            request,
+            ErrorPage(
+                500,
+                "armoire.error",
+                mark("Something went wrong. The details are in the log of the box."),
+            ),
+            500,
+        )
+    except Exception:  # noqa: BLE001 - the template itself may be what failed
+        return PlainTextResponse("Erreur interne. Internal error.\n", 500)

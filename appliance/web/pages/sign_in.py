@@ -1,0 +1,255 @@
+"""Signing in and out, the one-time link, the first account."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from fastapi import APIRouter, Form, Request
+from sqlalchemy import Connection
+from starlette.responses import RedirectResponse, Response
+
+from appliance.accounts import first_account, links, passwords, people, sessions
+from appliance.accounts import sign_in as signing_in
+from appliance.clock import utc_now
+from appliance.errors import (
+    AccountBlocked,
+    AlreadyExists,
+    InvalidInput,
+    LinkExpired,
+    NotSignedIn,
+    TooManyAttempts,
+)
+from appliance.language import Language, explain, mark, translate
+from appliance.ledger import events
+from appliance.policy import passwords as password_policy
+from appliance.web.deps import Box, TheBox, TheVisitor, aside, find_visitor, language_of
+from appliance.web.render import Page, render
+from appliance.web.security import clear_session, set_session
+
+router = APIRouter(include_in_schema=False)
+
+Text = Annotated[str, Form()]
+
+
+@dataclass(frozen=True, slots=True)
+class SignInPage(Page):
+    """A login and a password."""
+
+    template: ClassVar[str] = "sign_in.html"
+    login: str = ""
+    next: str = "/"
+    problem: str | None = None
+    is_new_box: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPage(Page):
+    """The code of a one-time link, taken from the address by a script or pasted."""
+
+    template: ClassVar[str] = "link.html"
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAccountPage(Page):
+    """Who owns this box."""
+
+    template: ClassVar[str] = "first_account.html"
+    token: str
+    name: str = ""
+    login: str = ""
+    problems: tuple[tuple[str, str], ...] = ()  # field, sentence
+
+
+@router.get("/sign-in", name="sign-in")
+async def show_sign_in(request: Request, box: TheBox, next: str = "/") -> Response:  # noqa: A002
+    """Show the form; who is signed in already goes on."""
+    if find_visitor(request) is not None:
+        return RedirectResponse(_inside(next), 303)
+    with box.database.read() as connection:
+        is_new = people.count(connection) == 0
+    return render(request, SignInPage(next=_inside(next), is_new_box=is_new))
+
+
+@router.post("/sign-in", name="sign-in-try")
+async def try_sign_in(
+    request: Request,
+    box: TheBox,
+    login: Text = "",
+    password: Text = "",
+    next: Text = "/",  # noqa: A002
+) -> Response:
+    """Begin a session, or say why not; the answer is the same for a wrong login and a wrong password."""
+    language = language_of(request)
+
+    def work() -> str:
+        return signing_in.by_password(
+            box.database,
+            login.strip(),
+            password,
+            address=_address(request),
+            user_agent=request.headers.get("user-agent", ""),
+            now=utc_now(),
+        )
+
+    try:
+        token = await aside(work)
+    except NotSignedIn:
+        problem = translate(mark("The login or the password is wrong."), language)
+        return render(request, SignInPage(login.strip(), _inside(next), problem), 401)
+    except (TooManyAttempts, AccountBlocked) as error:
+        page = SignInPage(login.strip(), _inside(next), explain(error, language))
+        return render(request, page, 429)
+    return set_session(RedirectResponse(_inside(next), 303), token)
+
+
+@router.post("/sign-out", name="sign-out")
+async def sign_out(box: TheBox, visitor: TheVisitor) -> Response:
+    """End this session and go back to the sign-in page."""
+    now = utc_now()
+
+    def change(connection: Connection) -> None:
+        sessions.end(connection, visitor.session.id, now=now)
+        events.record(
+            connection,
+            at=now,
+            event="session.end",
+            subject=f"person:{visitor.person.id}",
+            person_id=visitor.person.id,
+        )
+
+    await box.write(change)
+    answer = clear_session(RedirectResponse("/sign-in", 303))
+    answer.headers["clear-site-data"] = '"cache"'
+    return answer
+
+
+@router.get("/link", name="link")
+async def show_link(request: Request) -> Response:
+    """Ask for the code; a small script takes it from behind the «#» of the address."""
+    return render(request, LinkPage())
+
+
+@router.post("/link", name="link-use")
+async def use_link(request: Request, box: TheBox, token: Text = "") -> Response:
+    """Sign in with a person's link, or go on to the first account."""
+    now = utc_now()
+
+    def check(connection: Connection) -> links.Link:
+        return links.check(connection, token, now=now)
+
+    def begin(connection: Connection) -> str:
+        return signing_in.by_link(
+            connection,
+            token,
+            address=_address(request),
+            user_agent=request.headers.get("user-agent", ""),
+            now=now,
+        )
+
+    try:
+        link = await box.read_aside(check)
+        if link.person_id is None:
+            return render(request, FirstAccountPage(token.strip()))
+        session = await box.write(begin)
+    except LinkExpired as error:
+        return render(request, LinkPage(explain(error, language_of(request))), 410)
+    return set_session(RedirectResponse("/account?after=link", 303), session)
+
+
+@router.post("/first-account", name="first-account")
+async def make_first_account(
+    request: Request,
+    box: TheBox,
+    token: Text = "",
+    name: Text = "",
+    login: Text = "",
+    password: Text = "",
+    password_again: Text = "",
+) -> Response:
+    """Make the owner's account and begin their session."""
+    language = language_of(request)
+    login = login.strip().lower()
+    problems: list[tuple[str, str]] = []
+    try:
+        first_account.check_names(login, name)
+    except InvalidInput as error:
+        problems.append((error.name, translate(error.expected, language)))
+    problems.extend(_password_problems(password, password_again, login, name, language))
+    if problems:
+        page = FirstAccountPage(token, name, login, tuple(problems))
+        return render(request, page, 422)
+    try:
+        session = await _make_owner(request, box, token, name, login, password, language)
+    except LinkExpired as error:
+        return render(request, LinkPage(explain(error, language)), 410)
+    except (InvalidInput, AlreadyExists) as error:
+        page = FirstAccountPage(token, name, login, (("login", explain(error, language)),))
+        return render(request, page, 422)
+    return set_session(RedirectResponse("/", 303), session)
+
+
+async def _make_owner(
+    request: Request, box: Box, token: str, name: str, login: str, password: str, language: Language
+) -> str:
+    now = utc_now()
+    password_hash = await aside(passwords.make_hash, password)
+
+    def change(connection: Connection) -> str:
+        owner = first_account.make(
+            connection,
+            token,
+            login=login,
+            name=name,
+            password_hash=password_hash,
+            language=language,
+            now=now,
+        )
+        return sessions.start(
+            connection,
+            owner.id,
+            now=now,
+            address=_address(request),
+            user_agent=request.headers.get("user-agent", ""),
+        )
+
+    return await box.write(change)
+
+
+def _password_problems(
+    password: str, again: str, login: str, name: str, language: Language
+) -> list[tuple[str, str]]:
+    verdict = password_policy.judge(password, login=login, name=name)
+    problems = [("password", sentence) for sentence in verdict.words(language)]
+    if password != again:
+        problems.append(("password_again", translate(mark("The two passwords differ."), language)))
+    return problems
+
+
+@router.post("/language", name="language")
+async def choose_language(
+    request: Request,
+    box: TheBox,
+    language: Text = "fr",
+    next: Text = "/",  # noqa: A002
+) -> Response:
+    """Keep the choice: with the account, or in a cookie before signing in."""
+    chosen: Language = "en" if language == "en" else "fr"
+    answer = RedirectResponse(_inside(next), 303)
+    visitor = find_visitor(request)
+    if visitor is None:
+        answer.set_cookie(
+            "__Host-lang", chosen, max_age=31_536_000, secure=True, httponly=True, samesite="lax"
+        )
+        return answer
+    await box.write(lambda c: people.set_language(c, visitor.person.id, chosen))
+    return answer
+
+
+def _inside(path: str) -> str:
+    """Return ``path`` when it is one of ours, else the home page: no open redirect."""
+    is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and "\n" not in path
+    return path if is_ours and not path.startswith(("/sign-", "/live/")) else "/"
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""

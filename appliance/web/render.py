@@ -1,0 +1,173 @@
+"""From a page's values to HTML: Jinja2 with autoescape, an undefined name is an error."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any, ClassVar, Final
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date, format_datetime
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from appliance.clock import utc_now
+from appliance.language import Language, mark, translate, translate_count
+from appliance.policy.roles import Action
+from appliance.policy.wording import duration_words, in_language, percent_words, size_words
+from appliance.web.deps import find_visitor, language_of
+from appliance.web.static_files import StaticFiles
+
+_LOCALES: Final[dict[Language, str]] = {"fr": "fr_FR", "en": "en_GB"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The root of all pages: a frozen dataclass holds everything its template may use."""
+
+    template: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How the reader's language says numbers, sizes and times."""
+
+    language: Language
+    zone: ZoneInfo
+    now: datetime
+
+    def text(self, words: str, /, **facts: object) -> str:
+        """Return a text in the reader's language."""
+        return translate(words, self.language, **in_language(facts, self.language))
+
+    def count(self, one: str, many: str, count: int, /, **facts: object) -> str:
+        """Return the form for ``count``, thousands parted."""
+        return translate_count(
+            one.replace("%(count)s", "%(n)s"),
+            many.replace("%(count)s", "%(n)s"),
+            count,
+            self.language,
+            n=self.number(count),
+            **facts,
+        )
+
+    def number(self, value: float) -> str:
+        """Return «12 345» or «12,345»."""
+        text = f"{value:,.0f}"
+        return text.replace(",", "\N{NARROW NO-BREAK SPACE}") if self.language == "fr" else text
+
+    def size(self, size_bytes: float) -> str:
+        """Return «1,2 Go» or «1.2 GB»."""
+        return size_words(size_bytes, self.language).replace(" ", "\N{NO-BREAK SPACE}")
+
+    def percent(self, part: float) -> str:
+        """Return «30 %» of 0.3."""
+        return percent_words(part, self.language)
+
+    def span(self, span: timedelta) -> str:
+        """Return «3 heures»."""
+        return duration_words(span, self.language)
+
+    def ago(self, moment: datetime) -> str:
+        """Return «il y a 3 heures»."""
+        return translate(
+            mark("%(span)s ago"),
+            self.language,
+            span=duration_words(self.now - moment, self.language),
+        )
+
+    def moment(self, moment: datetime) -> str:
+        """Return the local day and time: «lundi 23 novembre 2026 à 03:12»."""
+        local = moment.astimezone(self.zone)
+        return _long_moment(local.replace(second=0, microsecond=0), self.language)
+
+    def short(self, moment: datetime) -> str:
+        """Return the local day and time in figures: «23/11/2026 03:12»."""
+        return moment.astimezone(self.zone).strftime("%d/%m/%Y %H:%M")
+
+    def day(self, day: date | datetime) -> str:
+        """Return «lundi 23 novembre»."""
+        if isinstance(day, datetime):
+            day = day.astimezone(self.zone).date()
+        return _long_day(day, self.language)
+
+    def clock(self, moment: datetime) -> str:
+        """Return the local time: «03:12»."""
+        return moment.astimezone(self.zone).strftime("%H:%M")
+
+
+@lru_cache(maxsize=512)
+def _long_day(day: date, language: Language) -> str:
+    pattern = "EEEE d MMMM" if language == "fr" else "EEEE, d MMMM"
+    return format_date(day, pattern, locale=_LOCALES[language])
+
+
+@lru_cache(maxsize=512)
+def _long_moment(moment: datetime, language: Language) -> str:
+    pattern = "EEEE d MMMM y 'à' HH:mm" if language == "fr" else "EEEE, d MMMM y, HH:mm"
+    return format_datetime(moment, pattern, locale=_LOCALES[language])
+
+
+class Renderer:
+    """Holds the compiled templates."""
+
+    def __init__(self, static: StaticFiles, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._environment = Environment(
+            loader=PackageLoader("appliance.web", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.globals["static"] = static.address
+        self._environment.globals["Action"] = Action
+
+    def words(self, request: Request) -> Words:
+        """Return how to speak to who is asking."""
+        return Words(language_of(request), self._zone, utc_now())
+
+    def html(self, request: Request, page: Page) -> str:
+        """Return the page, or a fragment of one, as HTML."""
+        words = self.words(request)
+        visitor = find_visitor(request)
+        context: dict[str, Any] = {each.name: getattr(page, each.name) for each in fields(page)}
+        context.update(
+            _=words.text,
+            _n=words.count,
+            words=words,
+            language=words.language,
+            visitor=visitor,
+            may=visitor.may if visitor is not None else lambda _: False,
+            path=request.url.path,
+        )
+        return self._environment.get_template(page.template).render(context)
+
+
+def render(
+    request: Request, page: Page, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HTMLResponse:
+    """Return ``page`` as an answer."""
+    renderer: Renderer = request.app.state.renderer
+    return HTMLResponse(
+        renderer.html(request, page),
+        status,
+        {
+            "content-language": language_of(request),
+            "vary": "cookie, accept-language",
+            **(headers or {}),
+        },
+    )
+
+
+def words_of(request: Request) -> Words:
+    """Return how to speak to who is asking."""
+    renderer: Renderer = request.app.state.renderer
+    return renderer.words(request)
+
+
+def is_fragment(request: Request) -> bool:
+    """Return whether htmx asks for a part of a page."""
+    return request.headers.get("hx-request") == "true"

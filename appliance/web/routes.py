@@ -1,0 +1,13 @@
+"""Every group of routes, in one list."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from appliance.web.pages import account, home, sign_in
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    sign_in.router,
+    home.router,
+    account.router,
+)

@@ -1,0 +1,186 @@
+"""The three doors every request passes, as pure ASGI: headers, cross-site refusal, session.
+
+Pure ASGI because a wrapping response class costs a copy of every downloaded block (measured-web.md A).
+"""
+
+import logging
+import sys
+import traceback
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+import anyio.to_thread
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from appliance.accounts import sessions
+from appliance.clock import utc_now
+from appliance.web.deps import Box, Visitor, language_of
+
+log = logging.getLogger(__name__)
+
+COOKIE: Final = "__Host-sid"
+#: The whole allow-list: everything else, routes to come included, asks for a session.
+PUBLIC: Final = frozenset({"/sign-in", "/link", "/first-account", "/language", "/healthz"})
+PUBLIC_PREFIX: Final = "/static/"
+#: Fragments a page polls by itself: nobody clicked, so they do not keep a session alive.
+POLLED_PREFIX: Final = "/live/"
+
+CSP: Final = (
+    "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self';"
+    " frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "strict-transport-security": "max-age=31536000",
+    "content-security-policy": CSP,
+    "x-content-type-options": "nosniff",
+    # «no-referrer» would turn the Origin of our own forms into «null».
+    "referrer-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class SecurityHeaders:
+    """Adds the headers of every answer; a handler's own value stays."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, adding headers."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception:
+            # Where it happened, never what it said: an exception's text may name a patient's file.
+            kind, _, trace = sys.exc_info()
+            frames = "".join(traceback.format_tb(trace)) if trace else ""
+            log.error("web.unforeseen kind=%s\n%s", kind.__name__ if kind else "?", frames)  # noqa: TRY400
+            if begun:
+                raise
+            answer: Response = PlainTextResponse("Erreur interne. Internal error.", 500)
+            on_error = (
+                getattr(scope["app"].state, "on_unforeseen", None) if "app" in scope else None
+            )
+            if on_error is not None:
+                answer = on_error(Request(scope))
+            await answer(scope, receive, send_with_headers)
+
+
+class SameSiteOnly:
+    """Refuses a change asked by another site's page: no token in any form is needed.
+
+    Browsers say where a request comes from (``Sec-Fetch-Site``), older ones at least ``Origin``.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what comes from our own pages or changes nothing."""
+        if scope["type"] == "http" and scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
+            headers = Headers(scope=scope)
+            if not _is_ours(headers):
+                refused = PlainTextResponse("Cross-site request refused.", 403)
+                await refused(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def _is_ours(headers: Headers) -> bool:
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc == headers.get("host")
+
+
+class SessionGate:
+    """Lets nobody past without a living session, except to the few public pages."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find who is asking; answer «sign in» or pass on."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return  # no websocket here
+        request = Request(scope)
+        visitor = await _find_visitor(request)
+        scope.setdefault("state", {})["visitor"] = visitor
+        path: str = scope["path"]
+        if visitor is None and path not in PUBLIC and not path.startswith(PUBLIC_PREFIX):
+            await _ask_to_sign_in(request)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+async def _find_visitor(request: Request) -> Visitor | None:
+    token = request.cookies.get(COOKIE)
+    if not token or request.url.path.startswith(PUBLIC_PREFIX):
+        return None
+    box: Box = request.app.state.box
+    now = utc_now()
+    with box.database.read() as connection:
+        found = sessions.find(connection, token, now=now)
+    if found is None:
+        return None
+    person, session = found
+    if now - session.seen_at > sessions.TOUCH_EVERY and not request.url.path.startswith(
+        POLLED_PREFIX
+    ):
+
+        def touch() -> None:
+            with box.database.write() as connection:
+                sessions.touch(connection, session.id, now=now)
+
+        await anyio.to_thread.run_sync(touch)
+    return Visitor(person, session)
+
+
+def _ask_to_sign_in(request: Request) -> Response:
+    path = request.url.path
+    if path.startswith("/api/"):
+        return JSONResponse(
+            {"error": {"code": "access.not-signed-in", "message": "Sign in first."}}, 401
+        )
+    if request.headers.get("hx-request"):
+        # A fragment cannot show a sign-in page: the whole page goes there.
+        return Response(status_code=401, headers={"HX-Redirect": "/sign-in"})
+    target = "/sign-in"
+    if request.method == "GET" and path != "/":
+        wanted = path + (f"?{request.url.query}" if request.url.query else "")
+        target += f"?next={quote(wanted, safe='')}"
+    return RedirectResponse(target, 303, headers={"content-language": language_of(request)})
+
+
+def set_session(response: Response, token: str) -> Response:
+    """Give the browser its session: this host only, TLS only, no script may read it."""
+    response.set_cookie(COOKIE, token, path="/", secure=True, httponly=True, samesite="lax")
+    return response
+
+
+def clear_session(response: Response) -> Response:
+    """Take the session cookie away."""
+    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+    return response

@@ -1,0 +1,42 @@
+// The few things a page does by itself. Everything works without this file.
+
+// One-time link: the code stands behind «#», where no server log sees it.
+const link = document.querySelector("form[data-link]");
+if (link && location.hash.length > 20) {
+  link.elements.token.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname);
+  link.requestSubmit();
+}
+
+document.addEventListener("submit", (event) => {
+  const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const source = document.getElementById(button.dataset.copy);
+  await navigator.clipboard.writeText(source.textContent.trim());
+  const before = button.textContent;
+  button.textContent = button.dataset.done;
+  setTimeout(() => { button.textContent = before; }, 2000);
+});
+
+// «Select all» and how many are chosen.
+document.addEventListener("change", (event) => {
+  const box = event.target;
+  if (box.type !== "checkbox" || !box.form?.matches("[data-picks]")) return;
+  const picks = [...box.form.querySelectorAll("input[name=p]")];
+  if (box.matches("[data-all]")) for (const pick of picks) pick.checked = box.checked;
+  const chosen = picks.filter((pick) => pick.checked).length;
+  for (const place of box.form.querySelectorAll("[data-count]")) place.textContent = chosen;
+  for (const button of box.form.querySelectorAll("[data-needs-pick]")) button.disabled = chosen === 0;
+});
+for (const button of document.querySelectorAll("[data-needs-pick]")) {
+  button.disabled = !button.form.querySelector("input[name=p]:checked");
+}
+for (const element of document.querySelectorAll("[data-script-only]")) element.hidden = false;
+for (const element of document.querySelectorAll("[data-print]")) {
+  element.addEventListener("click", () => print());
+}

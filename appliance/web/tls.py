@@ -1,0 +1,216 @@
+"""The certificate of the web interface: a small authority of the box's own, and a leaf it signs.
+
+A practice installs ``ca.crt`` once on its machines; the leaf is renewed without anybody noticing.
+The authority may sign for private addresses and local names only (name constraints), so trusting it
+gives nobody the power to imitate a bank.
+"""
+
+import ipaddress
+import os
+import socket
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import psutil
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from appliance.clock import utc_now
+from appliance.settings import Settings
+
+CA_LIFE: Final = timedelta(days=3650)
+#: Browsers refuse leaves that live longer than 398 days.
+LEAF_LIFE: Final = timedelta(days=397)
+RENEW_BEFORE: Final = timedelta(days=60)
+SKEW: Final = timedelta(hours=24)  # a machine whose clock is behind must not refuse a new leaf
+
+_PERMITTED_NETWORKS: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "100.64.0.0/10",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+_PERMITTED_DOMAINS: Final = ("localhost", "local", "lan", "home.arpa", "internal")
+
+Name = x509.DNSName | x509.IPAddress
+
+
+def ensure_certificate(settings: Settings, *, now: datetime | None = None) -> tuple[Path, Path]:
+    """Return the paths of certificate and key, made or renewed when needed.
+
+    A pair that somebody put there as ``own.crt`` and ``own.key`` is used as it is.
+    """
+    now = now or utc_now()
+    folder = settings.tls
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own = folder / "own.crt", folder / "own.key"
+    if all(path.exists() for path in own):
+        return own
+    certificate, key = folder / "box.crt", folder / "box.key"
+    ca, ca_key = _ensure_authority(folder, now)
+    wanted = names(settings.listen_address)
+    if not _is_good(certificate, key, ca, wanted, now):
+        _make_leaf(certificate, key, ca, ca_key, wanted, now)
+    return certificate, key
+
+
+def names(listen_address: str) -> list[Name]:
+    """Return the names and addresses under which the box may be reached from inside."""
+    host = socket.gethostname().split(".")[0].lower() or "armoire"
+    domains = {"localhost", host, f"{host}.local", "armoire.local"}
+    addresses = {"127.0.0.1", "::1", listen_address}
+    for cards in psutil.net_if_addrs().values():
+        addresses.update(
+            card.address.partition("%")[0]
+            for card in cards
+            if card.family in {socket.AF_INET, socket.AF_INET6}
+        )
+    found: list[Name] = [x509.DNSName(domain) for domain in sorted(domains)]
+    for text in sorted(addresses):
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            continue
+        if any(address in network for network in _PERMITTED_NETWORKS):
+            found.append(x509.IPAddress(address))
+    return found
+
+
+def _ensure_authority(
+    folder: Path, now: datetime
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    path, key_path = folder / "ca.crt", folder / "ca.key"
+    if path.exists() and key_path.exists():
+        found = x509.load_pem_x509_certificate(path.read_bytes())
+        key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
+        host = socket.gethostname().split(".")[0].lower() or "armoire"
+        permitted = found.extensions.get_extension_for_class(x509.NameConstraints).value
+        knows_host = x509.DNSName(host) in (permitted.permitted_subtrees or [])
+        if (
+            isinstance(key, ec.EllipticCurvePrivateKey)
+            and found.not_valid_after_utc > now + LEAF_LIFE
+            and knows_host
+        ):
+            return found, key
+    key = ec.generate_private_key(ec.SECP256R1())
+    host = socket.gethostname().split(".")[0].lower() or "armoire"
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Armoire, {host}"[:64])])
+    subtrees: list[x509.GeneralName] = [
+        x509.DNSName(domain) for domain in sorted({*_PERMITTED_DOMAINS, host})
+    ]
+    subtrees.extend(x509.IPAddress(network) for network in _PERMITTED_NETWORKS)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW)
+        .not_valid_after(now + CA_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.NameConstraints(permitted_subtrees=subtrees, excluded_subtrees=None),
+            critical=True,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    _write(key_path, _pem(key), 0o600)
+    _write(path, made.public_bytes(serialization.Encoding.PEM), 0o644)
+    return made, key
+
+
+def _is_good(
+    path: Path, key_path: Path, ca: x509.Certificate, wanted: list[Name], now: datetime
+) -> bool:
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        key_path.read_bytes()
+    except (OSError, ValueError):
+        return False
+    known = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    try:
+        found.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return (
+        found.not_valid_before_utc <= now
+        and found.not_valid_after_utc > now + RENEW_BEFORE
+        and all(name in known for name in wanted)
+    )
+
+
+def _make_leaf(
+    path: Path,
+    key_path: Path,
+    ca: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+    wanted: list[Name],
+    now: datetime,
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Armoire")]))
+        .issuer_name(ca.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW)
+        .not_valid_after(now + LEAF_LIFE)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(wanted), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
+        .sign(ca_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    _write(key_path, _pem(key), 0o600)
+    _write(path, made.public_bytes(pem) + ca.public_bytes(pem), 0o644)
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    draft = path.with_suffix(path.suffix + ".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,149 @@
+"""The doors every request passes."""
+
+import re
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.routing import Route
+
+from appliance.model import Role
+from appliance.web.app import create_app
+from appliance.web.deps import Needs
+from appliance.web.routes import ROUTERS
+from appliance.web.security import PUBLIC, PUBLIC_PREFIX
+
+#: Signed-in people see these whatever their role.
+OWN = {
+    "home",
+    "live-home",
+    "account",
+    "account-password",
+    "account-end-session",
+    "sign-out",
+    "language",
+}
+
+
+def _routes(app):
+    """Return every route: the application's own and those of the routers it includes."""
+    own = [route for route in app.routes if isinstance(route, Route)]
+    assert len(app.routes) - len(own) == len(ROUTERS)
+    return [*own, *(route for router in ROUTERS for route in router.routes)]
+
+
+def _filled(path):
+    return re.sub(r"\{[^}]+\}", "1", path)
+
+
+def test_every_route_but_the_allow_list_asks_for_a_session(anonymous, settings, database):
+    """Closed by default, routes to come included."""
+    closed = 0
+    for route in _routes(anonymous.app):
+        path = _filled(route.path)
+        if path in PUBLIC or path.startswith(PUBLIC_PREFIX):
+            continue
+        for method in route.methods - {"HEAD", "OPTIONS"}:
+            answer = anonymous.request(method, path)
+            assert answer.status_code in {303, 401}, (method, route.path)
+            if answer.status_code == 303:
+                assert answer.headers["location"].startswith("/sign-in"), route.path
+            closed += 1
+    assert closed > 5
+
+
+def test_every_route_names_the_action_it_needs_or_is_ones_own(settings, database):
+    """A new page without a right attached fails here."""
+    for route in _routes(create_app(settings, database)):
+        if not isinstance(route, APIRoute) or route.path in PUBLIC or route.name in OWN:
+            continue
+        asked = [d.dependency for d in route.dependencies if isinstance(d.dependency, Needs)]
+        assert asked, route.path
+
+
+@pytest.mark.parametrize("role", [Role.LOCUM, Role.SECRETARY, Role.TECHNICAL_ADMIN])
+def test_what_a_role_may_not_see_is_not_there(client_as, role):
+    """Names of files are patients' data: no search for these three (SEC-03)."""
+    assert client_as(role).get("/search?q=martin").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"sec-fetch-site": "same-origin"}, 303),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "", "origin": "https://testserver"}, 403),
+        ({"sec-fetch-site": None, "origin": "https://testserver"}, 303),
+        ({"sec-fetch-site": None, "origin": "https://evil.example"}, 403),
+        ({"sec-fetch-site": None, "origin": "null"}, 403),
+        ({"sec-fetch-site": None}, 403),
+    ],
+)
+def test_another_sites_page_changes_nothing(owner, headers, status):
+    """Forms need no token: the browser says where a request comes from."""
+    for name, value in headers.items():
+        if value is None:
+            owner.headers.pop(name, None)
+        else:
+            owner.headers[name] = value
+
+    assert owner.post("/language", data={"language": "fr"}).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/nowhere", "/api/v1/sources"])
+def test_every_answer_carries_the_headers(owner, path):
+    """No script but ours, no frame, no cache, no sniffing."""
+    headers = owner.get(path).headers
+
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["strict-transport-security"].startswith("max-age=")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+def test_static_files_are_kept_for_a_year_under_an_address_of_their_content(anonymous):
+    """A new content has a new address."""
+    page = anonymous.get("/sign-in").text
+    address = re.search(r'href="(/static/[0-9a-f]{12}/app\.css)"', page).group(1)
+
+    answer = anonymous.get(address)
+
+    assert answer.status_code == 200
+    assert "immutable" in answer.headers["cache-control"]
+    assert anonymous.get("/static/000000000000/app.css").status_code == 404
+    assert anonymous.get("/static/../app.py").status_code in {303, 404}
+
+
+def test_no_page_names_another_host_or_holds_inline_script_or_style():
+    """What the CSP would block is not even written."""
+    from importlib.resources import files
+
+    folder = files("appliance.web").joinpath("templates")
+    texts = {
+        path.name: path.read_text()
+        for path in [*folder.iterdir(), *folder.joinpath("_partials").iterdir()]
+        if path.is_file()
+    }
+    for name, text in texts.items():
+        assert not re.search(r"""\s(style|on\w+)=["']""", text), name
+        assert not re.search(r"<script(?![^>]*\ssrc=)", text), name
+        assert "https://" not in text, name
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("fr-FR,fr;q=0.9,en;q=0.8", "fr"),
+        ("en-US", "en"),
+        ("de", "fr"),
+        ("", "fr"),
+        ("de,en;q=0.2", "en"),
+    ],
+)
+def test_a_page_speaks_the_browsers_language_french_first(anonymous, header, language):
+    """French unless English is preferred."""
+    answer = anonymous.get("/sign-in", headers={"accept-language": header})
+
+    assert f'<html lang="{language}">' in answer.text
