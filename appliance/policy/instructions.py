@@ -118,8 +118,10 @@ def _macos(key: str, user: str) -> list[Step]:
             mark("Let the box in, for reading only:"),
             (
                 f"sudo -u {shlex.quote(user)} mkdir -p -m 700 ~{user}/.ssh",
-                f"echo {shlex.quote(key)} | sudo -u {shlex.quote(user)} tee -a"
-                f" ~{user}/.ssh/authorized_keys",
+                (
+                    f"echo {shlex.quote(key)} | sudo -u {shlex.quote(user)} tee -a"
+                    f" ~{user}/.ssh/authorized_keys"
+                ),
             ),
         ),
         Step(
@@ -146,8 +148,10 @@ def _windows(key: str, user: str) -> list[Step]:
             (
                 f"Add-Content \"$env:ProgramData\\ssh\\administrators_authorized_keys\" '{quoted}'",
                 # By number: the groups have other names on a French Windows.
-                'icacls "$env:ProgramData\\ssh\\administrators_authorized_keys" /inheritance:r'
-                ' /grant "*S-1-5-32-544:F" "*S-1-5-18:F"',
+                (
+                    'icacls "$env:ProgramData\\ssh\\administrators_authorized_keys" /inheritance:r'
+                    ' /grant "*S-1-5-32-544:F" "*S-1-5-18:F"'
+                ),
             ),
         ),
         Step(
