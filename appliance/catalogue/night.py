@@ -100,7 +100,10 @@ class Night:
             (
                 self._snapshot_id,
                 (self._taken_at - from_epoch(0)) // _MICROSECOND,
-                *(old + change for old, change in zip(before, self._totals, strict=True)),
+                *(
+                    max(0, min(_LARGEST, old + change))
+                    for old, change in zip(before, self._totals, strict=True)
+                ),
             ),
         )
         self._rows += 1

@@ -27,7 +27,7 @@ from appliance.errors import (
 from appliance.model import SnapshotId, SourceId
 from appliance.settings import Settings
 
-__all__ = ["Catalogue", "Known", "Night", "NightCounts", "of_source", "path_of"]
+__all__ = ["Catalogue", "Known", "Night", "NightCounts", "at_path", "of_source", "path_of"]
 
 IDLE_CONNECTIONS: Final = 4
 
@@ -79,7 +79,23 @@ def of_source(settings: Settings, source_id: SourceId, *, create: bool = False) 
         CatalogueMissing: there is none and ``create`` is False.
         CatalogueDamaged: it cannot be read.
     """
-    return Catalogue.open(path_of(settings, source_id), create=create)
+    path = path_of(settings, source_id)
+    if create and not path.exists():
+        make_empty(path)
+    catalogue = at_path(path)
+    with catalogue.reading():
+        return catalogue
+
+
+_opened: Final[dict[Path, "Catalogue"]] = {}
+
+
+def at_path(path: Path) -> "Catalogue":
+    """Return the one catalogue of this process at ``path``, whose connections are kept open.
+
+    Nothing is read yet: a missing or damaged file shows at the first query.
+    """
+    return _opened.setdefault(path, Catalogue(path))
 
 
 class Catalogue:

@@ -16,7 +16,10 @@ def normalise(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    apart = unicodedata.normalize("NFKD", text.translate(_LIGATURES).casefold())
+    # Taken apart first: letters of mathematics and of other widths have no case before that.
+    apart = unicodedata.normalize("NFKD", text.translate(_LIGATURES)).casefold()
+    if not apart.isascii():
+        apart = unicodedata.normalize("NFKD", apart)
     if apart.isascii():
         return apart
     return "".join(each for each in apart if unicodedata.category(each) != "Mn")
