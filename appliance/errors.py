@@ -54,6 +54,16 @@ ArmoireError
 │   ├── ChunkMissing          backup.chunk-missing         (retryable)
 │   ├── ProofFailed           backup.proof-failed
 │   └── BorgFailed            backup.borg-failed
+├── TargetError               a place where copies go
+│   ├── TargetUnreachable     target.unreachable          (retryable)
+│   ├── TargetFull            target.full
+│   ├── TargetRefuses         target.refuses
+│   ├── TargetIdentityChanged target.identity-changed
+│   ├── TargetListUnreadable  target.list-unreadable      (retryable)
+│   ├── ObjectAlreadyThere    target.object-already-there
+│   ├── ObjectMissing         target.object-missing
+│   ├── ObjectAltered         target.object-altered
+│   └── SendingNotAllowed     target.sending-not-allowed
 ├── CatalogueError
 │   ├── CatalogueMissing      catalogue.missing
 │   ├── CatalogueDamaged      catalogue.damaged
@@ -537,6 +547,8 @@ class RecipeFailed(MachineError):
     recipe: str
     step: str
     reason: str
+    #: What the program on the machine said; it may hold anything.
+    said: str = field(default="", repr=False, metadata={"private": True})
     code = "recipe.failed"
     public = "The step «%(step)s» of «%(recipe)s» failed: %(reason)s. Nothing is removed until it works again."
 
@@ -662,6 +674,112 @@ class BorgFailed(BackupError):
     message: str = private()
     code = "backup.borg-failed"
     public = "The backup program stopped with an error (%(exit_code)s). The details are in the log of the box."
+
+
+# --- targets -------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class TargetError(ArmoireError):
+    """Something about a place where copies go."""
+
+    code = "target.error"
+
+
+@dataclass(eq=False)
+class TargetUnreachable(TargetError):
+    """No answer, or the line was cut."""
+
+    target: str
+    reason: str
+    code = "target.unreachable"
+    public = "The place of the copy does not answer (%(reason)s). It will be tried again; what was sent stays sent."
+    retryable = True
+
+
+@dataclass(eq=False)
+class TargetFull(TargetError):
+    """No room left, or the quota is reached."""
+
+    target: str
+    code = "target.full"
+    public = "The place of the copy is full. Free some space there or buy more; the copies already there are safe."
+
+
+@dataclass(eq=False)
+class TargetRefuses(TargetError):
+    """The place does not let us: wrong password, missing right, object lock."""
+
+    target: str
+    action: str
+    reason: str
+    code = "target.refuses"
+    public = "The place of the copy refuses this (%(action)s: %(reason)s). Check the account there."
+
+
+@dataclass(eq=False)
+class TargetIdentityChanged(TargetError):
+    """Another host answers, another disk is plugged in, another box's copies lie there."""
+
+    target: str
+    expected: str
+    found: str
+    code = "target.identity-changed"
+    public = "This is not the place it was: %(found)s instead of %(expected)s. Nothing was sent."
+
+
+@dataclass(eq=False)
+class TargetListUnreadable(TargetError):
+    """What lies there cannot be listed whole: never the same as an empty place."""
+
+    target: str
+    reason: str
+    code = "target.list-unreadable"
+    public = "What lies at the place of the copy cannot be listed (%(reason)s). Nothing is removed."
+    retryable = True
+
+
+@dataclass(eq=False)
+class ObjectAlreadyThere(TargetError):
+    """An object of this name exists: objects are written once."""
+
+    target: str
+    name: str
+    code = "target.object-already-there"
+    public = "An object of this name is already there. Nothing was overwritten."
+
+
+@dataclass(eq=False)
+class ObjectMissing(TargetError):
+    """An object that must be there is not."""
+
+    target: str
+    name: str
+    code = "target.object-missing"
+    public = "Part of the copy is missing at its place (%(name)s). It is sent again the next night."
+
+
+@dataclass(eq=False)
+class ObjectAltered(TargetError):
+    """An object is not what was sent."""
+
+    target: str
+    name: str
+    reason: str
+    code = "target.object-altered"
+    public = (
+        "Part of the copy was altered at its place (%(reason)s). Ask the host; nothing is removed."
+    )
+
+
+@dataclass(eq=False)
+class SendingNotAllowed(TargetError):
+    """The rules of hosting do not allow new sends to this place."""
+
+    target: str
+    reason: str
+    code = "target.sending-not-allowed"
+    public = "Nothing is sent to this place: %(reason)s"
 
 
 # --- catalogue -----------------------------------------------------------------------------
