@@ -171,27 +171,34 @@ class Horizon:
     unit: str  # day · week · month · year
 
 
-_DAYS: Final = {"day": 1.0, "week": 7.0, "month": 30.4, "year": 365.25}
+#: What a unit of a promise is worth at least; a month is of 30 days.
+DAYS_AT_LEAST: Final = {"day": 1, "week": 7, "month": 30, "year": 365}
 
 
 def horizon(keep: Keep) -> Horizon:
     """Return for how long a file that was there for a while can surely be recovered once deleted.
 
-    «A while» is one period of the rule that reaches furthest: a month for a monthly rule. The
-    current period takes one of a rule's places unless the finer rules already keep it, so one is
-    taken off where they might not.
+    «A while» is one period of the rule that reaches furthest: a month for a monthly rule. Of that
+    rule's places the newest snapshot takes one, and the newest of the period before takes one,
+    unless finer rules keep these already; a file deleted shortly before the end of a period is in
+    neither. tests/unit/policy/test_retention.py lives through years of nights to check it.
     """
     nights = keep.within_days + keep.daily
-    finer_weeks = nights + 7 * keep.weekly
-    finer_months = finer_weeks + 28 * keep.monthly
+    weeks = nights + 7 * keep.weekly
+    months = weeks + 30 * keep.monthly
     found = [
         Horizon(keep.within_days, "day"),
         Horizon(keep.daily, "day"),
-        Horizon(keep.weekly if nights > 7 else keep.weekly - 1, "week"),
-        Horizon(keep.monthly if nights > 31 else keep.monthly - 1, "month"),
-        Horizon(keep.yearly if finer_months > 366 else keep.yearly - 1, "year"),
+        Horizon(keep.weekly - _places_taken(nights, 7), "week"),
+        Horizon(keep.monthly - _places_taken(nights, 30), "month"),
+        Horizon(keep.yearly - _places_taken(months, 365), "year"),
     ]
-    return max(found, key=lambda one: one.count * _DAYS[one.unit])
+    return max(found, key=lambda one: one.count * DAYS_AT_LEAST[one.unit])
+
+
+def _places_taken(days_covered: int, period_days: int) -> int:
+    """Return how many places of a rule go to periods a deleted file may not be in."""
+    return (days_covered < 1) + (days_covered < period_days)
 
 
 def horizon_words(one: Horizon, language: Language) -> str:

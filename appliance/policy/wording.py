@@ -8,7 +8,7 @@ from appliance.units import DAY_S, HOUR_S, MINUTE_S
 
 
 def duration_words(span: timedelta, language: Language) -> str:
-    """Return «3 hours»: the largest unit that says enough, rounded down; under a minute «a moment»."""
+    """Return «3 hours»: the largest unit that says enough, rounded down, never under 0."""
     seconds = span.total_seconds()
     if seconds >= 2 * DAY_S:
         return translate_count(
@@ -22,7 +22,9 @@ def duration_words(span: timedelta, language: Language) -> str:
         return translate_count(
             mark("%(count)s minute"), mark("%(count)s minutes"), int(seconds // MINUTE_S), language
         )
-    return translate(mark("a moment"), language)
+    return translate_count(
+        mark("%(count)s second"), mark("%(count)s seconds"), int(max(0, seconds)), language
+    )
 
 
 def size_words(size_bytes: float, language: Language) -> str:

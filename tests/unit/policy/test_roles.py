@@ -1,0 +1,60 @@
+"""Who may do what, cell by cell."""
+
+import pytest
+
+from appliance.model import Role
+from appliance.policy.roles import ALLOWED, ROLE_NAMES, Action, may
+
+#: The whole matrix, written out a second time on purpose: owner, associate, secretary, locum, technical.
+MATRIX = """
+status.see               yes yes yes -  yes
+sources.see              yes yes -   -  yes
+sources.change           yes -   -   -  yes
+backup.start             yes yes -   -  yes
+snapshot.browse          yes yes -   -  -
+file.open                yes yes -   -  -
+file.restore             yes yes -   -  -
+file.restore-to-machine  yes yes -   -  -
+snapshot.protect         yes yes -   -  -
+prune.run                yes -   -   -  -
+anomaly.close            yes -   -   -  -
+ledger.see               yes yes -   -  yes
+jobs.see                 yes yes -   -  yes
+jobs.cancel              yes -   -   -  yes
+people.change            yes -   -   -  -
+settings.change          yes -   -   -  yes
+"""
+ROLES = (Role.OWNER, Role.ASSOCIATE, Role.SECRETARY, Role.LOCUM, Role.TECHNICAL_ADMIN)
+CELLS = [
+    (role, Action(line.split()[0]), cell == "yes")
+    for line in MATRIX.strip().splitlines()
+    for role, cell in zip(ROLES, line.split()[1:], strict=True)
+]
+
+
+@pytest.mark.parametrize(("role", "action", "allowed"), CELLS)
+def test_the_matrix_is_what_was_agreed(role, action, allowed):
+    """SEC-03: a change of rights is a change of this table, seen in review."""
+    assert may(role, action) is allowed
+
+
+def test_the_matrix_has_every_cell():
+    """A role or an action added later has to be decided here."""
+    assert {(role, action) for role, action, _ in CELLS} == {
+        (role, action) for role in Role for action in Action
+    }
+    assert set(ROLE_NAMES) == set(Role)
+
+
+def test_the_technical_administrator_sees_no_document_and_no_name_of_one():
+    """Names of documents are patients' data."""
+    for action in Action:
+        if action.startswith(("file.", "snapshot.")):
+            assert not may(Role.TECHNICAL_ADMIN, action)
+
+
+def test_whatever_is_not_allowed_is_refused(monkeypatch):
+    """A role nobody decided about may do nothing."""
+    monkeypatch.delitem(ALLOWED, Role.OWNER)
+
+    assert not any(may(Role.OWNER, action) for action in Action)
