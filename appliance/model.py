@@ -166,6 +166,7 @@ class ReadEventKind(StrEnum):
     NAME_REFUSED = "name-refused"  # a server sent «..», «/», NUL in a name
     TOO_LARGE = "too-large"  # grew for ever
     LIVE_DATABASE = "live-database"  # raw copy of a running database
+    DAMAGED = "damaged"  # found later, by a proof or a check: what is stored is not what was read
     OTHER = "other"
 
 

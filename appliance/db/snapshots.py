@@ -39,9 +39,16 @@ def add(
     for name in ("state", "consistency"):
         values[name] = values[name].value
     connection.execute(insert(snapshot).values(**values, stats=dict(stats or {})))
+    add_events(connection, one.id, events)
+
+
+def add_events(
+    connection: Connection, snapshot_id: SnapshotId, events: Iterable[ReadEvent]
+) -> None:
+    """Add what was met while a snapshot was taken, or found about it later."""
     rows = [
         {
-            "snapshot_id": one.id,
+            "snapshot_id": snapshot_id,
             "kind": event.kind.value,
             "path": event.path,
             "reason": event.reason[:200],
