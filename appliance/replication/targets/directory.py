@@ -35,6 +35,7 @@ from appliance.replication.target import (
     check_name,
     ignore_bytes,
 )
+from appliance.units import DAY_S
 
 LABEL_FILE: Final = "armoire-disk.toml"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
