@@ -42,9 +42,9 @@ def size_words(size_bytes: float, language: Language) -> str:
 
 
 def percent_words(part: float, language: Language) -> str:
-    """Return «30 %» of 0.3, with the space French puts there; one decimal under 1 %."""
+    """Return «30%», in French «30 %», of 0.3; one decimal under 1 %."""
     number = f"{100 * part:.0f}" if part == 0 or part >= 0.01 else f"{100 * part:.1f}"
-    return f"{number.replace('.', ',')} %" if language == "fr" else f"{number} %"
+    return f"{number.replace('.', ',')} %" if language == "fr" else f"{number}%"
 
 
 def in_language(facts: Mapping[str, object], language: Language) -> dict[str, object]:
