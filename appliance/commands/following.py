@@ -186,7 +186,7 @@ class _Board:
         self._session = session
         self._progress = Progress(
             SpinnerColumn(finished_text=" "),
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             _Amount(session.language),
             console=session.err,
@@ -262,7 +262,7 @@ class _Board:
         self._told.add((job.id, job.state))
         if job.state is JobState.RUNNING and self._session.err.is_terminal:
             return  # its bar says so
-        self._progress.console.print(line, style=style, markup=False)
+        self._progress.console.print(line, style=style)
 
 
 def amount_words(job: Job, per_s: float, remaining_s: float | None, language: Language) -> str:

@@ -156,14 +156,10 @@ def use_french_for_click() -> None:
     def look_up(message: str) -> str:
         return texts.get(message) or plain(message)
 
-    import click.core  # noqa: PLC0415 - their modules hold a name each
-    import click.exceptions  # noqa: PLC0415
-    import click.formatting  # noqa: PLC0415
-    import click.types  # noqa: PLC0415
-
-    for module in (click.core, click.exceptions, click.formatting, click.types):
+    for name in ("core", "exceptions", "formatting", "types"):
+        module = import_module(f"click.{name}")
         if hasattr(module, "_"):
-            module._ = look_up
+            setattr(module, "_", look_up)  # noqa: B010 - gettext's customary name, held by each
 
 
 #: Of click's texts, those people meet.

@@ -1,7 +1,7 @@
 """What every command has at hand: the box, the reader's language, and where answers go."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -11,6 +11,8 @@ from typing import Final
 
 import orjson
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from appliance.db.engine import Database, open_database
 from appliance.errors import ArmoireError, InputError, InvalidInput, Refused, WouldOverwrite
@@ -69,6 +71,11 @@ def nothing_to_show(_out: Console) -> None:
     """Print nothing: what there was to see is on the screen already."""
 
 
+def _console(*, stderr: bool = False) -> Console:
+    # No markup: «[red]» in the name of a file is part of the name.
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=not stderr)
+
+
 @dataclass
 class Session:
     """One run of the command line."""
@@ -76,9 +83,9 @@ class Session:
     data: Path | None = None
     as_json: bool = False
     language: Language = field(default_factory=lambda: language_of(os.environ))
-    out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    out: Console = field(default_factory=_console)
     #: Progress and errors: standard output is the answer's alone.
-    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    err: Console = field(default_factory=lambda: _console(stderr=True))
 
     @property
     def folder(self) -> Path:
@@ -114,7 +121,7 @@ class Session:
 
     def tell(self, text: str, **facts: object) -> None:
         """Print a line beside the answer, on standard error."""
-        self.err.print(self.say(text, **facts), markup=False)
+        self.err.print(self.say(text, **facts))
 
     def give(self, answer: Answer) -> None:
         """Print an answer on standard output."""
@@ -130,7 +137,7 @@ class Session:
             body = {"code": error.code, "message": message, "facts": error.facts}
             self.out.file.write(as_json({"error": body}) + "\n")
         else:
-            self.err.print(message, style="red", markup=False)
+            self.err.print(message, style="red")
 
     def close(self) -> None:
         """Close what was opened."""
@@ -153,6 +160,16 @@ def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     raise TypeError(type(value).__name__)
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a plain table; cells are text as it is, whatever it looks like."""
+    made = Table(box=None, pad_edge=False, show_header=any(titles))
+    for title in titles:
+        made.add_column(Text(title, style="dim"), overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
 
 
 def clean(name: bytes | str) -> str:

@@ -1,0 +1,147 @@
+"""``armoire init`` and ``armoire link``: a box starts empty, and nobody has a default password."""
+
+import os
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from appliance.accounts import links, people
+from appliance.clock import utc_now
+from appliance.commands.framework import Command, answers
+from appliance.commands.session import Answer, Session
+from appliance.db import facts
+from appliance.db.engine import open_database
+from appliance.errors import NotFound
+from appliance.language import mark
+from appliance.ledger import events
+from appliance.settings import Settings
+from appliance.vault.seal import make_keys
+
+BOX_ID: Final = "box.id"
+
+
+def prepare(settings: Settings, now: datetime) -> bool:
+    """Make what a box is made of in its data folder; return whether it was not there before.
+
+    Safe to run again at any line: keys and box id are made once and never replaced.
+    """
+    os.umask(0o077)
+    _make_private(settings.data)
+    for folder in (
+        settings.catalogues,
+        settings.keys,
+        settings.borg_home,
+        settings.run,
+        settings.data / "log",
+    ):
+        _make_private(folder)
+    make_keys(settings.keys)
+    database = open_database(settings.database, create=True)
+    try:
+        with database.write() as connection:
+            is_new = facts.find(connection, BOX_ID) is None
+            if is_new:
+                box_id = secrets.token_hex(8)
+                facts.put(connection, BOX_ID, box_id, now=now)
+                events.record(connection, at=now, event="box.made", subject=f"box:{box_id}")
+    finally:
+        database.close()
+    return is_new
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def first_link(session: Session) -> str | None:
+    """Return a new address with which the first account is made, or None when there is an account."""
+    with session.database.write() as connection:
+        if people.count(connection) > 0:
+            return None
+        return links.address(
+            base_url(session.settings), links.make_first_link(connection, now=utc_now())
+        )
+
+
+def base_url(settings: Settings) -> str:
+    """Return the address of the web interface as this machine reaches it."""
+    host = settings.listen_address
+    if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not listened on
+        host = "localhost"
+    return f"https://{f'[{host}]' if ':' in host else host}:{settings.listen_port}"
+
+
+@click.command(
+    "init",
+    cls=Command,
+    help=mark(
+        "Make a new, empty box in the data folder.\n\n"
+        "Prints a one-time link for the first account: there is no default password. "
+        "Safe to run again."
+    ),
+)
+@answers
+def init(session: Session) -> Answer:
+    """Make the box."""
+    is_new = prepare(session.settings, utc_now())
+    link = first_link(session)
+
+    def show(out: Console) -> None:
+        folder = session.settings.data
+        out.print(
+            session.say(mark("The box is ready in %(folder)s."), folder=folder)
+            if is_new
+            else session.say(mark("The box in %(folder)s was there already."), folder=folder),
+            markup=False,
+        )
+        if link is not None:
+            out.print(
+                session.say(mark("Open this once, within 24 hours, to make the first account:"))
+            )
+            out.print(link)
+            out.print(
+                session.say(mark("Next: «armoire run» starts the web interface and the worker."))
+            )
+
+    return Answer({"data": str(session.settings.data), "is_new": is_new, "link": link}, show)
+
+
+@click.command(
+    "link",
+    cls=Command,
+    help=mark(
+        "Print a one-time sign-in link.\n\n"
+        "With LOGIN for that person; without, for the first account of an empty box."
+    ),
+)
+@click.argument("login", required=False)
+@answers
+def link(session: Session, login: str | None) -> Answer:
+    """Make a link."""
+    now = utc_now()
+    if login is None:
+        address = first_link(session)
+        if address is None:
+            raise NotFound(mark("first account to make"), "")
+    else:
+        with session.database.write() as connection:
+            row = people.find_row(connection, login)
+            if row is None:
+                raise NotFound("account", login)
+            person = people.from_row(row)
+            address = links.address(
+                base_url(session.settings), links.make_link_for(connection, person, now)
+            )
+            events.record(
+                connection,
+                at=now,
+                event="link.made",
+                subject=f"person:{person.id}",
+                actor="console",
+            )
+    return Answer({"link": address}, lambda out: out.print(address))

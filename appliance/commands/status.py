@@ -1,0 +1,120 @@
+"""``armoire status``: the sentence of the home page, from proofs, and what needs doing."""
+
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from appliance.clock import utc_now
+from appliance.commands.framework import Command, answers
+from appliance.commands.session import Answer, ExitCode, Session
+from appliance.db import facts, workers
+from appliance.jobs import queue, readings
+from appliance.language import mark
+from appliance.model import JobState
+from appliance.policy import status as policy
+from appliance.policy.findings import Finding, Severity
+from appliance.policy.status import Level
+
+COLOURS: Final = {
+    Level.PROVEN: "green",
+    Level.WARNED: "yellow",
+    Level.LATE: "yellow",
+    Level.OVERDUE: "red",
+    Level.FAILED: "red",
+    Level.FROZEN: "red",
+}
+
+
+@click.command(
+    "status",
+    cls=Command,
+    help=mark("Say in one sentence how the backups are, from proofs, and what needs doing."),
+)
+@answers
+def status(session: Session) -> Answer:
+    """Say how it is."""
+    now = utc_now()
+    zone = ZoneInfo(session.settings.time_zone)
+    with session.database.read() as connection:
+        statuses = [policy.source_status(each, now, zone) for each in readings.of_all(connection)]
+        alive = workers.alive(connection, now=now)
+        clock = facts.find(connection, "clock.wrong")
+        waiting = queue.waiting(connection)
+    running = sum(1 for each in waiting if each.state is JobState.RUNNING)
+    level = policy.home_level(statuses)
+    sentence = policy.home_sentence(statuses, session.language)
+    findings = policy.needs_doing(statuses, _of_the_box(alive=bool(alive), clock=clock))
+
+    def show(out: Console) -> None:
+        out.print(Text(sentence, style=f"bold {COLOURS.get(level, 'default')}"))
+        for each in findings:
+            out.print(f"• {each.words(session.language)} {each.action_words(session.language)}")
+        for one in statuses:
+            out.print(f"  {policy.source_sentence(one, session.language)}")
+        if waiting:
+            out.print(
+                session.say(
+                    mark("%(running)s jobs run, %(queued)s wait."),
+                    running=running,
+                    queued=len(waiting) - running,
+                )
+            )
+
+    body = {
+        "level": level.value,
+        "sentence": sentence,
+        "findings": [
+            {
+                "code": each.code,
+                "severity": each.severity.value,
+                "text": each.words(session.language),
+                "action": each.action_words(session.language),
+                "source": each.source_id,
+            }
+            for each in findings
+        ],
+        "sources": [
+            {
+                "source": one.source_id,
+                "label": one.label,
+                "level": one.level.value,
+                "sentence": policy.source_sentence(one, session.language),
+                "backed_up_at": one.backed_up_at,
+                "proven_at": one.proven_at,
+            }
+            for one in statuses
+        ],
+        "worker": bool(alive),
+        "jobs_running": running,
+        "jobs_queued": len(waiting) - running,
+    }
+    return Answer(body, show, ExitCode.DONE)
+
+
+def _of_the_box(*, alive: bool, clock: object) -> list[Finding]:
+    found: list[Finding] = []
+    if isinstance(clock, dict):
+        found.append(
+            Finding(
+                "box.clock-wrong",
+                Severity.ALARM,
+                mark(
+                    "The clock of the box went back: it says %(now)s, the last record is of %(last)s."
+                ),
+                mark("Set the clock right; until then nothing begins and nothing is removed."),
+                {"now": str(clock.get("now")), "last": str(clock.get("last"))},
+            )
+        )
+    if not alive:
+        found.append(
+            Finding(
+                "box.no-worker",
+                Severity.WARNING,
+                mark("No worker runs: nothing is backed up by itself."),
+                mark("Start it with «armoire run», or «systemctl start armoire.target»."),
+            )
+        )
+    return found
