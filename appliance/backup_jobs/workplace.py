@@ -13,10 +13,12 @@ from sqlalchemy import Connection
 
 from appliance.backup_jobs import borg_library, vault_access
 from appliance.backup_jobs.borg import LOCK_WAIT_S, Borg
+from appliance.backup_jobs.ssh import Endpoint
 from appliance.catalogue import store
 from appliance.db import facts, repositories, snapshots, sources
-from appliance.errors import ClockWrong, NoSpace
+from appliance.errors import ClockWrong, InvalidInput, NoSpace
 from appliance.jobs.context import JobContext
+from appliance.language import mark
 from appliance.model import Repository, SnapshotId, Source, SourceId
 from appliance.vault.secret import Secret
 
@@ -89,6 +91,21 @@ def workplace(context: JobContext, source_id: SourceId) -> Workplace:
         repository = repositories.get(connection, source_id)
         passphrase = vault_access.repository_passphrase(connection, context.settings, source_id)
     return Workplace(context, source, repository, passphrase)
+
+
+def endpoint(place: Workplace) -> Endpoint:
+    """Return how the box is let in on the machine of a pulled source.
+
+    Raises:
+        InvalidInput: the source has no address.
+        SecretMissing, KeyMissing, SecretUnreadable: its key cannot be had.
+    """
+    source, context = place.source, place.context
+    if source.host is None or source.user is None:
+        raise InvalidInput("host", mark("This source has no machine."))
+    with context.database.read() as connection:
+        key = vault_access.machine_key(connection, context.settings, source.id)
+    return Endpoint(source.host, source.port, source.user, source.host_key, key)
 
 
 def check_space(place: Workplace) -> None:
