@@ -43,14 +43,8 @@ class Words:
 
     def count(self, one: str, many: str, count: int, /, **facts: object) -> str:
         """Return the form for ``count``, thousands parted."""
-        return translate_count(
-            one.replace("%(count)s", "%(n)s"),
-            many.replace("%(count)s", "%(n)s"),
-            count,
-            self.language,
-            n=self.number(count),
-            **facts,
-        )
+        shown = {**in_language(facts, self.language), "count": self.number(count)}
+        return translate_count(one, many, count, self.language, **shown)
 
     def number(self, value: float) -> str:
         """Return «12 345» or «12,345»."""

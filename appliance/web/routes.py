@@ -4,10 +4,11 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from appliance.web.pages import account, home, sign_in
+from appliance.web.pages import account, home, sign_in, sources
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     sign_in.router,
     home.router,
+    sources.router,
     account.router,
 )

@@ -1,15 +1,87 @@
 """The home page: one sentence of truth, what needs doing, the last nights."""
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from datetime import timedelta
+from typing import ClassVar, Final
 
 from fastapi import APIRouter, Request
+from sqlalchemy import Connection
 from starlette.responses import Response
 
-from appliance.web.deps import TheBox, TheVisitor
+from appliance.clock import utc_now
+from appliance.db import sources, workers
+from appliance.jobs import queue, readings
+from appliance.language import Language, mark
+from appliance.model import JobState, Source, SourceId
+from appliance.policy.findings import Finding, Severity
+from appliance.policy.nights import NIGHT_TEXTS, NightCell, NightState, calendar, night_of
+from appliance.policy.roles import Action
+from appliance.policy.status import (
+    LEVEL_NAMES,
+    SourceStatus,
+    home_level,
+    home_sentence,
+    needs_doing,
+    source_status,
+)
+from appliance.web.deps import Box, TheBox, TheVisitor, language_of
+from appliance.web.pages import tones
+from appliance.web.pages.job_view import JobView, view
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False)
+
+NIGHTS: Final = 30
+#: Findings that a backup now would mend.
+BACK_UP_MENDS: Final = frozenset(
+    {"status.late", "status.overdue", "status.never", "status.run-failed"}
+)
+#: The states of the calendar's legend, in the order it is read.
+LEGEND: Final = (
+    NightState.PROVEN,
+    NightState.WARNED,
+    NightState.UNPROVEN,
+    NightState.FAILED,
+    NightState.MISSED,
+    NightState.NONE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One square of the calendar, and where it leads."""
+
+    cell: NightCell
+    tone: str
+    text: str
+    snapshot_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """One source on the home page."""
+
+    source: Source
+    status: SourceStatus
+    tone: str
+    level_name: str
+    cells: list[Cell]  # oldest first
+
+    @property
+    def proven_nights(self) -> int:
+        """How many of the nights shown are green."""
+        return sum(one.cell.state is NightState.PROVEN for one in self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class ToDo:
+    """One thing that needs doing."""
+
+    finding: Finding
+    tone: str
+    back_up_mends: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +89,156 @@ class HomePage(Page):
     """Everything home.html may use."""
 
     template: ClassVar[str] = "home.html"
+    is_empty_role: bool
+    sentence: str
+    tone: str
+    todo: list[ToDo]
+    lines: list[SourceLine]
+    legend: list[tuple[str, str]]  # tone, text
+    running: list[JobView]
+    waiting: int
+    poll_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunningFragment(Page):
+    """What runs just now: a part of the home page, polled."""
+
+    template: ClassVar[str] = "_partials/running.html"
+    running: list[JobView]
+    waiting: int
+    poll_s: int
 
 
 @router.get("/", name="home")
-async def show_home(request: Request, box: TheBox, visitor: TheVisitor) -> Response:  # noqa: ARG001
+async def show_home(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
     """Show whether the practice's data are safe."""
-    return render(request, HomePage())
+    if not visitor.may(Action.STATUS_SEE):
+        page = HomePage(True, "", tones.CALM, [], [], [], [], 0, 60)
+        return render(request, page)
+    language = language_of(request)
+    page = await box.read_aside(lambda connection: gather(connection, box, language))
+    return render(request, page)
+
+
+@router.get("/live/home", name="live-home")
+async def show_running(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
+    """Return what runs just now."""
+    if not visitor.may(Action.STATUS_SEE):
+        return Response(status_code=204)
+    with box.database.read() as connection:
+        running, waiting = _running(connection)
+    return render(request, RunningFragment(running, waiting, _poll_s(running, waiting)))
+
+
+def gather(connection: Connection, box: Box, language: Language) -> HomePage:
+    """Return the home page's values."""
+    lines = [line(connection, box, source) for source in sources.all_living(connection)]
+    statuses = [one.status for one in lines]
+    findings = needs_doing(statuses, box_findings(connection, box))
+    running, waiting = _running(connection)
+    sentence = home_sentence(statuses, language)
+    tone = tones.LEVEL[home_level(statuses)] if statuses else tones.CALM
+    if any(f.code == "box.worker-silent" for f in findings) and tone == tones.GOOD:
+        tone = tones.WARN  # the past is proven, but nothing is being done for the next night
+    return HomePage(
+        is_empty_role=False,
+        sentence=sentence,
+        tone=tone,
+        todo=[
+            ToDo(one, tones.SEVERITY[one.severity], one.code in BACK_UP_MENDS) for one in findings
+        ],
+        lines=lines,
+        legend=[(tones.NIGHT[state], NIGHT_TEXTS[state]) for state in LEGEND],
+        running=running,
+        waiting=waiting,
+        poll_s=_poll_s(running, waiting),
+    )
+
+
+def line(connection: Connection, box: Box, source: Source, *, nights: int = NIGHTS) -> SourceLine:
+    """Return one source with its calendar."""
+    now = utc_now()
+    status = source_status(readings.of_source(connection, source), now, box.zone)
+    runs, proofs = readings.nights(connection, source, since=now - timedelta(days=nights + 2))
+    cells = calendar(
+        runs,
+        proofs,
+        source.plan,
+        now=now,
+        tz=box.zone,
+        known_since=source.created_at,
+        nights=nights,
+    )
+    shown = {
+        night_of(source.plan, run.started_at, box.zone): run.snapshot_id
+        for run in sorted(runs, key=lambda run: run.started_at)
+        if run.snapshot_id is not None
+    }
+    return SourceLine(
+        source,
+        status,
+        tones.LEVEL[status.level],
+        LEVEL_NAMES[status.level],
+        [
+            Cell(cell, tones.NIGHT[cell.state], NIGHT_TEXTS[cell.state], shown.get(cell.night))
+            for cell in cells
+        ],
+    )
+
+
+def box_findings(connection: Connection, box: Box) -> list[Finding]:
+    """Return what the box's own readings say needs doing."""
+    found: list[Finding] = []
+    if not workers.alive(connection, now=utc_now()):
+        found.append(
+            Finding(
+                "box.worker-silent",
+                Severity.ALARM,
+                mark("The part of the box that makes the backups is not running."),
+                mark("Start it with «armoire run», or restart the box."),
+            )
+        )
+    place = box.settings.repositories
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < box.settings.free_bytes_floor:
+        found.append(
+            Finding(
+                "box.disk-full",
+                Severity.ALARM,
+                mark("The disk of the backups is full: %(free_bytes)s left."),
+                mark("Add a larger disk, or keep fewer snapshots in the plans."),
+                {"free_bytes": free},
+            )
+        )
+    elif free < 5 * box.settings.free_bytes_floor:
+        found.append(
+            Finding(
+                "box.disk-nearly-full",
+                Severity.WARNING,
+                mark("The disk of the backups is nearly full: %(free_bytes)s left."),
+                mark("Plan a larger disk, or keep fewer snapshots in the plans."),
+                {"free_bytes": free},
+            )
+        )
+    return found
+
+
+def sources_by_id(connection: Connection) -> dict[SourceId, Source]:
+    """Return the living sources by id."""
+    return {source.id: source for source in sources.all_living(connection)}
+
+
+def _running(connection: Connection) -> tuple[list[JobView], int]:
+    now = utc_now()
+    jobs = queue.waiting(connection)
+    known = sources_by_id(connection) if jobs else {}
+    running = [view(job, known, now) for job in jobs if job.state is JobState.RUNNING]
+    due = [job for job in jobs if job.state is JobState.QUEUED and job.not_before <= now]
+    return running, len(due)
+
+
+def _poll_s(running: Sequence[JobView], waiting: int) -> int:
+    return 1 if running or waiting else 15

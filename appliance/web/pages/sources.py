@@ -1,0 +1,401 @@
+"""The sources: their list, and everything about one."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, ClassVar, Final
+
+from fastapi import APIRouter, Form, Request
+from sqlalchemy import Connection
+from starlette.responses import RedirectResponse, Response
+
+from appliance.clock import utc_now
+from appliance.db import anomalies, repositories, snapshots, sources
+from appliance.errors import AlreadyQueued, InvalidInput
+from appliance.jobs import kinds, queue, readings
+from appliance.language import mark
+from appliance.ledger import events
+from appliance.model import (
+    Anomaly,
+    Consistency,
+    JobState,
+    PersonId,
+    ReadEventKind,
+    Repository,
+    Snapshot,
+    SnapshotId,
+    Source,
+    SourceId,
+    SourceKind,
+    System,
+)
+from appliance.policy.anomaly import ANOMALY_ACTION, anomaly_words
+from appliance.policy.retention import FREEZE_TEXTS, sentence
+from appliance.policy.roles import Action
+from appliance.policy.status import Badge, source_sentence
+from appliance.policy.timetable import next_window
+from appliance.units import share
+from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs
+from appliance.web.pages import tones
+from appliance.web.pages.home import BACK_UP_MENDS, SourceLine, ToDo, line
+from appliance.web.pages.job_view import JobView, view
+from appliance.web.render import Page, render
+
+router = APIRouter(include_in_schema=False)
+
+Text = Annotated[str, Form()]
+
+SHOWN: Final = 14  # snapshots on the page; the rest is one click away
+CHARTED: Final = 400
+
+KIND_NAMES: Final[dict[SourceKind, str]] = {
+    SourceKind.PULLED: mark("machine, read by the box"),
+    SourceKind.PUSHED: mark("machine that sends by itself"),
+    SourceKind.SHARE: mark("share of the box"),
+}
+SYSTEM_NAMES: Final[dict[System, str]] = {
+    System.LINUX: "Linux",
+    System.MACOS: "macOS",
+    System.WINDOWS: "Windows",
+}
+CONSISTENCY_NAMES: Final[dict[Consistency, str]] = {
+    Consistency.DUMP: mark("database exported by its own program"),
+    Consistency.VSS_WRITER: mark("shadow copy the application took part in"),
+    Consistency.STOPPED: mark("application stopped meanwhile"),
+    Consistency.VSS_SIMPLE: mark("shadow copy without the application"),
+    Consistency.FILES: mark("plain files"),
+    Consistency.UNKNOWN: mark("not known"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesPage(Page):
+    """Every source, with its calendar."""
+
+    template: ClassVar[str] = "sources/list.html"
+    lines: list[SourceLine]
+    sizes: dict[int, int]  # source id → bytes of its repository
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An open anomaly in words."""
+
+    anomaly: Anomaly
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One snapshot on the charts."""
+
+    at: datetime
+    original_bytes: int
+    new_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotLine:
+    """One snapshot on the time line."""
+
+    snapshot: Snapshot
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePage(Page):
+    """Everything sources/show.html may use."""
+
+    template: ClassVar[str] = "sources/show.html"
+    source: Source
+    sentence: str
+    line: SourceLine
+    todo: list[ToDo]
+    kind_name: str
+    system_name: str
+    consistency_name: str | None
+    repository: Repository | None
+    original_total: int  # bytes of every kept snapshot, as if each stood alone
+    freeze_text: str | None
+    alarms: list[Alarm]
+    alarm_action: str
+    badges: list[tuple[Badge, str]]  # with its tone
+    lines: list[SnapshotLine]  # newest first, SHOWN at most
+    snapshot_count: int
+    points: list[Point]  # oldest first
+    event_counts: list[tuple[str, int, str]]  # kind, how many, text; of the newest snapshot
+    running: list[JobView]
+    recent: list[JobView]
+    plan_sentence: str
+    next_at: datetime | None
+    done: str | None
+
+
+@router.get("/sources", name="sources", dependencies=[needs(Action.SOURCES_SEE)])
+async def list_sources(request: Request, box: TheBox) -> Response:
+    """Show every source."""
+
+    def gather(connection: Connection) -> SourcesPage:
+        found = sources.all_living(connection)
+        sizes = {one.id: repositories.find(connection, one.id) for one in found}
+        return SourcesPage(
+            [line(connection, box, one) for one in found],
+            {number: each.size_bytes if each else 0 for number, each in sizes.items()},
+        )
+
+    return render(request, await box.read_aside(gather))
+
+
+DONE: Final = {
+    "queued": mark("It is on the list of tasks and begins as soon as the repository is free."),
+    "waiting": mark("It is on the list of tasks already."),
+    "plan": mark("The plan was changed."),
+    "closed": mark("The alarm was closed; your reason is in the journal."),
+    "thawed": mark("Old snapshots may be removed again; your reason is in the journal."),
+    "confirmed": mark("The identity of the machine is confirmed."),
+}
+
+
+@router.get("/sources/{source_id}", name="source", dependencies=[needs(Action.SOURCES_SEE)])
+async def show_source(
+    request: Request,
+    box: TheBox,
+    source_id: SourceId,
+    done: str = "",
+    all: int = 0,  # noqa: A002
+) -> Response:
+    """Show everything about a source."""
+    page = await box.read_aside(
+        lambda connection: _gather(
+            connection, box, request, source_id, DONE.get(done), None if all else SHOWN
+        )
+    )
+    return render(request, page)
+
+
+def _gather(
+    connection: Connection,
+    box: Box,
+    request: Request,
+    source_id: SourceId,
+    done: str | None,
+    shown: int | None,
+) -> SourcePage:
+    language = language_of(request)
+    now = utc_now()
+    source = sources.get(connection, source_id)
+    found = snapshots.of_source(connection, source_id)
+    known = {source.id: source}
+    jobs = queue.newest(connection, limit=8, source_id=source_id)
+    line_ = line(connection, box, source)
+    window = next_window(source.plan, now, box.zone)
+    return SourcePage(
+        source=source,
+        sentence=source_sentence(line_.status, language),
+        line=line_,
+        todo=[
+            ToDo(one, tones.SEVERITY[one.severity], one.code in BACK_UP_MENDS)
+            for one in line_.status.reasons
+        ],
+        kind_name=KIND_NAMES[source.kind],
+        system_name=SYSTEM_NAMES[source.system],
+        consistency_name=CONSISTENCY_NAMES[found[0].consistency] if found else None,
+        repository=repositories.find(connection, source_id),
+        original_total=sum(one.original_bytes for one in found),
+        freeze_text=_freeze_text(source),
+        alarms=[
+            Alarm(one, anomaly_words(one.kind, one.reading, language))
+            for one in anomalies.open_ones(connection, source_id)
+        ],
+        alarm_action=ANOMALY_ACTION,
+        badges=[(one, tones.OUTCOME[one.outcome]) for one in line_.status.badges],
+        lines=[
+            SnapshotLine(one, tones.WARN if one.warnings else tones.GOOD) for one in found[:shown]
+        ],
+        snapshot_count=len(found),
+        points=[
+            Point(one.started_at, one.original_bytes, one.new_bytes)
+            for one in reversed(found[:CHARTED])
+        ],
+        event_counts=event_counts(connection, found[0].id) if found else [],
+        running=[view(job, known, now) for job in jobs if job.state is JobState.RUNNING],
+        recent=[view(job, known, now) for job in jobs],
+        plan_sentence=sentence(source.plan.keep, language),
+        next_at=window.start if window else None,
+        done=done,
+    )
+
+
+def _freeze_text(source: Source) -> str | None:
+    if source.frozen_at is None:
+        return None
+    reasons = readings.freeze_reasons(source)
+    return FREEZE_TEXTS[reasons[0]] if reasons else source.frozen_reason
+
+
+def event_counts(connection: Connection, snapshot_id: SnapshotId) -> list[tuple[str, int, str]]:
+    """Return how often each kind of thing was met while a snapshot was taken."""
+    counted = Counter(one.kind for one in snapshots.events(connection, snapshot_id, limit=10_000))
+    return [
+        (kind.value, counted[kind], tones.EVENT_NAMES.get(kind, kind.value))
+        for kind in ReadEventKind
+        if counted[kind]
+    ]
+
+
+# --- things to do ----------------------------------------------------------------------------
+
+
+async def _enqueue(
+    box: Box, spec: kinds.Spec, person_id: PersonId, event: str, source_id: SourceId
+) -> str:
+    """Queue ``spec`` and write who asked; return the word for the page that follows."""
+    now = utc_now()
+
+    def change(connection: Connection) -> str:
+        sources.get(connection, source_id)
+        try:
+            job = queue.enqueue(connection, spec, now=now, person_id=person_id)
+        except AlreadyQueued:
+            return "waiting"
+        events.record(
+            connection,
+            at=now,
+            event=event,
+            subject=f"source:{source_id}",
+            person_id=person_id,
+            job=job,
+        )
+        return "queued"
+
+    return await box.write(change)
+
+
+def _back(source_id: SourceId, done: str) -> Response:
+    return RedirectResponse(f"/sources/{source_id}?done={done}", 303)
+
+
+@router.post(
+    "/sources/{source_id}/back-up", name="back-up", dependencies=[needs(Action.BACKUP_START)]
+)
+async def back_up(box: TheBox, visitor: TheVisitor, source_id: SourceId) -> Response:
+    """Queue a backup now and go back to the source."""
+    with box.database.read() as connection:
+        source = sources.get(connection, source_id)
+    spec = backup_spec(source)
+    done = await _enqueue(box, spec, visitor.person.id, "backup.ask", source_id)
+    return _back(source_id, done)
+
+
+def backup_spec(source: Source) -> kinds.Spec:
+    """Return the job that backs a source up, or reads what it sent."""
+    if source.kind is SourceKind.PUSHED:
+        return kinds.ImportPushed(source.id)
+    return kinds.TakeSnapshot(source.id)
+
+
+@router.post(
+    "/sources/{source_id}/verify", name="verify", dependencies=[needs(Action.BACKUP_START)]
+)
+async def verify(
+    box: TheBox, visitor: TheVisitor, source_id: SourceId, full: Text = ""
+) -> Response:
+    """Queue the proof of the newest snapshot, or the re-reading of every byte."""
+    with box.database.read() as connection:
+        newest = snapshots.newest(connection, source_id)
+    spec: kinds.Spec
+    if full or newest is None:
+        spec = kinds.CheckRepository(source_id, full=bool(full))
+    else:
+        spec = kinds.VerifySnapshot(source_id, newest.id)
+    done = await _enqueue(box, spec, visitor.person.id, "verification.ask", source_id)
+    return _back(source_id, done)
+
+
+def _reason(text: str) -> str:
+    reason = " ".join(text.split())
+    if not 10 <= len(reason) <= 500:
+        raise InvalidInput("reason", mark("Write in a sentence why (10 characters at least)."))
+    return reason
+
+
+async def _decide(
+    box: Box, change: Callable[[Connection, datetime], None], source_id: SourceId, done: str
+) -> Response:
+    now = utc_now()
+    await box.write(lambda connection: change(connection, now))
+    return _back(source_id, done)
+
+
+@router.post(
+    "/sources/{source_id}/anomalies/{anomaly_id}/close",
+    name="close-anomaly",
+    dependencies=[needs(Action.ANOMALY_CLOSE)],
+)
+async def close_anomaly(
+    box: TheBox, visitor: TheVisitor, source_id: SourceId, anomaly_id: int, reason: Text = ""
+) -> Response:
+    """Close an alarm with a reason; the last one closed lets pruning run again.
+
+    Raises:
+        InvalidInput: no reason was given.
+        NotFound: it is not open, or not of this source.
+    """
+    said = _reason(reason)
+
+    def change(connection: Connection, now: datetime) -> None:
+        source = sources.get(connection, source_id)
+        closed = anomalies.close(
+            connection, anomaly_id, person_id=visitor.person.id, reason=said, now=now
+        )
+        if closed.source_id != source_id:
+            raise InvalidInput("anomaly", mark("This alarm is of another source."))
+        events.record(
+            connection,
+            at=now,
+            event="anomaly.close",
+            subject=f"source:{source_id}",
+            person_id=visitor.person.id,
+            anomaly=anomaly_id,
+            kind=closed.kind,
+            reason=said,
+        )
+        none_left = not anomalies.open_ones(connection, source_id)
+        if none_left and source.frozen_reason == "anomaly-open":
+            sources.thaw(connection, source_id)
+
+    return await _decide(box, change, source_id, "closed")
+
+
+@router.post("/sources/{source_id}/thaw", name="thaw", dependencies=[needs(Action.ANOMALY_CLOSE)])
+async def thaw(
+    box: TheBox, visitor: TheVisitor, source_id: SourceId, reason: Text = ""
+) -> Response:
+    """Let old snapshots be removed again, with a reason.
+
+    Raises:
+        InvalidInput: no reason was given, or alarms are still open.
+    """
+    said = _reason(reason)
+
+    def change(connection: Connection, now: datetime) -> None:
+        sources.get(connection, source_id)
+        if anomalies.open_ones(connection, source_id):
+            raise InvalidInput("reason", mark("Close the open alarms of this source first."))
+        sources.thaw(connection, source_id)
+        events.record(
+            connection,
+            at=now,
+            event="source.thaw",
+            subject=f"source:{source_id}",
+            person_id=visitor.person.id,
+            reason=said,
+        )
+
+    return await _decide(box, change, source_id, "thawed")
+
+
+def saved_times(original_total: int, stored: int) -> float:
+    """Return how many times less the repository takes than its snapshots would each alone."""
+    return share(original_total, stored)

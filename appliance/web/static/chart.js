@@ -1,0 +1,56 @@
+// The zoomable chart of sizes: drawn from the table below it, which is there without this file.
+const place = document.getElementById("chart");
+const rows = [...document.querySelectorAll("#sizes tbody tr")];
+if (place && rows.length && window.uPlot) {
+  const number = (row, name) => Number(row.dataset[name]);
+  const data = [
+    rows.map((row) => number(row, "at")),
+    rows.map((row) => number(row, "a")),
+    rows.map((row) => number(row, "b")),
+  ];
+  const units = place.dataset.lang === "fr" ? ["o", "ko", "Mo", "Go", "To"] : ["B", "kB", "MB", "GB", "TB"];
+  const size = (value) => {
+    if (value == null) return "";
+    let unit = 0;
+    while (value >= 999.5 && unit < units.length - 1) { value /= 1000; unit += 1; }
+    return `${value.toLocaleString(place.dataset.lang, { maximumFractionDigits: value < 10 ? 1 : 0 })} ${units[unit]}`;
+  };
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+  // light-dark() is resolved by the browser when it is used as a colour.
+  const resolve = (name) => {
+    const probe = document.createElement("i");
+    probe.style.color = colour(name);
+    document.body.append(probe);
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
+  };
+  const draw = () => {
+    place.replaceChildren();
+    const ink = resolve("--soft"), line = resolve("--line"), accent = resolve("--accent"), warn = resolve("--warn");
+    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line } };
+    const options = {
+      width: place.clientWidth, height: 260,
+      tzDate: (at) => new Date(at * 1000),
+      fmtDate: undefined,
+      cursor: { drag: { x: true, y: false } },
+      scales: { b: { range: (_, __, max) => [0, max * 1.1 || 1] }, a: { range: (_, __, max) => [0, max * 1.1 || 1] } },
+      axes: [
+        { ...axis, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleDateString(place.dataset.lang, { day: "numeric", month: "short" })) , space: 70 },
+        { ...axis, scale: "a", size: 74, values: (_, ticks) => ticks.map(size) },
+        { ...axis, scale: "b", side: 1, size: 74, grid: { show: false }, values: (_, ticks) => ticks.map(size) },
+      ],
+      series: [
+        { value: (_, at) => at == null ? "" : new Date(at * 1000).toLocaleString(place.dataset.lang, { dateStyle: "short", timeStyle: "short" }), label: "" },
+        { label: place.dataset.titleA, scale: "a", stroke: accent, width: 2, value: (_, v) => size(v) },
+        { label: place.dataset.titleB, scale: "b", stroke: warn, fill: warn.replace("rgb(", "rgba(").replace(")", ", .25)"), width: 1.5, value: (_, v) => size(v), paths: window.uPlot.paths.bars({ size: [0.5, 24] }) },
+      ],
+    };
+    delete options.fmtDate;
+    new window.uPlot(options, data, place);
+  };
+  draw();
+  let wait;
+  addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(draw, 150); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+}
