@@ -24,6 +24,7 @@ from appliance.catalogue.store import Catalogue
 from appliance.clock import utc_now
 from appliance.db import anomalies, facts, snapshots, sources
 from appliance.errors import ArchiveVanished, CatalogueDamaged, CatalogueMissing
+from appliance.jobs import frozen
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import (
@@ -36,7 +37,7 @@ from appliance.model import (
 from appliance.policy.retention import FreezeReason
 
 #: Kind of the anomaly that a vanished archive opens, one for each snapshot.
-VANISHED: Final = "archive-vanished"
+VANISHED: Final = frozen.VANISHED
 
 
 @dataclass(frozen=True, slots=True)
