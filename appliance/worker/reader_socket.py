@@ -202,6 +202,7 @@ def _send(client: socket.socket, opened: FileToSend) -> bool:
     header = Header(opened.size, opened.mtime_ns, opened.offset, opened.length).pack()
     pending: list[bytes | memoryview] = [header]
     blocks = opened.blocks
+    failure: ArmoireError
     try:
         while True:
             try:
