@@ -20,6 +20,7 @@ ArmoireError
 │   ├── NoSpace               box.no-space
 │   ├── ClockWrong            box.clock-wrong
 │   ├── WorkerUnreachable     box.worker-unreachable
+│   ├── AlreadyRunning        box.already-running
 │   ├── ToolMissing           box.tool-missing
 │   ├── ToolTimeout           box.tool-timeout
 │   └── LedgerBroken          ledger.broken
@@ -315,6 +316,15 @@ class WorkerUnreachable(BoxError):
     code = "box.worker-unreachable"
     public = "The part of the box that opens snapshots does not answer. Try again in a minute."
     retryable = True
+
+
+@dataclass(eq=False)
+class AlreadyRunning(BoxError):
+    """Another worker has this data folder."""
+
+    path: str
+    code = "box.already-running"
+    public = "A worker runs in %(path)s already. End it first."
 
 
 @dataclass(eq=False)

@@ -71,7 +71,7 @@ def back_up(session: Session, names: Sequence[str] | None) -> Answer:
         for each in found
     ]
     jobs = follow(session, roots)
-    rows = [_Night.of(session, source, jobs) for source in found]
+    rows = [Night.of(session, source, jobs) for source in found]
     body = {
         "sources": [row.body() for row in rows],
         "jobs": [job_body(each, source_names(session)) for each in jobs],
@@ -86,7 +86,7 @@ def back_up(session: Session, names: Sequence[str] | None) -> Answer:
     return Answer(body, show, exit_code_of(jobs) if jobs else ExitCode.DONE)
 
 
-class _Night:
+class Night:
     """What a night gave one source."""
 
     def __init__(
@@ -98,7 +98,7 @@ class _Night:
         self.proof = proof
 
     @classmethod
-    def of(cls, session: Session, source: Source, jobs: Sequence[Job]) -> "_Night":
+    def of(cls, session: Session, source: Source, jobs: Sequence[Job]) -> "Night":
         """Return what these jobs gave ``source``."""
         takers = {TakeSnapshot.kind, ImportPushed.kind}
         runs = [each for each in jobs if each.source_id == source.id and each.kind in takers]
@@ -129,14 +129,14 @@ class _Night:
         }
 
 
-def nights_table(session: Session, rows: Sequence[_Night]) -> object:
+def nights_table(session: Session, rows: Sequence[Night]) -> object:
     """Return what was kept, proven and how fast, a line a source."""
     titles = (
         mark("source"), mark("snapshot"), mark("files"), mark("size"), mark("new"), mark("changed"),
         mark("time"), mark("speed"), mark("proof"),
     )  # fmt: skip
 
-    def line(row: _Night) -> list[str]:
+    def line(row: Night) -> list[str]:
         taken = row.snapshot
         if taken is None:
             state = row.run.state if row.run is not None else JobState.QUEUED

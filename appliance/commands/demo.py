@@ -1,0 +1,188 @@
+"""``armoire demo``: a whole practice on 127.0.0.1, two nights, then the product itself."""
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from appliance.clock import utc_now
+from appliance.commands.backup import back_up
+from appliance.commands.following import enqueue, follow
+from appliance.commands.framework import Command, answers, option
+from appliance.commands.serve import run_both
+from appliance.commands.session import Answer, ExitCode, Session, nothing_to_show
+from appliance.commands.setting_up import first_link, prepare
+from appliance.db import repositories, snapshots, sources
+from appliance.demo.practice import PATIENTS, DemoMachine, Practice, open_the_way
+from appliance.demo.servers import HOST
+from appliance.errors import AlreadyRunning
+from appliance.jobs.kinds import SetUpSource
+from appliance.language import mark
+from appliance.model import Source, SourceKind
+from appliance.policy import instructions
+from appliance.policy.wording import size_words
+from appliance.worker import locks
+
+SHARE = ("partage", "Partage du cabinet")
+
+
+@click.command(
+    "demo",
+    cls=Command,
+    help=mark(
+        "Build a small practice on 127.0.0.1, run its nights, and serve the product.\n\n"
+        "Two real SSH servers, a real PostgreSQL where there is one, a share: all generated, all in "
+        "the data folder. The first time two nights, later one more each time. Ctrl-C ends everything."
+    ),
+)
+@option("--no-serve", is_flag=True, help=mark("End after the nights."))
+@option("--patients", type=click.IntRange(1, 100_000), default=PATIENTS, show_default=True,
+        help=mark("How many patients the practice has; each has about 15 files."))  # fmt: skip
+@option("--no-database", is_flag=True, help=mark("Without PostgreSQL."))
+@answers
+def demo(session: Session, *, no_serve: bool, patients: int, no_database: bool) -> Answer:
+    """Show everything."""
+    settings = session.settings
+    prepare(settings, utc_now())
+    if locks.is_held(locks.of_worker(settings)):
+        raise AlreadyRunning(str(settings.data))
+    folder = settings.data / "practice"
+    open_the_way(settings.data, folder)
+    practice = Practice(folder, patients=patients, with_database=not no_database)
+    _fill(session, practice)
+    nights: list[Answer] = []
+    with practice:
+        if practice.database is None and not no_database:
+            session.tell(mark("PostgreSQL cannot run here: the practice has no database."))
+        _add_sources(session, practice)
+        if practice.days == 0:
+            nights.append(_night(session, 1))
+        worked = practice.work_a_day()
+        session.tell(
+            mark("A day of work: %(added)s files added, %(changed)s changed, "
+                 "%(renamed)s renamed, %(removed)s removed."),
+            added=worked.added, changed=worked.changed, renamed=worked.renamed,
+            removed=worked.removed,
+        )  # fmt: skip
+        nights.append(_night(session, practice.days + 1))
+        _tell_totals(session)
+        code = max(each.exit_code for each in nights)
+        body = {"nights": [each.body for each in nights]}
+        if no_serve:
+            return Answer(body, nothing_to_show, ExitCode(code))
+        if session.as_json:
+            return Answer(body, nothing_to_show, run_both(session))
+        return Answer(body, nothing_to_show, run_both(session, ready=lambda: _invite(session)))
+
+
+def _fill(session: Session, practice: Practice) -> None:
+    labels = {
+        "serveur": mark("Documents of the practice's server"),
+        "secretariat": mark("Documents of the secretary's office"),
+        "partage": mark("Documents of the share"),
+    }
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        console=session.err,
+        disable=not session.err.is_terminal,
+    ) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(session.say(labels[what]), total=total)
+                if not session.err.is_terminal:
+                    session.tell(labels[what])
+            progress.update(tasks[what], completed=done)
+
+        practice.fill(report)
+
+
+def _add_sources(session: Session, practice: Practice) -> None:
+    """Tell the box about the practice, as a person would; what it knows already is brought up to date."""
+    jobs = []
+    with session.database.read() as connection:
+        known = {each.name: each for each in sources.all_living(connection)}
+    for machine in practice.machines:
+        source = _machine(session, machine, known.get(machine.name))
+        jobs.append(enqueue(session, SetUpSource(source.id)))
+    name, label = SHARE
+    if name not in known:
+        with session.database.write() as connection:
+            made = sources.add(
+                connection,
+                name=name,
+                label=label,
+                kind=SourceKind.SHARE,
+                roots=(str(practice.share),),
+                now=utc_now(),
+            )
+        jobs.append(enqueue(session, SetUpSource(made.id)))
+    follow(session, jobs)
+    for machine in practice.machines:
+        with session.database.read() as connection:
+            source = sources.get_by_name(connection, machine.name)
+            key = str(sources.facts(connection, source.id)["public_key"])
+        # The line a person pastes on a machine.
+        line = instructions.authorized_key(key, runs_commands=bool(machine.recipes))
+        machine.server.authorize(line)
+
+
+def _machine(session: Session, machine: DemoMachine, known: Source | None) -> Source:
+    server = machine.server
+    with session.database.write() as connection:
+        source = known or sources.add(
+            connection,
+            name=machine.name,
+            label=machine.label,
+            kind=SourceKind.PULLED,
+            roots=machine.roots,
+            now=utc_now(),
+            host=HOST,
+            port=server.port,
+            user=server.user,
+            recipes=machine.recipes,
+        )
+        # We made this server's key ourselves a moment ago: it needs no comparing by eye.
+        sources.change(
+            connection,
+            source.id,
+            port=server.port,
+            host_key=server.host_key,
+            recipes=machine.recipes,
+        )
+    return source
+
+
+def _night(session: Session, number: int) -> Answer:
+    session.tell(mark("Night %(number)s"), number=number)
+    answer = back_up(session, None)
+    answer.show(session.err)
+    return answer
+
+
+def _tell_totals(session: Session) -> None:
+    """Say what all snapshots together hold, and what they take on the disk."""
+    with session.database.read() as connection:
+        living = sources.all_living(connection)
+        held = sum(
+            one.original_bytes
+            for each in living
+            for one in snapshots.of_source(connection, each.id)
+        )
+        found = [repositories.find(connection, each.id) for each in living]
+    stored = sum(each.size_bytes for each in found if each is not None)
+    session.tell(
+        mark("All snapshots together show %(held)s and take %(stored)s on the disk."),
+        held=size_words(held, session.language),
+        stored=size_words(stored, session.language),
+    )
+
+
+def _invite(session: Session) -> None:
+    address = first_link(session)
+    if address is None:
+        session.tell(mark("Sign in with your account, or make a link: «armoire link LOGIN»."))
+        return
+    session.tell(mark("Open this once to make the first account:"))
+    session.err.print(address, style="bold")
