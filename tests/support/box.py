@@ -21,6 +21,7 @@ from appliance.jobs.kinds import SetUpSource, Spec, TakeSnapshot, VerifySnapshot
 from appliance.model import JobState, Plan, Snapshot, Source, SourceKind
 from appliance.settings import Settings
 from appliance.vault.seal import make_keys
+from tests.support.sshd import SshServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +56,29 @@ class Box:
             )
         assert self.run(SetUpSource(source.id)) is JobState.SUCCEEDED
         return source
+
+    def add_machine(
+        self, sshd: SshServer, folder: Path, name: str = "accueil", **values: object
+    ) -> Source:
+        """A machine behind a real OpenSSH server, its key let in and its host key pinned."""
+        with self.database.write() as connection:
+            source = sources.add(
+                connection,
+                name=name,
+                label=name.title(),
+                kind=SourceKind.PULLED,
+                roots=(str(folder),),
+                host=sshd.host,
+                port=sshd.port,
+                user=sshd.user,
+                now=utc_now(),
+                **values,
+            )
+            sources.change(connection, source.id, host_key=sshd.host_key)
+        assert self.run(SetUpSource(source.id)) is JobState.SUCCEEDED
+        with self.database.read() as connection:
+            sshd.authorize(str(sources.facts(connection, source.id)["public_key"]))
+        return self.source(source)
 
     def source(self, source: Source) -> Source:
         with self.database.read() as connection:
@@ -197,6 +221,7 @@ class Box:
                 "BORG_BASE_DIR": str(self.settings.borg_home),
                 "BORG_PASSPHRASE": self.passphrase(source).reveal().decode(),
                 "BORG_EXIT_CODES": "modern",
+                "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
                 "LC_ALL": "C.UTF-8",
             },
             capture_output=True,
