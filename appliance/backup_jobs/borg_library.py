@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+from borg.cache import Cache as BorgCache  # noqa: TID251 - the borg_library family
 from borg.cache import assert_secure  # noqa: TID251
 from borg.crypto.low_level import IntegrityError as LowIntegrityError  # noqa: TID251
 from borg.helpers import Manifest, msgpack  # noqa: TID251
@@ -23,6 +24,14 @@ from borg.item import ArchiveItem  # noqa: TID251
 from borg.repository import Repository as BorgRepository  # noqa: TID251
 
 from appliance.backup_jobs import borg_library_items as items
+from appliance.backup_jobs.borg_library_archive import (
+    CHECKPOINT_S,
+    WHOLE_BYTES,
+    Meta,
+    NewArchive,
+    Saved,
+    Stored,
+)
 from appliance.backup_jobs.borg_library_opening import (
     SEGMENT_BYTES,
     borg_environment,
@@ -33,10 +42,14 @@ from appliance.backup_jobs.borg_library_opening import (
     no_space,
     unlock,
 )
+from appliance.backup_jobs.borg_library_previous import PartItem, Previous, PreviousItem
 from appliance.backup_jobs.borg_library_reader import Reader, open_reader
+from appliance.clock import utc_now
 from appliance.errors import (
+    AlreadyExists,
     ArchiveListUnreadable,
     ArmoireError,
+    NotFound,
     RepositoryDamaged,
     RepositoryLocked,
 )
@@ -44,11 +57,19 @@ from appliance.model import Entry
 from appliance.vault.secret import Secret
 
 __all__ = [
+    "CHECKPOINT_S",
     "SEGMENT_BYTES",
+    "WHOLE_BYTES",
     "ArchiveInfo",
+    "Meta",
     "Mode",
+    "NewArchive",
+    "PartItem",
+    "PreviousItem",
     "Reader",
     "Repository",
+    "Saved",
+    "Stored",
     "create_repository",
     "export_key",
     "no_space",
@@ -146,6 +167,65 @@ class Repository:
             with mapped(self.path):
                 plain = self._key.decrypt(identity, self._borg.get(identity))
             yield plain
+
+    @contextmanager
+    def new_archive(
+        self,
+        name: str,
+        comment: str = "",
+        *,
+        previous: str | None = None,
+        started_at: datetime | None = None,
+        checkpoint_s: float = CHECKPOINT_S,
+        lock_wait_s: float = 1.0,
+    ) -> Iterator[NewArchive]:
+        """Yield an archive to write; what was not saved or checkpointed is undone by leaving.
+
+        Args:
+            name: letters, digits, «-»; never a person's.
+            comment: stored with it.
+            previous: id of the archive that changes are counted from, 64 hex digits. What interrupted
+                runs left in checkpoints is known too.
+            started_at: aware; now when None.
+            checkpoint_s: seconds between two checkpoints.
+            lock_wait_s: how long to wait for the cache.
+
+        Raises:
+            AlreadyExists: the name is taken.
+            RepositoryDamaged: an earlier archive cannot be read whole.
+            RepositoryLocked, NoSpace.
+        """
+        if name in self._manifest.archives:
+            raise AlreadyExists("archive", name)
+        known = Previous()
+        everything = self.archives(checkpoints=True)
+        base = next((each for each in everything if each.id == previous), None)
+        if previous is not None and base is None:
+            raise NotFound("archive", previous)
+        if base is not None:
+            known.load(self.raw_items(base.id), base.started_at.timestamp(), is_base=True)
+        checkpoints = [each for each in reversed(everything) if each.is_checkpoint]
+        for each in checkpoints:
+            known.load(self.raw_items(each.id), each.started_at.timestamp(), is_base=False)
+        with mapped(self.path), borg_environment(self._home):
+            cache = BorgCache(self._borg, self._key, self._manifest, lock_wait=lock_wait_s)
+        try:
+            yield NewArchive(
+                self.path,
+                self._borg,
+                self._manifest,
+                self._key,
+                cache,
+                name=name,
+                comment=comment,
+                started_at=started_at or utc_now(),
+                previous=known,
+                checkpoints=[each.name for each in checkpoints],
+                checkpoint_s=checkpoint_s,
+            )
+        finally:
+            with mapped(self.path):
+                cache.close()
 
     def _damage_named(self, source: Iterator[items.RawItem]) -> Iterator[items.RawItem]:
         with mapped(self.path):

@@ -146,6 +146,10 @@ class SftpClient:
         finally:
             self._close(handle)
 
+    def probe_folder(self, path: bytes) -> None:
+        """Open a folder and close it again: whether it may be read."""
+        self._close(self._handle(packets.OPENDIR, path))
+
     def space(self, path: bytes) -> Space | None:
         """Return the room on the disk that holds ``path``, or None when the server cannot say."""
         if b"statvfs@openssh.com" not in self.pipeline.extensions:

@@ -1,0 +1,104 @@
+"""A machine pulled over SSH: pipelined SFTP straight into the archive, unchanged files never read.
+
+Nothing is staged on the box and nothing runs on the machine. A file with the size and time it had in
+the previous archive, older than that archive by more than the racy window, keeps its chunks; every
+other one streams through Borg's chunker. So what changed is known without a listing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from appliance.backup_jobs.borg_library import Repository
+from appliance.backup_jobs.sftp import Pipeline, open_pipeline
+from appliance.backup_jobs.sources import Stream, Taken
+from appliance.backup_jobs.sources.reading import Night, PullOptions, Reading, Reporter
+from appliance.backup_jobs.ssh import Endpoint
+from appliance.clock import utc_now
+from appliance.errors import ConnectionLost, JobCancelled, MachineUnreachable
+from appliance.model import Source
+
+__all__ = ["Connection", "Night", "PullOptions", "Reporter", "pull"]
+
+#: A machine to connect to, or a session that somebody else makes (tests, another transport).
+Connection = Endpoint | Callable[[], AbstractContextManager[Pipeline]]
+
+
+def pull(
+    source: Source,
+    connection: Connection,
+    repository: Repository,
+    night: Night,
+    context: Reporter,
+    *,
+    archive: str,
+    comment: str,
+    previous: str | None = None,
+    streams: Sequence[Stream] = (),
+    roots: Sequence[str] | None = None,
+    stored_as: Mapping[str, str] | None = None,
+    options: PullOptions | None = None,
+) -> Taken:
+    """Read the machine into a new archive and name in ``night`` what changed; the caller commits it.
+
+    Safe to run again after any cut: a checkpoint at most ``checkpoint_s`` old is found by the next
+    run, which does not read again what is in it. When the line is lost or a person stops the job, a
+    checkpoint is written at that moment.
+
+    Args:
+        source: its roots, excludes and system.
+        connection: the machine.
+        repository: opened for writing.
+        night: gets what is new or changed, and what is gone.
+        context: progress and stop.
+        archive: the new archive's name.
+        comment: stored with it.
+        previous: id of the archive that changes are counted from, 64 hex digits.
+        streams: files a recipe makes while they are read; read first.
+        roots: instead of the source's (a shadow copy, say).
+        stored_as: for a root that is read at another place: the root it is stored as.
+        options: limits and switches.
+
+    Raises:
+        RootUnreadable: a root is not there or cannot be read at all; no archive is left.
+        JobCancelled, ConnectionLost: no archive was saved, a checkpoint was.
+        MachineError: as ``sftp.open_pipeline``.
+        RecipeFailed: a stream failed; no archive is left.
+        AlreadyExists: the archive's name is taken.
+        NotFound: ``previous`` is not there.
+        BackupError, NoSpace: no archive was saved.
+    """
+    chosen = options or PullOptions()
+    with repository.new_archive(
+        archive,
+        comment,
+        previous=previous,
+        started_at=utc_now(),
+        checkpoint_s=chosen.checkpoint_s,
+    ) as written:
+        reading = Reading(source, written, night, context, chosen)
+        try:
+            reading.streams(streams)
+            with _opened(connection) as pipeline:
+                reading.roots(pipeline, source.roots if roots is None else roots, stored_as)
+        except (ConnectionLost, MachineUnreachable, JobCancelled):
+            if written.has_anything:
+                written.checkpoint()
+            raise
+        reading.finish()
+        saved = written.save()
+    return Taken(
+        archive=archive,
+        archive_id=saved.archive_id,
+        files_seen=reading.files_seen,
+        items=saved.items,
+        original_bytes=saved.original_bytes,
+        new_bytes=saved.new_bytes,
+        changed=reading.changed,
+        vanished=reading.vanished,
+        events=tuple(reading.events),
+        event_counts=dict(reading.counts),
+    )
+
+
+def _opened(connection: Connection) -> AbstractContextManager[Pipeline]:
+    return open_pipeline(connection) if isinstance(connection, Endpoint) else connection()
