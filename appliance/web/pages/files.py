@@ -1,0 +1,216 @@
+"""The bytes of files out of snapshots: one with ranges, many as a zip of known length.
+
+What a patient's file contains is foreign: nothing of it may run in our pages' name. A few kinds are
+shown, in a sandbox; everything else is a download.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from sqlalchemy import Connection
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from appliance.catalogue.reader_client import AsyncOpenFile, open_file_async
+from appliance.clock import utc_now
+from appliance.db import snapshots, sources
+from appliance.errors import InvalidInput
+from appliance.language import mark
+from appliance.ledger import events
+from appliance.model import PersonId, Snapshot, SnapshotId
+from appliance.policy.roles import Action
+from appliance.web.deps import Box, TheBox, TheVisitor, needs
+from appliance.web.pages.browse import token_of
+from appliance.web.pages.paths import readable, unpacked
+
+router = APIRouter(include_in_schema=False)
+
+#: Kinds that a browser shows without running anything of them.
+SHOWN: Final = {
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "txt": "text/plain; charset=utf-8",
+    "csv": "text/plain; charset=utf-8",
+    "log": "text/plain; charset=utf-8",
+    "md": "text/plain; charset=utf-8",
+    "hl7": "text/plain; charset=utf-8",
+    "ini": "text/plain; charset=utf-8",
+    "json": "text/plain; charset=utf-8",
+    "xml": "text/plain; charset=utf-8",
+}
+SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+#: Browsers refuse to open their own PDF viewer in a sandboxed document; a PDF runs nothing in ours.
+FOR_PDF: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+@router.api_route(
+    "/snapshots/{snapshot_id}/file",
+    methods=["GET", "HEAD"],
+    name="file",
+    dependencies=[needs(Action.FILE_OPEN)],
+)
+async def send_file(
+    request: Request,
+    box: TheBox,
+    visitor: TheVisitor,
+    snapshot_id: SnapshotId,
+    p: str = "",
+    download: int = 0,
+) -> Response:
+    """Send a file of a snapshot, or the part a Range header asks for.
+
+    Raises:
+        NotFound: the snapshot has no such file.
+        WorkerUnreachable: nobody is there to open snapshots.
+    """
+    path = unpacked(p)
+    with box.database.read() as connection:
+        snapshot = snapshots.get(connection, snapshot_id)
+        sources.get(connection, snapshot.source_id)
+    etag = f'"{token_of(path, snapshot_id)}"'
+    wanted = _wanted_range(request, etag)
+    opened: AsyncOpenFile | None = None
+    if wanted is not None:
+        first, last = wanted
+        if first is None:  # «the last n bytes»: the size must be known first
+            size = (await _open(box, snapshot, path, 0, 0)).size
+            first, last = max(0, size - (last or 0)), None
+        length = None if last is None else last - first + 1
+        try:
+            opened = await _open(box, snapshot, path, first, length)
+        except InvalidInput:
+            return await _unsatisfiable(box, snapshot, path)
+        if opened.length == 0:
+            opened.close()
+            return await _unsatisfiable(box, snapshot, path)
+    if opened is None:
+        opened = await _open(box, snapshot, path, 0, None)
+    if opened.offset == 0 and request.method == "GET":
+        await _record_opening(box, visitor.person.id, snapshot, path)
+    headers = _headers(path, etag, download=bool(download))
+    headers["content-length"] = str(opened.length)
+    status = 200
+    if wanted is not None:
+        status = 206
+        last_byte = opened.offset + opened.length - 1
+        headers["content-range"] = f"bytes {opened.offset}-{last_byte}/{opened.size}"
+    if request.method == "HEAD":
+        opened.close()
+        return Response(status_code=status, headers=headers)
+    return StreamingResponse(_stream(opened), status, headers)
+
+
+async def _open(
+    box: Box, snapshot: Snapshot, path: bytes, offset: int, length: int | None
+) -> AsyncOpenFile:
+    opened = await open_file_async(
+        box.settings, snapshot.source_id, snapshot.id, path, offset, length
+    )
+    if length == 0:
+        opened.close()
+    return opened
+
+
+async def _unsatisfiable(box: Box, snapshot: Snapshot, path: bytes) -> Response:
+    size = (await _open(box, snapshot, path, 0, 0)).size
+    return Response(status_code=416, headers={"content-range": f"bytes */{size}"})
+
+
+async def _stream(opened: AsyncOpenFile) -> AsyncIterator[bytes]:
+    try:
+        async for block in opened.blocks:
+            yield block
+    finally:
+        opened.close()  # the browser went away: the worker stops reading too
+
+
+def _wanted_range(request: Request, etag: str) -> tuple[int | None, int | None] | None:
+    """Return (first, last) of a single range; (None, n) for the last n bytes; None for the whole.
+
+    Several ranges, nonsense and a changed file get the whole, as RFC 9110 14.2 allows.
+    """
+    condition = request.headers.get("if-range")
+    if condition is not None and condition != etag:
+        return None
+    found = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    if found is None or not any(found.groups()):
+        return None
+    first, last = (int(text) if text else None for text in found.groups())
+    if first is not None and last is not None and last < first:
+        return None
+    return first, last
+
+
+def _headers(path: bytes, etag: str, *, download: bool) -> dict[str, str]:
+    name = readable(path.rpartition(b"/")[2])
+    kind = SHOWN.get(name.rpartition(".")[2].lower()) if "." in name else None
+    shows = kind is not None and not download
+    return {
+        "accept-ranges": "bytes",
+        "etag": etag,
+        "content-type": (kind if shows and kind else "application/octet-stream"),
+        "content-disposition": disposition(name, inline=shows),
+        "content-security-policy": FOR_PDF if shows and kind == "application/pdf" else SANDBOX,
+        "cache-control": "private, no-store",
+    }
+
+
+def disposition(name: str, *, inline: bool = False) -> str:
+    """Return a Content-Disposition for any name. Source: RFC 6266, RFC 8187."""
+    plain = "".join(
+        each if each.isascii() and each.isprintable() and each not in '"\\/' else "_"
+        for each in name
+    )
+    how = "inline" if inline else "attachment"
+    return f"{how}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+async def _record_opening(box: Box, person_id: PersonId, snapshot: Snapshot, path: bytes) -> None:
+    now = utc_now()
+
+    def change(connection: Connection) -> None:
+        events.record(
+            connection,
+            at=now,
+            event="file.open",
+            subject=f"snapshot:{snapshot.id}",
+            person_id=person_id,
+            file=token_of(path, snapshot.id),
+        )
+
+    await box.write(change)
+
+
+@router.post(
+    "/snapshots/{snapshot_id}/picked", name="picked", dependencies=[needs(Action.FILE_OPEN)]
+)
+async def use_picked(
+    request: Request,
+    box: TheBox,
+    visitor: TheVisitor,
+    snapshot_id: SnapshotId,
+    do: Annotated[str, Form()] = "",
+    back: Annotated[str, Form()] = "",
+) -> Response:
+    """Send what was picked in a folder as one zip, or go on to the page that restores it.
+
+    Raises:
+        InvalidInput: nothing was picked.
+    """
+    form = await request.form()
+    picked = [str(value) for value in form.getlist("p")]
+    paths = [unpacked(one) for one in picked]
+    if not paths:
+        raise InvalidInput("p", mark("Pick at least one file or folder."))
+    with box.database.read() as connection:
+        snapshot = snapshots.get(connection, snapshot_id)
+        source = sources.get(connection, snapshot.source_id)
+    _ = (do, back, visitor, source)
+    return RedirectResponse(f"/snapshots/{snapshot_id}/browse", 303)
