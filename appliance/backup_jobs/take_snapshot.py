@@ -7,7 +7,6 @@ night begins with.
 
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,10 +14,11 @@ from typing import Final
 from sqlalchemy import Connection
 
 from appliance import __version__
-from appliance.backup_jobs import anomalies, borg_library, workplace
+from appliance.backup_jobs import anomalies, borg_library, recipe_schema, recipes, workplace
 from appliance.backup_jobs.archive_comment import ArchiveComment
 from appliance.backup_jobs.reconcile import reconcile
 from appliance.backup_jobs.sources import Taken
+from appliance.backup_jobs.sources.pulled import pull
 from appliance.backup_jobs.sources.share import take_share
 from appliance.backup_jobs.workplace import Workplace
 from appliance.catalogue.store import Catalogue
@@ -111,21 +111,28 @@ def _take(context: JobContext, place: Workplace) -> JobState:
     now = utc_now()
     with context.database.read() as connection:
         workplace.check_clock(connection, source.id, now)
-    read: Callable[[_Night], _Read]
-    match source.kind:
-        case SourceKind.SHARE:
-            # Borg's own program will open the repository: this process must not hold it.
-            with place.open() as repository:
-                reconcile(place, repository)
-            read = _read_share
-        case SourceKind.PULLED:
-            read = _read_machine
-        case SourceKind.PUSHED:
-            raise InvalidInput("source", mark("This machine sends its snapshots by itself."))
-    with context.database.write() as connection:
+    if source.kind is SourceKind.PUSHED:
+        raise InvalidInput("source", mark("This machine sends its snapshots by itself."))
+    if source.kind is SourceKind.SHARE:
+        # Borg's own program will open the repository: this process must not hold it.
+        with place.open() as repository:
+            reconcile(place, repository)
+        night = _begin(place, now)
+        read = _read_share(night)
+    else:
+        with place.open(borg_library.Mode.WRITE) as repository:
+            reconcile(place, repository)
+            night = _begin(place, now)
+            read = _read_machine(night, repository)
+    return _list(night, read)
+
+
+def _begin(place: Workplace, now: datetime) -> _Night:
+    with place.context.database.write() as connection:
+        newest = snapshots.newest(connection, place.source.id)
         snapshot_id = workplace.reserve_snapshot_id(connection, now)
-    night = _Night(place, place.catalogue(create=True), snapshot_id, now, None)
-    return _list(night, read(night))
+    previous = None if newest is None else newest.archive_id
+    return _Night(place, place.catalogue(create=True), snapshot_id, now, previous)
 
 
 # --- reading -------------------------------------------------------------------------------
@@ -148,11 +155,37 @@ def _read_share(night: _Night) -> _Read:
         listing.commit()
     with place.open() as repository:
         figures = _figures(night, repository, taken)
+    consistency = recipes.consistency_after(consistency, taken.events)
     return _Read(taken, consistency, figures, time.monotonic() - started)
 
 
-def _read_machine(night: _Night) -> _Read:
-    raise NotImplementedError(night)
+def _read_machine(night: _Night, repository: borg_library.Repository) -> _Read:
+    place = night.place
+    context, source = place.context, place.source
+    started = time.monotonic()
+    context.step("connecting")
+    endpoint = workplace.endpoint(place)
+    known = recipe_schema.load_recipes(context.settings, {use.name for use in source.recipes})
+    with recipes.prepare(source, endpoint, known, context) as prepared:
+        context.step("reading")
+        with night.catalogue.night(night.snapshot_id, night.started_at) as listing:
+            taken = pull(
+                source,
+                endpoint,
+                repository,
+                listing,
+                context,
+                archive=night.archive,
+                comment=night.comment(prepared.consistency),
+                previous=night.previous,
+                streams=prepared.streams,
+                roots=prepared.roots,
+                stored_as=prepared.stored_as,
+            )
+            listing.commit()
+    consistency = recipes.consistency_after(prepared.consistency, taken.events)
+    figures = _figures(night, repository, taken)
+    return _Read(taken, consistency, figures, time.monotonic() - started)
 
 
 def _figures(night: _Night, repository: borg_library.Repository, taken: Taken) -> RunFigures:

@@ -88,8 +88,8 @@ class _Counted:
     """What is in the archive, by its own items."""
 
     items: int
-    files: int  # regular, without what recipes made
-    made: int  # files that recipes made
+    files: int  # regular, those included that recipes made
+    made: int
     sample: Sample
 
 
@@ -168,7 +168,7 @@ def _count(
             if entry.kind is EntryKind.FILE:
                 is_made = entry.path.startswith(_DUMPS)
                 made += is_made
-                files += not is_made
+                files += 1
                 yield Candidate(
                     entry.path, entry.size, entry.mtime_ns, entry.path in changed, is_made
                 )

@@ -8,6 +8,7 @@ changed is read from the items of the committed archive (docs/decisions/0061).
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,11 +16,12 @@ from appliance.backup_jobs import borg as program
 from appliance.backup_jobs import borg_library
 from appliance.backup_jobs.borg import Borg
 from appliance.backup_jobs.borg_events import ArchiveProgress, BorgEvent, FileStatus, LogMessage
+from appliance.backup_jobs.recipes import live_database_events
 from appliance.backup_jobs.sources import EVENTS_KEPT, Taken
 from appliance.catalogue.store import Night
 from appliance.errors import BorgFailed, RootUnreadable
 from appliance.jobs.context import JobContext
-from appliance.model import EntryKind, ReadEvent, ReadEventKind, Source
+from appliance.model import Entry, EntryKind, ReadEvent, ReadEventKind, Source
 
 _READ: Final = frozenset("AMUCh")
 #: What Borg's message ids of unread files mean. Source: borg/helpers/errors.py
@@ -130,14 +132,22 @@ def _taken(stdout: str, listing: _Listing, borg: Borg, night: Night, archive: st
         raise BorgFailed(0, "its statistics cannot be read") from error
     items = changed = vanished = 0
     state = night.state()
-    with borg_library.open_repository(
-        borg.repository, borg.passphrase, borg.home, lock_wait_s=program.LOCK_WAIT_S
-    ) as repository:
-        for entry in repository.entries(archive_id):
+
+    def settled(entries: Iterable[Entry]) -> Iterator[Entry]:
+        nonlocal items, changed
+        for entry in entries:
             items += 1
             if not state.settles(entry):
                 night.put(entry)
                 changed += entry.kind is EntryKind.FILE
+            yield entry
+
+    with borg_library.open_repository(
+        borg.repository, borg.passphrase, borg.home, lock_wait_s=program.LOCK_WAIT_S
+    ) as repository:
+        databases = live_database_events(settled(repository.entries(archive_id)))
+    listing.events += databases
+    listing.counts.update(event.kind for event in databases)
     for path in state.left():
         night.gone(path)
         vanished += 1
