@@ -340,3 +340,71 @@ fact: Final = Table(
     Column("value", JSON, nullable=False),
     Column("at", Moment, nullable=False),
 )
+
+
+target: Final = Table(
+    "target",
+    metadata,
+    _id(),
+    Column("name", String(64), nullable=False),
+    Column("label", String(200), nullable=False),
+    Column("kind", String(16), nullable=False),  # directory · sftp · s3 · box
+    Column("nature", String(32)),  # policy.hosting.Nature; None until an owner doctor declared it
+    Column("place", JSON, nullable=False),  # how it is reached, no secret
+    Column("dossier", JSON, nullable=False),  # policy.hosting.Dossier
+    Column("bandwidth", JSON, nullable=False),  # timetable: when how many bytes a second
+    Column("distance_km", Integer),
+    Column("created_at", Moment, nullable=False),
+    Column("removed_at", Moment),
+    Column("facts", JSON, nullable=False, server_default="{}"),  # what was last asked of it
+    Index(
+        "uq_target_name_living",
+        "name",
+        unique=True,
+        sqlite_where=text("removed_at IS NULL"),
+        postgresql_where=text("removed_at IS NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+copy_object: Final = Table(
+    "copy_object",
+    metadata,
+    _id(),
+    Column("target_id", Key, ForeignKey("target.id"), nullable=False),
+    Column("name", String(80), nullable=False),  # random, says nothing
+    Column("repository", Key, nullable=False),  # source id; 0 for the box's own state
+    Column("path", String(200), nullable=False),
+    Column("plain_size", BigInteger, nullable=False),
+    Column("plain_mtime_ns", BigInteger, nullable=False),
+    Column("plain_sha256", String(64), nullable=False),
+    Column("sealed_size", BigInteger, nullable=False),
+    Column("sealed_sha256", String(64), nullable=False),
+    Column("sealed_at", Moment, nullable=False),
+    Column("put_at", Moment),  # None: sealed, not yet known to be whole at the target
+    Column("read_back_at", Moment),  # every byte came back and was right
+    Column("orphaned_at", Moment),
+    Column("removed_at", Moment),
+    Index("uq_copy_object_name", "target_id", "name", unique=True),
+    Index("ix_copy_object_file", "target_id", "repository", "path"),
+    sqlite_autoincrement=True,
+)
+
+generation: Final = Table(
+    "generation",
+    metadata,
+    _id(),
+    Column("target_id", Key, ForeignKey("target.id"), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("taken_at", Moment, nullable=False),
+    Column("published_at", Moment, nullable=False),
+    Column("sha256", String(64), nullable=False),  # of the whole object
+    Column("previous", String(64), nullable=False),
+    Column("objects", LargeBinary, nullable=False),  # zlib of 8-byte little-endian copy_object ids
+    Column("files", BigInteger, nullable=False),
+    Column("plain_bytes", BigInteger, nullable=False),
+    Column("new_bytes", BigInteger, nullable=False),  # sealed bytes sent for it
+    Column("removed_at", Moment),
+    Index("uq_generation_number", "target_id", "number", unique=True),
+    sqlite_autoincrement=True,
+)
