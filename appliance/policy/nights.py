@@ -152,17 +152,14 @@ def _a_proof_failed(runs: Sequence[NightRun], proofs: Sequence[Proof]) -> bool:
 
 
 def _run_state(run: NightRun, proofs: Sequence[Proof]) -> NightState:
-    match run.state:
-        case JobState.QUEUED | JobState.RUNNING:
-            return NightState.RUNNING
-        case JobState.FAILED | JobState.INTERRUPTED:
-            return NightState.FAILED
-        case JobState.CANCELLED:
-            return NightState.CANCELLED
-        case JobState.SUCCEEDED | JobState.WARNED:
-            if Outcome.PROVEN not in _sample_outcomes(run, proofs)[-1:]:
-                return NightState.UNPROVEN
-            if run.consistency not in GREEN_CONSISTENCY:
-                return NightState.UNSURE
-            is_whole = run.state is JobState.SUCCEEDED
-            return NightState.PROVEN if is_whole else NightState.WARNED
+    if run.state in {JobState.QUEUED, JobState.RUNNING}:
+        return NightState.RUNNING
+    if run.state is JobState.CANCELLED:
+        return NightState.CANCELLED
+    if run.state not in {JobState.SUCCEEDED, JobState.WARNED}:
+        return NightState.FAILED
+    if Outcome.PROVEN not in _sample_outcomes(run, proofs)[-1:]:
+        return NightState.UNPROVEN
+    if run.consistency not in GREEN_CONSISTENCY:
+        return NightState.UNSURE
+    return NightState.PROVEN if run.state is JobState.SUCCEEDED else NightState.WARNED

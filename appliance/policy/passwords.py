@@ -45,6 +45,8 @@ _ROWS: Final = (
     "zxcvbnm",
 )
 _RUN: Final = 3  # characters from which on a stretch counts as one
+#: Few different signs are few, however often they come: each counts for so many places on average.
+_PLACES_PER_SIGN: Final = 2
 
 
 class PasswordProblem(StrEnum):
@@ -117,7 +119,8 @@ def judge(
 def entropy_bits(password: str) -> float:
     """Return a careful guess of the entropy: that of its characters, or of its words if fewer.
 
-    A repetition, a stretch of the alphabet, of digits or of a keyboard row counts as two characters.
+    A repetition, a stretch of the alphabet, of digits or of a keyboard row counts as two characters,
+    and a few signs mixed again and again as few.
     """
     size = sum(size for _, size in _classes(password))
     by_characters = _effective_length(password) * math.log2(size) if size else 0.0
@@ -148,7 +151,7 @@ def _effective_length(password: str) -> int:
         run = _run_length(lower, at)
         length += 2 if run >= _RUN else 1
         at += run if run >= _RUN else 1
-    return length
+    return min(length, _PLACES_PER_SIGN * len(set(lower)))
 
 
 def _run_length(text: str, at: int) -> int:

@@ -90,7 +90,9 @@ def choose(candidates: Iterable[Candidate], *, total: int, budget_bytes: int, se
         seen += 1
         _keep_top(largest, (one.size, one.path, one), quarter)
         if one.changed:
-            _keep_top(newest, (one.mtime_ns, one.path, one), quarter)
+            _keep_top(
+                newest, (one.mtime_ns, one.path, one), 2 * quarter
+            )  # some are the largest too
         if len(reservoir) < wanted * _SPARE:
             reservoir.append(one)
         elif (place := random.randrange(seen)) < len(reservoir):
