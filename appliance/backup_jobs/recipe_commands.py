@@ -33,8 +33,7 @@ SAID_LINES: Final = 8
 #: tables, accounts or files. Sources: PostgreSQL 15 libpq, MariaDB 10.11 client, dash, sshd.
 _MEANINGS: Final = (
     (
-        r"password authentication failed|Access denied for user|no password supplied|fe_sendauth"
-        r"|role \".*\" does not exist|Peer authentication failed",
+        r"(password|Peer) authentication failed|Access denied for user|no password supplied|role \".*\" does",
         mark("the database refused the account or its password"),
     ),
     (r"database \".*\" does not exist|Unknown database", mark("there is no such database")),

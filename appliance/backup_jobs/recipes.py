@@ -7,7 +7,7 @@ owed, in the source's facts, and settled before the next run begins.
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -16,6 +16,7 @@ from typing import Final
 
 from appliance.backup_jobs import recipe_vss as vss
 from appliance.backup_jobs import sftp, ssh, vault_access
+from appliance.backup_jobs.live_databases import consistency_after, live_database_events
 from appliance.backup_jobs.recipe_commands import Commands
 from appliance.backup_jobs.recipe_quoting import stream_name
 from appliance.backup_jobs.recipe_schema import (
@@ -34,16 +35,12 @@ from appliance.jobs.context import JobContext
 from appliance.language import mark
 from appliance.model import (
     Consistency,
-    Entry,
-    EntryKind,
     ReadEvent,
-    ReadEventKind,
     RecipeUse,
     Source,
     System,
 )
 from appliance.policy.editor_backup import EDITOR_PROBLEM_TEXTS, judge_editor_backup
-from appliance.policy.live_databases import ENGINE_NAMES, DatabaseEngine, detect_live_database
 from appliance.vault.secret import Secret
 
 __all__ = [
@@ -357,55 +354,3 @@ def _is_under(system: System, path: str, root: str) -> bool:
     if system is System.WINDOWS:
         one, other = one.lower(), other.lower()
     return one == other or one.startswith(other + b"/")
-
-
-# --- raw copies of live databases --------------------------------------------------------------
-
-
-def live_database_events(entries: Iterable[Entry]) -> list[ReadEvent]:
-    """Return one event for each folder of a snapshot that holds the files of a live database.
-
-    Args:
-        entries: of a snapshot, in any order; the catalogue's, after the run.
-    """
-    # Only names that mean something are kept: a snapshot may hold a million others.
-    suspects: dict[bytes, list[str]] = {}
-    for entry in entries:
-        if entry.kind is not EntryKind.FILE:
-            continue
-        folder, _slash, name = entry.path.rpartition(b"/")
-        if name.lower().endswith(_SUSPECT) and not folder.startswith(STREAMS_FOLDER.encode()):
-            suspects.setdefault(folder, []).append(name.decode("utf-8", "replace"))
-    events: list[ReadEvent] = []
-    for folder, names in sorted(suspects.items()):
-        engine = detect_live_database(names)
-        if engine is not None and not _inside_known(engine, folder, events):
-            events.append(ReadEvent(ReadEventKind.LIVE_DATABASE, folder, ENGINE_NAMES[engine]))
-    return events
-
-
-_SUSPECT: Final = (
-    *(b"pg_version", b"ibdata1", b".ibd", b".mdf", b".ldf", b".fic", b".dbf"),
-    *(b"control01.ctl", b"redo01.log"),
-)
-
-
-def _inside_known(engine: DatabaseEngine, folder: bytes, events: Sequence[ReadEvent]) -> bool:
-    """Whether a folder above was named already: a cluster has hundreds of folders, one warning is enough."""
-    return any(
-        event.reason == ENGINE_NAMES[engine] and folder.startswith(event.path + b"/")
-        for event in events
-    )
-
-
-def consistency_after(reached: Consistency, events: Iterable[ReadEvent]) -> Consistency:
-    """Return the level of a snapshot once it is known what was in it.
-
-    Plain files with a live database among them are of unknown consistency (domain.md APP-02);
-    a level that a recipe reached stays.
-    """
-    if reached is Consistency.FILES and any(
-        event.kind is ReadEventKind.LIVE_DATABASE for event in events
-    ):
-        return Consistency.UNKNOWN
-    return reached
