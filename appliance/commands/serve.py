@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -99,15 +100,20 @@ def run_both(session: Session, *, ready: Callable[[], None] | None = None) -> Ex
     parts: dict[str, Process] = {}
     try:
         for part in PARTS:
-            parts[part] = start(_argv(session.settings, part), env=_environment())
+            # What they log is for the box, not for the terminal somebody reads.
+            with _log(session.settings, part).open("ab") as log:
+                parts[part] = start(_argv(session.settings, part), env=_environment(), log=log)
         told = False
         while not asked.is_set():
             for part, process in parts.items():
                 if process.poll() is not None:
                     session.tell(
-                        mark("%(part)s ended by itself (exit code %(code)s)."),
-                        part=f"armoire {part}",
+                        mark(
+                            "«armoire %(part)s» ended by itself (exit code %(code)s); see %(log)s."
+                        ),
+                        part=part,
                         code=process.returncode,
+                        log=_log(session.settings, part),
                     )
                     return ExitCode.FAILED
             if not told and _answers(session.settings):
@@ -137,6 +143,12 @@ def stop_parts(processes: list[Process]) -> None:
         time.sleep(0.05)
     for process in processes:
         end_group(process, grace_s=1.0)
+
+
+def _log(settings: Settings, part: str) -> Path:
+    folder = settings.data / "log"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"{part}.log"
 
 
 def _argv(settings: Settings, part: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -29,16 +30,21 @@ def prepare(settings: Settings, now: datetime) -> bool:
 
     Safe to run again at any line: keys and box id are made once and never replaced.
     """
-    os.umask(0o077)
-    _make_private(settings.data)
+    os.umask(0o007 if _is_shared(settings.data) else 0o077)
     for folder in (
+        settings.data,
         settings.catalogues,
         settings.keys,
+        settings.repositories,
         settings.borg_home,
         settings.run,
         settings.data / "log",
     ):
         _make_private(folder)
+    if not settings.database_url:
+        # SQLite gives its journal the mode of the database: both accounts of a box write to them.
+        path = settings.data / "state.sqlite"
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o660))
     make_keys(settings.keys)
     database = open_database(settings.database, create=True)
     try:
@@ -53,9 +59,21 @@ def prepare(settings: Settings, now: datetime) -> bool:
     return is_new
 
 
+def _is_shared(folder: Path) -> bool:
+    """Return whether the worker and the web interface have accounts of their own (systemd/tmpfiles.d)."""
+    try:
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
+
+
 def _make_private(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    """Make a folder for us alone; one that is there keeps its group, and lets no other people in."""
+    if folder.exists():
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~0o007)
+    else:
+        folder.mkdir(mode=0o700, parents=True)
 
 
 def first_link(session: Session) -> str | None:

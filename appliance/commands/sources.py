@@ -1,17 +1,18 @@
 """``armoire machine``, ``share`` and ``push-keys``: what is backed up."""
 
 import re
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import click
 from rich.console import Console
 
 from appliance.clock import utc_now
 from appliance.commands.following import enqueue, exit_code_of, follow
-from appliance.commands.framework import Group, answers, option
+from appliance.commands.framework import Command, Group, answers, option
 from appliance.commands.jobs import job_body, source_names
 from appliance.commands.session import Answer, ExitCode, Session, clean, table, when, wrong
 from appliance.db import repositories, sources
@@ -277,7 +278,7 @@ def _added(
         if source.kind is SourceKind.PUSHED:
             out.print(
                 session.say(
-                    mark("Then «armoire push-keys %(name)s KEY.pub» prints what to install."),
+                    mark("Then «armoire machine push-key %(name)s KEY.pub» lets its key push."),
                     name=source.name,
                 )
             )
@@ -388,6 +389,36 @@ def remove(session: Session, name: str, *, yes: bool) -> Answer:
     return _remove(session, _machine(session, name), yes=yes)
 
 
+@machine.command(
+    "push-key",
+    help=mark("Let the holder of a public key push into the repository of this machine."),
+)
+@click.argument("name")
+@click.argument("key", type=click.File("r", encoding="utf-8"), metavar="KEY.pub")
+@answers
+def push_key(session: Session, name: str, key: TextIO) -> Answer:
+    """Let a machine push."""
+    from appliance.backup_jobs.push_access import set_push_key  # noqa: PLC0415 - heavy
+
+    source = _machine(session, name)
+    now = utc_now()
+    with session.database.write() as connection:
+        fingerprint = set_push_key(connection, source.id, key.read(10_000))
+        events.record(
+            connection, at=now, event="machine.push-key", subject=f"source:{source.id}",
+            actor="console", fingerprint=fingerprint,
+        )  # fmt: skip
+        repository = repositories.get(connection, source.id)
+
+    def show(out: Console) -> None:
+        out.print(session.say(mark("This key may push: %(fingerprint)s"), fingerprint=fingerprint))
+        out.print(session.say(mark("The repository, as the machine names it:")))
+        out.print(f"ssh://armoire-worker@{socket.gethostname()}{repository.path}")
+
+    body = {"name": name, "fingerprint": fingerprint, "repository": repository.path}
+    return Answer(body, show)
+
+
 # --- shares ----------------------------------------------------------------------------------
 
 
@@ -458,6 +489,23 @@ def remove_share(session: Session, name: str, *, yes: bool) -> Answer:
     if found.kind is not SourceKind.SHARE:
         raise NotFound("share", name)
     return _remove(session, found, yes=yes)
+
+
+@click.command(
+    "push-keys",
+    cls=Command,
+    help=mark(
+        "Print the keys of the machines that push, as sshd asks for them.\n\n"
+        "See systemd/sshd_config.d/armoire-push.conf."
+    ),
+)
+@answers
+def push_keys(session: Session) -> Answer:
+    """Print authorized keys."""
+    from appliance.backup_jobs.push_access import authorized_keys  # noqa: PLC0415 - heavy
+
+    lines = authorized_keys(session.database, session.settings)
+    return Answer({"lines": lines.splitlines()}, lambda out: out.print(lines, end=""))
 
 
 # --- both ------------------------------------------------------------------------------------

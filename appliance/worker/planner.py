@@ -34,6 +34,8 @@ CHECK_AGAIN: Final = timedelta(hours=20)
 #: A full check waits for the night, unless it is later than that: then it takes any hour.
 CHECK_ANY_HOUR: Final = timedelta(days=2)
 NOTES_KEPT: Final = timedelta(days=90)
+#: In a source's facts: the commit that the last import read (``backup_jobs.import_pushed``).
+PUSH_SEEN: Final = "push_seen_transaction"
 LAST: Final = "clock.last"
 WRONG: Final = "clock.wrong"
 
@@ -154,8 +156,9 @@ class Planner:
         if found is None:
             return False
         with self.database.read() as connection:
-            known = facts.find(connection, _pushed_fact(source))
-        return known != found
+            asked = facts.find(connection, _pushed_fact(source))
+            read = sources.facts(connection, source.id).get(PUSH_SEEN)
+        return found not in {asked, read}
 
     def _enqueue(self, spec: Spec, now: datetime) -> bool:
         try:

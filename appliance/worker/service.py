@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from appliance.clock import utc_now
 from appliance.db import workers
 from appliance.db.engine import Database, open_database
-from appliance.errors import ArmoireError
+from appliance.errors import AlreadyRunning, ArmoireError
 from appliance.process import Process, end_group, start
 from appliance.settings import Settings
 from appliance.worker import locks, log
@@ -52,7 +52,10 @@ def serve(
         reader: what serves files out of snapshots; None: nothing.
 
     Returns:
-        0, or 1 when another worker holds this data folder already.
+        0 when it was asked to end.
+
+    Raises:
+        AlreadyRunning: another worker holds this data folder.
     """
     log.set_up(settings.log_level)
     if stop is None:
@@ -62,8 +65,7 @@ def serve(
             signal.signal(number, lambda _number, _frame: ended.set())
     with locks.hold(locks.of_worker(settings)) as is_mine:
         if not is_mine:
-            _log.error("another worker runs in %s already", settings.data)
-            return 1
+            raise AlreadyRunning(str(settings.data))
         database = open_database(settings.database)
         try:
             _work(settings, database, stop, program, reader)
@@ -95,6 +97,7 @@ def _work(
                     with database.write() as connection:
                         workers.beat(connection, runner.name, now=utc_now())
                     beat_at = time.monotonic()
+                    tell_systemd("WATCHDOG=1")
                 if time.monotonic() - bury_at >= BURY_S:
                     runner.bury(utc_now())
                     bury_at = time.monotonic()
