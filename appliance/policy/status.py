@@ -385,7 +385,7 @@ def _unknowns(reading: SourceReading, *, is_proven: bool) -> Iterator[_Reason]:
                 reading,
                 "status.unread",
                 Severity.WARNING,
-                mark("Files of «%(label)s» could not be read: %(count)s."),
+                mark("Files of «%(label)s» could not be read, or not surely: %(count)s."),
                 mark("Look at their list in the snapshot; exclude them or give the right to read."),
                 count=snapshot.unread,
             ),
