@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from appliance.catalogue.schema import GONE
-from appliance.catalogue.words import normalise_name
+from appliance.catalogue.words import natural, normalise_name
 from appliance.clock import from_epoch
 from appliance.model import Entry, EntryKind, SnapshotId
 
@@ -27,7 +27,7 @@ _NEWEST_TWO: Final = (
     "SELECT first, kind, size, mtime_ns, mode, owner, target, chunks"
     " FROM version WHERE file = ? ORDER BY first DESC LIMIT 2"
 )
-_ADD_FILE: Final = "INSERT INTO file (id, folder, name, norm) VALUES (?, ?, ?, ?)"
+_ADD_FILE: Final = "INSERT INTO file (id, folder, name, norm, sort) VALUES (?, ?, ?, ?, ?)"
 _ADD_VERSION: Final = (
     "INSERT OR REPLACE INTO version"
     " (file, first, kind, size, mtime_ns, mode, owner, target, chunks)"
@@ -145,7 +145,8 @@ class Night:
                 return False
             parent, _, name = path.rpartition(b"/")
             row = self._row(entry)
-            files.append((file, self._folder(parent), name, normalise_name(name)))
+            norm = normalise_name(name)
+            files.append((file, self._folder(parent), name, norm, natural(norm)))
             versions.append((file, self._snapshot_id, *row))
             totals[_TOTAL[row[0]]] += 1
             if row[0] == "f":
@@ -188,7 +189,8 @@ class Night:
         if found is None:
             file = self._next_file
             self._next_file += 1
-            c.execute(_ADD_FILE, (file, folder, name, normalise_name(name)))
+            norm = normalise_name(name)
+            c.execute(_ADD_FILE, (file, folder, name, norm, natural(norm)))
             self._rows += 1
         else:
             (file,) = found

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import itemgetter
 
 from appliance.catalogue.differences import Change, ChangeKind, Lost, compare, lost_if_removed
 from appliance.catalogue.picking import Sample, sample
 from appliance.catalogue.rows import AT, FIELDS, Version, entry_of, find, known_with, versions_of
 from appliance.catalogue.schema import GONE
 from appliance.catalogue.store import Catalogue, known_in
-from appliance.catalogue.words import natural
+from appliance.catalogue.words import natural, normalise_name
 from appliance.clock import from_epoch
 from appliance.errors import NotFound, SnapshotMissing
 from appliance.model import Entry, EntryKind, SnapshotId
@@ -133,10 +134,10 @@ def folder(
     with catalogue.reading() as c:
         known_with(c, snapshot_id)
         number = c.execute("SELECT id FROM folder WHERE path = ?", (path,)).fetchone()
-        rows: list[tuple[bytes, str, int, int, int]] = []
+        rows: list[_Line] = []
         if number is not None:
             rows = c.execute(
-                "SELECT f.name, v.kind, v.size, v.mtime_ns, v.mode"
+                "SELECT f.name, f.sort, v.kind, v.size, v.mtime_ns, v.mode"
                 f" FROM file AS f CROSS JOIN version AS v ON v.file = f.id AND {AT}"
                 f" WHERE f.folder = :folder AND v.kind <> '{GONE}'",
                 {"folder": number[0], "at": snapshot_id},
@@ -150,32 +151,37 @@ def folder(
     return Page(
         [
             Listed(above + name, name, EntryKind(kind), size, mtime_ns, mode, mode < 0)
-            for name, kind, size, mtime_ns, mode in rows[offset:end]
+            for name, _, kind, size, mtime_ns, mode in rows[offset:end]
         ],
         len(rows),
         offset,
     )
 
 
-def _sort(rows: list[tuple[bytes, str, int, int, int]], order: Order) -> None:
+#: Name, what it is sorted by, kind, size, mtime_ns, mode; a mode of -1 marks an implied folder.
+_Line = tuple[bytes, str, str, int, int, int]
+
+
+_by_name = itemgetter(1, 0)
+
+
+def _sort(lines: list[_Line], order: Order) -> None:
     down = order.value.startswith("-")
-    rows.sort(key=lambda row: natural(row[0]), reverse=order is Order.NAME_DOWN)
+    lines.sort(key=_by_name, reverse=order is Order.NAME_DOWN)
     if order in {Order.SIZE, Order.SIZE_DOWN}:
-        rows.sort(key=lambda row: row[2], reverse=down)
+        lines.sort(key=lambda line: line[3], reverse=down)
     elif order in {Order.TIME, Order.TIME_DOWN}:
-        rows.sort(key=lambda row: row[3], reverse=down)
-    rows.sort(key=lambda row: row[1] != "d")
+        lines.sort(key=lambda line: line[4], reverse=down)
+    lines.sort(key=lambda line: line[2] != "d")
 
 
-def _implied(
-    c: sqlite3.Connection, at: int, folder_id: int, shown: set[bytes]
-) -> list[tuple[bytes, str, int, int, int]]:
+def _implied(c: sqlite3.Connection, at: int, folder_id: int, shown: set[bytes]) -> list[_Line]:
     """Return the folders above the roots: they hold something, but are no item themselves."""
-    found: list[tuple[bytes, str, int, int, int]] = []
+    found: list[_Line] = []
     for (path,) in c.execute("SELECT path FROM folder WHERE parent = ?", (folder_id,)).fetchall():
         name = path.rpartition(b"/")[2]
         if name and name not in shown and _holds_something(c, at, path):
-            found.append((name, "d", 0, 0, -1))
+            found.append((name, natural(normalise_name(name)), "d", 0, 0, -1))
     return found
 
 

@@ -43,6 +43,7 @@ CREATE TABLE file (                     -- every name that was ever in a folder,
     folder INTEGER NOT NULL,
     name BLOB NOT NULL,
     norm TEXT NOT NULL,                 -- the name as it is searched
+    sort TEXT NOT NULL,                 -- the name as a folder page is sorted
     UNIQUE (folder, name)
 ) STRICT;
 CREATE TABLE version (

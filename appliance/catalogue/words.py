@@ -39,9 +39,9 @@ def split(words: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(normalise(words).replace("/", " ").split()))
 
 
-def natural(name: bytes) -> tuple[str, bytes]:
-    """Return a key that sorts names as people do: «scan 9» before «scan 10», «É» beside «e»."""
-    return (_DIGITS.sub(_number, normalise_name(name)), name)
+def natural(norm: str) -> str:
+    """Return a key that sorts normalised names as people do: «scan 9» before «scan 10»."""
+    return _DIGITS.sub(_number, norm)
 
 
 def _number(found: re.Match[str]) -> str:

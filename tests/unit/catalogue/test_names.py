@@ -132,8 +132,9 @@ def test_normalising_twice_changes_nothing(text):
 @given(st.lists(st.integers(0, 10**12), min_size=2, max_size=6))
 def test_numbers_in_names_sort_by_value(numbers):
     """Nine comes before ten, however many noughts are in front."""
-    names = [f"scan {number}.pdf".encode() for number in numbers]
-    assert sorted(names, key=natural) == [f"scan {n}.pdf".encode() for n in sorted(numbers)]
+    names = [f"scan {number}.pdf" for number in numbers]
+    assert sorted(names, key=natural) == [f"scan {n}.pdf" for n in sorted(numbers)]
+    assert natural("scan 009") == natural("scan 9")
 
 
 def test_words_are_split_and_said_once():
