@@ -71,7 +71,8 @@ ArmoireError
 │   ├── CatalogueBusy         catalogue.busy               (retryable)
 │   └── NightOutOfOrder       catalogue.night-out-of-order
 ├── RestoreError
-│   └── WouldOverwrite        restore.would-overwrite
+│   ├── WouldOverwrite        restore.would-overwrite
+│   └── NothingRestored       restore.nothing
 ├── JobCancelled              job.cancelled
 └── JobCrashed                job.crashed
 
@@ -867,6 +868,18 @@ class WouldOverwrite(RestoreError):
     path: str = private()
     code = "restore.would-overwrite"
     public = "«%(path)s» already exists. Restore beside it, or say that it may be replaced."
+
+
+@dataclass(eq=False)
+class NothingRestored(RestoreError):
+    """Not one of the files asked for could be put in its place."""
+
+    failed: int
+    code = "restore.nothing"
+    public = (
+        "None of the %(failed)s files could be restored. "
+        "The restore sheet says why for each; choose another folder and try again."
+    )
 
 
 # --- jobs ----------------------------------------------------------------------------------

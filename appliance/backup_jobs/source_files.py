@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from appliance.backup_jobs.sftp import SftpClient, SftpRefused
+from appliance.backup_jobs.sources.roots import remote_path
 from appliance.model import Entry, System
 from appliance.units import NS_PER_S
 
@@ -76,7 +77,7 @@ class MachineFiles:
     def state(self, path: bytes) -> State | None:
         """Return the state; SFTP knows whole seconds."""
         try:
-            found = self._client.lstat(place_on(self._system, path))
+            found = self._client.lstat(remote_path(path, self._system))
         except SftpRefused:
             return None
         if found.mode is None or not stat.S_ISREG(found.mode):
@@ -87,7 +88,7 @@ class MachineFiles:
 
     def read(self, path: bytes) -> Iterator[bytes]:
         """Yield the bytes."""
-        return self._client.read_file(place_on(self._system, path))
+        return self._client.read_file(remote_path(path, self._system))
 
 
 class NoFiles:
@@ -100,15 +101,6 @@ class NoFiles:
     def read(self, path: bytes) -> Iterator[bytes]:  # noqa: ARG002 - the protocol
         """Never yield."""
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-
-
-def place_on(system: System, path: bytes) -> bytes:
-    """Return where a stored path lies on its machine: ``C/Users/a`` is ``/C:/Users/a`` on Windows."""
-    if system is System.WINDOWS:
-        drive, slash, rest = path.partition(b"/")
-        if len(drive) == 1 and drive.isalpha():
-            return b"/" + drive + b":" + (slash + rest if slash else b"/")
-    return b"/" + path
 
 
 def is_still(entry: Entry, state: State | None, *, whole_seconds: bool) -> bool:
