@@ -16,7 +16,7 @@ Building the machine
     ``link(path, target, kind)`` («junction», «symlink-folder», «symlink-file»), ``lock(path)`` (a sharing
     violation on opening, readable in a shadow copy), ``hide(path)`` (pagefile.sys: not even listed),
     ``deny(path)`` (System Volume Information), ``read_only(path)``, ``local(path)`` (the file of ours
-    behind a path), ``legacy_junctions()`` («Documents and Settings», «Application Data» loops).
+    behind a path), ``legacy_junctions()`` (the old names of a French Windows, «Application Data» loops).
 Turning its knobs
     ``admin`` (False: no shadow copies, no links), ``vss_failure`` (return value of Create: 6 no space, 9
     busy, 12 provider…), ``vss_seconds``, ``free_bytes["C"]``, ``clock_offset``, ``services``, ``writers``,
@@ -44,6 +44,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -147,27 +148,58 @@ class WindowsHost:
         real = self.local(path)
         real.chmod(real.stat().st_mode & ~stat.S_IWUSR)
 
-    def legacy_junctions(self, *, lists: bool = True) -> None:
-        """The old names every Windows keeps: folders to SFTP, and the deepest of them lead in a circle.
+    def legacy_junctions(self, *, lists: bool = False) -> None:
+        """The old names every (French) Windows keeps, and the two things nobody may read.
 
-        ``lists`` False: everybody is refused to list them, as their rights are set by default.
+        They are folders to SFTP, and some lead in a circle. By default nobody may list them, as on a
+        fresh Windows; ``lists`` True: an administrator has given everybody the right.
+        Source: «dir /aL /s» of a French Windows 11; «All Users» alone is a symbolic link.
         """
-        local = f"{self.disk.home}\\AppData\\Local"
-        self.make_folder(local)
-        for path, target in (
-            ("C:\\Documents and Settings", "C:\\Users"),
-            ("C:\\Users\\All Users", "C:\\ProgramData"),
-            ("C:\\ProgramData\\Application Data", "C:\\ProgramData"),
-            (f"{local}\\Application Data", local),
-        ):
-            spot = self.disk.find(path, follow=False)
-            self.disk.make_link(path, target, "junction")
-            made = spot.volume.links[spot.key]
-            spot.volume.links[spot.key] = type(made)(made.kind, made.name, made.target, lists)
+        home = self.disk.home
+        local, shared = f"{home}\\AppData\\Local", "C:\\ProgramData"
+        roaming, start = f"{home}\\AppData\\Roaming", "Microsoft\\Windows\\Start Menu"
+        documents, public = f"{home}\\Documents", "C:\\Users\\Public"
+        for path in (local, roaming, documents, f"{public}\\Documents", "C:\\Users\\Default"):
+            self.make_folder(path)
+        junctions = {
+            "C:\\Documents and Settings": "C:\\Users",
+            "C:\\Programmes": "C:\\Program Files",
+            "C:\\Users\\Default User": "C:\\Users\\Default",
+            f"{shared}\\Application Data": shared,
+            f"{shared}\\Bureau": f"{public}\\Desktop",
+            f"{shared}\\Documents": f"{public}\\Documents",
+            f"{shared}\\Favoris": f"{public}\\Favorites",
+            f"{shared}\\Menu Démarrer": f"{shared}\\{start}",
+            f"{shared}\\Modèles": f"{shared}\\Microsoft\\Windows\\Templates",
+            f"{home}\\Application Data": roaming,
+            f"{home}\\Cookies": f"{local}\\Microsoft\\Windows\\INetCookies",
+            f"{home}\\Local Settings": local,
+            f"{home}\\Menu Démarrer": f"{roaming}\\{start}",
+            f"{home}\\Mes documents": documents,
+            f"{home}\\Modèles": f"{roaming}\\Microsoft\\Windows\\Templates",
+            f"{home}\\Recent": f"{roaming}\\Microsoft\\Windows\\Recent",
+            f"{home}\\SendTo": f"{roaming}\\Microsoft\\Windows\\SendTo",
+            f"{home}\\Voisinage d'impression": f"{roaming}\\Microsoft\\Windows\\Printer Shortcuts",
+            f"{home}\\Voisinage réseau": f"{roaming}\\Microsoft\\Windows\\Network Shortcuts",
+            f"{local}\\Application Data": local,
+            f"{local}\\Historique": f"{local}\\Microsoft\\Windows\\History",
+            f"{local}\\Temporary Internet Files": f"{local}\\Microsoft\\Windows\\INetCache",
+            f"{documents}\\Ma musique": f"{home}\\Music",
+            f"{documents}\\Mes images": f"{home}\\Pictures",
+            f"{documents}\\Mes vidéos": f"{home}\\Videos",
+        }
+        for path, target in junctions.items():
+            self._system_link(path, target, "junction", lists=lists)
+        self._system_link("C:\\Users\\All Users", shared, "symlink-folder", lists=True)
         self.make_folder("C:\\System Volume Information")
         self.deny("C:\\System Volume Information")
         self.write("C:\\pagefile.sys", bytes(1000))
         self.hide("C:\\pagefile.sys")
+
+    def _system_link(self, path: str, target: str, kind: str, *, lists: bool) -> None:
+        spot = self.disk.find(path, follow=False)
+        self.disk.make_link(path, target, kind)
+        spot.volume.links[spot.key] = replace(spot.volume.links[spot.key], lists=lists, system=True)
 
     # --- looking ---------------------------------------------------------------------------
 
@@ -178,12 +210,12 @@ class WindowsHost:
 
     @property
     def links_alive(self) -> list[str]:
-        """Symbolic links anywhere on the drives, as «C:\\name» (junctions of Windows are not counted)."""
+        """Links anywhere on the drives, as «C:\\name», but for those Windows itself made."""
         return [
             f"{letter}:\\" + "\\".join((*key[:-1], each.name))
             for letter, volume in self.disk.drives.items()
             for key, each in volume.links.items()
-            if each.kind != "junction"
+            if not each.system
         ]
 
     @property

@@ -56,6 +56,7 @@ class Link:
     name: str  # as it was made, with its case
     target: str  # as given to mklink
     lists: bool = True  # False: everybody may pass through, nobody may list (Windows' old names)
+    system: bool = False  # made by Windows itself
 
 
 @dataclass(frozen=True, slots=True)

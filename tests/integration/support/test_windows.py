@@ -134,7 +134,7 @@ def test_dots_and_spaces_at_the_end_of_a_name_are_dropped(host, sftp):
 
 def test_junctions_look_like_folders_and_lead_in_circles(host, sftp):
     """Nothing tells a client that it is in a circle, until the path is too long: «Bad message»."""
-    host.legacy_junctions()
+    host.legacy_junctions(lists=True)
     local = "/C:/Users/Médecin/AppData/Local"
     assert oct(sftp.lstat(f"{local}/Application Data").st_mode) == "0o40700"
     assert status_of(sftp, 19, f"{local}/Application Data".encode()) == 5
@@ -147,7 +147,7 @@ def test_junctions_look_like_folders_and_lead_in_circles(host, sftp):
 
 def test_a_folder_that_may_not_be_listed_answers_bad_message(host, sftp):
     """Not «Permission denied»: the C library of Windows says EINVAL."""
-    host.legacy_junctions(lists=False)
+    host.legacy_junctions()
     assert status_of(sftp, 11, b"/C:/System Volume Information") == 5
     assert status_of(sftp, 11, "/C:/Users/Médecin/AppData/Local/Application Data".encode()) == 5
     assert status_of(sftp, 11, b"/C:/nowhere") == 2
