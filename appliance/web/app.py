@@ -18,6 +18,7 @@ from appliance.language import explain
 from appliance.settings import Settings
 from appliance.web.deps import Box, language_of
 from appliance.web.failures import ErrorPage, status_of, unforeseen
+from appliance.web.pages.ledger import ChainWatch
 from appliance.web.render import Renderer, is_fragment, render
 from appliance.web.routes import ROUTERS
 from appliance.web.security import SameSiteOnly, SecurityHeaders, SessionGate
@@ -61,6 +62,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     zone = ZoneInfo(settings.time_zone)
     app.state.box = Box(settings, opened, zone)
     app.state.renderer = Renderer(static, zone)
+    app.state.chain_watch = ChainWatch()
     app.state.on_unforeseen = unforeseen
     app.router.routes.append(Route("/static/{name:path}", static.answer, name="static"))
     app.router.routes.append(Route("/healthz", _healthy, name="healthz"))

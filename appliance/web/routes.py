@@ -1,18 +1,35 @@
-"""Every group of routes, in one list."""
+"""Every group of routes, in one list; the first that matches answers."""
 
 from typing import Final
 
 from fastapi import APIRouter
 
-from appliance.web.pages import account, browse, files, home, jobs, search, sign_in, sources
+from appliance.web.pages import (
+    account,
+    browse,
+    files,
+    home,
+    jobs,
+    ledger,
+    plan,
+    restores,
+    search,
+    set_up,
+    sign_in,
+    sources,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     sign_in.router,
     home.router,
+    set_up.router,  # «/sources/new» before «/sources/{id}»
     sources.router,
+    plan.router,
     browse.router,
     files.router,
+    restores.router,
     search.router,
     jobs.router,
+    ledger.router,
     account.router,
 )

@@ -69,13 +69,13 @@ class SecurityHeaders:
 
         try:
             await self.app(scope, receive, send_with_headers)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the outermost door
             # Where it happened, never what it said: an exception's text may name a patient's file.
             kind, _, trace = sys.exc_info()
             frames = "".join(traceback.format_tb(trace)) if trace else ""
             log.error("web.unforeseen kind=%s\n%s", kind.__name__ if kind else "?", frames)  # noqa: TRY400
             if begun:
-                raise
+                return  # the server cuts the connection: nobody takes a part for the whole
             answer: Response = PlainTextResponse("Erreur interne. Internal error.", 500)
             on_error = (
                 getattr(scope["app"].state, "on_unforeseen", None) if "app" in scope else None

@@ -6,22 +6,26 @@ shown, in a sandbox; everything else is a download.
 
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Final
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request
+import anyio
+from fastapi import APIRouter, Request
 from sqlalchemy import Connection
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.concurrency import iterate_in_threadpool
+from starlette.responses import Response, StreamingResponse
 
+from appliance.catalogue.archive_zip import zip_of_snapshot
 from appliance.catalogue.reader_client import AsyncOpenFile, open_file_async
 from appliance.clock import utc_now
-from appliance.db import snapshots, sources
+from appliance.db import restore_sheets, snapshots, sources
 from appliance.errors import InvalidInput
-from appliance.language import mark
+from appliance.jobs.kinds import pack_path
 from appliance.ledger import events
-from appliance.model import PersonId, Snapshot, SnapshotId
+from appliance.model import Outcome, PersonId, RestoreSheet, Snapshot, SnapshotId, Source
 from appliance.policy.roles import Action
-from appliance.web.deps import Box, TheBox, TheVisitor, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
 from appliance.web.pages.browse import token_of
 from appliance.web.pages.paths import readable, unpacked
 
@@ -94,6 +98,11 @@ async def send_file(
         opened = await _open(box, snapshot, path, 0, None)
     if opened.offset == 0 and request.method == "GET":
         await _record_opening(box, visitor.person.id, snapshot, path)
+    if download and opened.length == opened.size and request.method == "GET":
+        # A file taken home is a restore like any other: it leaves a sheet.
+        sheet = _Sheet(box, visitor.person.name, snapshot, [p], 1, opened.size)
+        headers = _headers(path, etag, download=True) | {"content-length": str(opened.length)}
+        return StreamingResponse(_with_sheet(_stream(opened), sheet), 200, headers)
     headers = _headers(path, etag, download=bool(download))
     headers["content-length"] = str(opened.length)
     status = 200
@@ -188,29 +197,96 @@ async def _record_opening(box: Box, person_id: PersonId, snapshot: Snapshot, pat
     await box.write(change)
 
 
-@router.post(
-    "/snapshots/{snapshot_id}/picked", name="picked", dependencies=[needs(Action.FILE_OPEN)]
-)
-async def use_picked(
-    request: Request,
-    box: TheBox,
-    visitor: TheVisitor,
-    snapshot_id: SnapshotId,
-    do: Annotated[str, Form()] = "",
-    back: Annotated[str, Form()] = "",
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What the restore sheet of a download will say."""
+
+    box: Box
+    person: str
+    snapshot: Snapshot
+    packed: list[str]
+    files: int
+    bytes: int
+
+    async def leave(self, outcome: Outcome) -> None:
+        """Write the sheet.
+
+        Every block was checked against its id when it was read, so «proven» is said once the last
+        one went out; of a download that was cut, nothing is known.
+        """
+        now = utc_now()
+
+        def change(connection: Connection) -> None:
+            number = restore_sheets.add(
+                connection,
+                RestoreSheet(
+                    id=0,
+                    job_id=None,
+                    source_id=self.snapshot.source_id,
+                    snapshot_id=self.snapshot.id,
+                    operator=self.person,
+                    requested_by=self.person,
+                    files=self.files,
+                    bytes=self.bytes,
+                    snapshot_at=self.snapshot.started_at,
+                    restored_at=now,
+                    destination="browser",
+                    check=outcome,
+                    figures={},
+                ),
+                paths=self.packed,
+            )
+            events.record(
+                connection,
+                at=now,
+                event="files.restored",
+                subject=f"snapshot:{self.snapshot.id}",
+                actor="web",
+                sheet=number,
+                files=self.files,
+                bytes=self.bytes,
+                outcome=outcome.value,
+            )
+
+        await self.box.write(change)
+
+
+async def _with_sheet(blocks: AsyncIterator[bytes], sheet: _Sheet) -> AsyncIterator[bytes]:
+    outcome = Outcome.INCONCLUSIVE
+    try:
+        async for block in blocks:
+            yield block
+        outcome = Outcome.PROVEN
+    finally:
+        with anyio.CancelScope(shield=True):  # a browser that goes away leaves a sheet too
+            await sheet.leave(outcome)
+
+
+async def send_zip(
+    box: Box, visitor: Visitor, source: Source, snapshot: Snapshot, paths: list[bytes]
 ) -> Response:
-    """Send what was picked in a folder as one zip, or go on to the page that restores it.
+    """Send files and folders of a snapshot as one zip whose length the browser knows.
 
     Raises:
-        InvalidInput: nothing was picked.
+        NotFound: one of them is not in the snapshot.
+        InvalidInput: they are too many for one zip.
     """
-    form = await request.form()
-    picked = [str(value) for value in form.getlist("p")]
-    paths = [unpacked(one) for one in picked]
-    if not paths:
-        raise InvalidInput("p", mark("Pick at least one file or folder."))
-    with box.database.read() as connection:
-        snapshot = snapshots.get(connection, snapshot_id)
-        source = sources.get(connection, snapshot.source_id)
-    _ = (do, back, visitor, source)
-    return RedirectResponse(f"/snapshots/{snapshot_id}/browse", 303)
+    plan, blocks = await aside(zip_of_snapshot, box.settings, source.id, snapshot.id, paths)
+    name = f"{source.name}-{snapshot.started_at.astimezone(box.zone):%Y-%m-%d}.zip"
+    sheet = _Sheet(
+        box,
+        visitor.person.name,
+        snapshot,
+        [pack_path(path) for path in paths],
+        plan.files,
+        plan.file_bytes,
+    )
+    headers = {
+        "content-type": "application/zip",
+        "content-length": str(plan.length),
+        "content-disposition": disposition(name),
+        "content-security-policy": SANDBOX,
+        "cache-control": "private, no-store",
+    }
+    stream = _with_sheet(iterate_in_threadpool(blocks), sheet)
+    return StreamingResponse(stream, 200, headers)

@@ -1,0 +1,242 @@
+"""The journal: who did what and what was proven, and whether the chain is whole."""
+
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import ClassVar, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from appliance.accounts import people
+from appliance.clock import utc_now
+from appliance.db.engine import Database
+from appliance.errors import LedgerBroken
+from appliance.language import Language, explain, mark, translate
+from appliance.ledger import chain
+from appliance.model import LedgerEntry, Outcome, PersonId
+from appliance.policy.roles import Action
+from appliance.policy.status import OUTCOME_NAMES, PROOF_NAMES, ProofKind
+from appliance.web.deps import TheBox, aside, language_of, needs
+from appliance.web.pages import tones
+from appliance.web.render import Page, render
+
+router = APIRouter(include_in_schema=False)
+
+SHOWN: Final = 100
+
+#: Events by the beginning of their name, as a person filters them.
+FILTERS: Final[tuple[tuple[str, str], ...]] = (
+    ("proof.", mark("proofs")),
+    ("snapshot.", mark("snapshots")),
+    ("session.", mark("sign-ins")),
+    ("file", mark("files opened and restored")),
+    ("source.", mark("sources")),
+    ("anomaly.", mark("alarms")),
+)
+EVENT_NAMES: Final[dict[str, str]] = {
+    "access.refused": mark("access refused"),
+    "anomaly.close": mark("alarm closed"),
+    "anomaly.opened": mark("alarm raised"),
+    "backup.ask": mark("backup asked for"),
+    "box.made": mark("box set up"),
+    "clock.right-again": mark("the clock is right again"),
+    "clock.went-back": mark("the clock went back"),
+    "file.open": mark("file opened"),
+    "files.restored": mark("files restored"),
+    "job.cancel": mark("task stopped"),
+    "job.cancel-asked": mark("task stopped"),
+    "link.made": mark("one-time link made"),
+    "machine.confirmed": mark("identity of a machine confirmed"),
+    "password.change": mark("password changed"),
+    "person.add": mark("account made"),
+    "plan.change": mark("plan changed"),
+    "prune.ask": mark("removal of old snapshots asked for"),
+    "prune.refused": mark("removal of old snapshots refused"),
+    "repository.damaged": mark("damage found in a repository"),
+    "repository.key-changed": mark("key of a repository changed"),
+    "repository.made": mark("repository made"),
+    "restore.ask": mark("restore asked for"),
+    "session.end": mark("signed out"),
+    "session.refused": mark("sign-in refused"),
+    "session.revoke": mark("session ended from another one"),
+    "session.start": mark("signed in"),
+    "snapshot.failed": mark("backup failed"),
+    "snapshot.imported": mark("sent snapshot read"),
+    "snapshot.listed-afterwards": mark("snapshot listed after an interruption"),
+    "snapshot.mark": mark("protection of a snapshot changed"),
+    "snapshot.removal-recorded": mark("removal of a snapshot recorded"),
+    "snapshot.removed": mark("old snapshot removed"),
+    "snapshot.taken": mark("snapshot taken"),
+    "snapshot.vanished": mark("snapshot disappeared"),
+    "source.added": mark("source added"),
+    "source.removed": mark("source removed"),
+    "source.thaw": mark("removal allowed again"),
+    "verification.ask": mark("verification asked for"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChainCheck:
+    """What the last walk along the chain found."""
+
+    at: datetime | None = None
+    entries: int = 0
+    broken: LedgerBroken | None = None
+    is_running: bool = False
+
+
+class ChainWatch:
+    """Walks the chain in a thread, one walk at a time, and remembers the last result."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = ChainCheck()
+
+    @property
+    def last(self) -> ChainCheck:
+        """What is known now."""
+        return self._last
+
+    def walk(self, database: Database) -> ChainCheck:
+        """Walk the whole chain now; another walk under way is waited for."""
+        with self._lock:
+            self._last = replace(self._last, is_running=True)
+            try:
+                with database.read() as connection:
+                    count = chain.verify(connection)
+            except LedgerBroken as broken:
+                self._last = ChainCheck(utc_now(), 0, broken)
+            else:
+                self._last = ChainCheck(utc_now(), count)
+            return self._last
+
+
+@dataclass(frozen=True, slots=True)
+class EntryLine:
+    """One entry in words."""
+
+    entry: LedgerEntry
+    actor: str
+    text: str
+    tone: str
+    detail: list[tuple[str, str]] = field(default_factory=list)
+    href: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPage(Page):
+    """The newest entries, or those before one."""
+
+    template: ClassVar[str] = "ledger.html"
+    lines: list[EntryLine]
+    only: str
+    filters: tuple[tuple[str, str], ...]
+    before: int | None
+    check: ChainCheck
+    broken_text: str | None
+    length: int
+
+
+@router.get("/ledger", name="ledger", dependencies=[needs(Action.LEDGER_SEE)])
+async def show_ledger(
+    request: Request,
+    box: TheBox,
+    only: str = "",
+    before: int | None = None,
+    at: int | None = None,
+) -> Response:
+    """Show the journal, newest first; ``at`` begins with that entry."""
+    watch: ChainWatch = request.app.state.chain_watch
+    if watch.last.at is None:
+        await aside(watch.walk, box.database)
+    chosen = only if only in {name for name, _ in FILTERS} else ""
+    start = at + 1 if at is not None else before
+    language = language_of(request)
+
+    def gather() -> LedgerPage:
+        with box.database.read() as connection:
+            found = chain.newest(connection, limit=SHOWN, before_seq=start, event=chosen or None)
+            names = people.names(connection)
+            length = chain.length(connection)
+        return LedgerPage(
+            [_line(one, names, language) for one in found],
+            chosen,
+            FILTERS,
+            found[-1].seq if len(found) == SHOWN else None,
+            watch.last,
+            explain(watch.last.broken, language) if watch.last.broken else None,
+            length,
+        )
+
+    return render(request, await aside(gather))
+
+
+@router.post("/ledger/verify", name="ledger-verify", dependencies=[needs(Action.LEDGER_SEE)])
+async def verify_ledger(request: Request, box: TheBox) -> Response:
+    """Walk the whole chain now."""
+    watch: ChainWatch = request.app.state.chain_watch
+    await aside(watch.walk, box.database)
+    return RedirectResponse("/ledger", 303)
+
+
+def _line(entry: LedgerEntry, names: dict[PersonId, str], language: Language) -> EntryLine:
+    kind, _, number = entry.actor.partition(":")
+    actor = entry.actor
+    if kind == "person" and number.isdecimal():
+        actor = names.get(PersonId(int(number)), entry.actor)
+    elif kind == "job":
+        actor = translate(mark("task %(number)s"), language, number=number)
+    elif kind in {"box", "web"}:
+        actor = translate(mark("the box"), language)
+    elif kind == "console":
+        actor = translate(mark("console of the box"), language)
+    tone = tones.CALM
+    if entry.event.startswith("proof."):
+        text, tone = _proof_text(entry, language)
+    else:
+        text = translate(EVENT_NAMES.get(entry.event, entry.event), language)
+        if entry.event in _GRAVE:
+            tone = tones.BAD
+    detail = [
+        (name, str(value))
+        for name, value in entry.body.items()
+        if value is not None and not isinstance(value, dict | list)
+    ]
+    return EntryLine(entry, actor, text, tone, detail, _href(entry))
+
+
+_GRAVE: Final = frozenset(
+    {
+        "access.refused",
+        "anomaly.opened",
+        "clock.went-back",
+        "repository.damaged",
+        "repository.key-changed",
+        "session.refused",
+        "snapshot.failed",
+        "snapshot.vanished",
+    }
+)
+
+
+def _proof_text(entry: LedgerEntry, language: Language) -> tuple[str, str]:
+    kind = entry.event.removeprefix("proof.")
+    name = PROOF_NAMES[ProofKind(kind)] if kind in set(ProofKind) else kind
+    outcome = entry.body.get("outcome")
+    if outcome not in set(Outcome):
+        return translate(name, language), tones.CALM
+    known = Outcome(str(outcome))
+    said = f"{translate(name, language)} : {translate(OUTCOME_NAMES[known], language)}"
+    return said, tones.OUTCOME[known]
+
+
+def _href(entry: LedgerEntry) -> str | None:
+    noun, _, number = entry.subject.partition(":")
+    if not number.isdecimal():
+        return None
+    return {
+        "source": f"/sources/{number}",
+        "snapshot": f"/snapshots/{number}",
+        "job": f"/jobs/{number}",
+    }.get(noun)

@@ -1,0 +1,305 @@
+"""Restoring: choose where to, follow the task, read and print the sheet."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+from fastapi import APIRouter, Form, Request
+from sqlalchemy import Connection
+from starlette.responses import RedirectResponse, Response
+
+from appliance.clock import utc_now
+from appliance.db import facts, restore_sheets, snapshots, sources
+from appliance.errors import AlreadyQueued, InvalidInput, NotAllowed
+from appliance.jobs import queue
+from appliance.jobs.kinds import RestoreFiles, pack_path
+from appliance.language import mark, translate
+from appliance.ledger import events
+from appliance.model import (
+    Outcome,
+    RestoreSheet,
+    Snapshot,
+    SnapshotId,
+    Source,
+    SourceId,
+    SourceKind,
+    System,
+)
+from appliance.policy.roles import Action
+from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs
+from appliance.web.pages import tones
+from appliance.web.pages.files import send_zip
+from appliance.web.pages.home import sources_by_id
+from appliance.web.pages.paths import shown, unpacked
+from appliance.web.render import Page, render
+
+router = APIRouter(include_in_schema=False)
+
+Text = Annotated[str, Form()]
+NAMED: Final = 12  # paths shown on the page; the rest is counted
+
+DESTINATION_NAMES: Final = {
+    "browser": mark("downloaded"),
+    "share": mark("into a share"),
+    "machine": mark("back to its machine"),
+    "folder": mark("into a folder of the box"),
+}
+CHECK_NAMES: Final[dict[Outcome, str]] = {
+    Outcome.PROVEN: mark("compared, all right"),
+    Outcome.FAILED: mark("compared, and something differs"),
+    Outcome.INCONCLUSIVE: mark("not compared"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePage(Page):
+    """What was picked, and where it may go."""
+
+    template: ClassVar[str] = "restores/choose.html"
+    source: Source
+    snapshot: Snapshot
+    packed: list[str]
+    names: list[str]  # the first ones, readable
+    shares: list[Source]
+    to_machine: bool
+    beside: str  # a proposal
+    requested_by: str
+    problem: str | None = None
+    chosen: str = "browser"
+
+
+@dataclass(frozen=True, slots=True)
+class SheetLine:
+    """One restore sheet in words."""
+
+    sheet: RestoreSheet
+    source: Source | None
+    destination_name: str
+    check_name: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoresPage(Page):
+    """Every restore, newest first."""
+
+    template: ClassVar[str] = "restores/list.html"
+    lines: list[SheetLine]
+
+
+@dataclass(frozen=True, slots=True)
+class SheetPage(Page):
+    """One restore sheet, to be printed (domain.md SAV-16)."""
+
+    template: ClassVar[str] = "restores/sheet.html"
+    line: SheetLine
+    paths: list[str]
+    practice: str
+
+
+@router.post(
+    "/snapshots/{snapshot_id}/picked", name="picked", dependencies=[needs(Action.FILE_OPEN)]
+)
+async def use_picked(
+    request: Request, box: TheBox, visitor: TheVisitor, snapshot_id: SnapshotId, do: Text = ""
+) -> Response:
+    """Send what was picked as one zip, or ask where to restore it.
+
+    Raises:
+        InvalidInput: nothing was picked.
+    """
+    packed = await _picked(request)
+    source, snapshot = _pair(box, snapshot_id)
+    if do == "zip":
+        return await send_zip(box, visitor, source, snapshot, [unpacked(one) for one in packed])
+    if not visitor.may(Action.FILE_RESTORE):
+        raise NotAllowed(Action.FILE_RESTORE.value)
+    return render(request, _choose(request, box, visitor, source, snapshot, packed))
+
+
+@router.post(
+    "/snapshots/{snapshot_id}/restore", name="restore", dependencies=[needs(Action.FILE_RESTORE)]
+)
+async def restore(
+    request: Request,
+    box: TheBox,
+    visitor: TheVisitor,
+    snapshot_id: SnapshotId,
+    to: Text = "browser",
+    beside: Text = "",
+    requested_by: Text = "",
+    replace: Text = "",
+) -> Response:
+    """Begin the restore: a download at once, everything else as a task that leaves a sheet."""
+    packed = await _picked(request)
+    source, snapshot = _pair(box, snapshot_id)
+    if to == "browser":
+        return await send_zip(box, visitor, source, snapshot, [unpacked(one) for one in packed])
+    try:
+        spec = _spec(
+            box, source, snapshot, packed, to, beside, requested_by, replace=replace == "1"
+        )
+    except InvalidInput as error:
+        problem = translate(error.expected, language_of(request))
+        page = _choose(request, box, visitor, source, snapshot, packed, problem=problem, chosen=to)
+        return render(request, page, 422)
+    if spec.destination == "machine" and not visitor.may(Action.FILE_RESTORE_TO_MACHINE):
+        raise NotAllowed(Action.FILE_RESTORE_TO_MACHINE.value)
+    now = utc_now()
+
+    def change(connection: Connection) -> int:
+        try:
+            job = queue.enqueue(connection, spec, now=now, person_id=visitor.person.id)
+        except AlreadyQueued as waiting:
+            return waiting.job_id
+        events.record(
+            connection,
+            at=now,
+            event="restore.ask",
+            subject=f"snapshot:{snapshot_id}",
+            person_id=visitor.person.id,
+            job=job,
+            picked=len(packed),
+            destination=spec.destination,
+            replace=spec.replace,
+        )
+        return job
+
+    job_id = await box.write(change)
+    return RedirectResponse(f"/jobs/{job_id}", 303)
+
+
+async def _picked(request: Request) -> list[str]:
+    form = await request.form()
+    packed = [str(value) for value in form.getlist("p")]
+    if not packed:
+        raise InvalidInput("p", mark("Pick at least one file or folder."))
+    for one in packed:
+        unpacked(one)
+    return packed
+
+
+def _pair(box: Box, snapshot_id: SnapshotId) -> tuple[Source, Snapshot]:
+    with box.database.read() as connection:
+        snapshot = snapshots.get(connection, snapshot_id)
+        return sources.get(connection, snapshot.source_id), snapshot
+
+
+def _choose(
+    request: Request,
+    box: Box,
+    visitor: TheVisitor,
+    source: Source,
+    snapshot: Snapshot,
+    packed: list[str],
+    *,
+    problem: str | None = None,
+    chosen: str = "browser",
+) -> RestorePage:
+    with box.database.read() as connection:
+        shares = [one for one in sources.all_living(connection) if one.kind is SourceKind.SHARE]
+    language = language_of(request)
+    day = f"{utc_now().astimezone(box.zone):%Y-%m-%d}"
+    folder = translate(mark("Restored %(day)s"), language, day=day)
+    root = source.roots[0].rstrip("/\\") if source.roots else ""
+    slash = "\\" if source.system is System.WINDOWS and "\\" in root else "/"
+    return RestorePage(
+        source,
+        snapshot,
+        packed,
+        [shown(unpacked(one), source) for one in packed[:NAMED]],
+        shares,
+        to_machine=source.kind is SourceKind.PULLED and visitor.may(Action.FILE_RESTORE_TO_MACHINE),
+        beside=f"{root}{slash}{folder}",
+        requested_by=visitor.person.name,
+        problem=problem,
+        chosen=chosen,
+    )
+
+
+def _spec(
+    box: Box,
+    source: Source,
+    snapshot: Snapshot,
+    packed: list[str],
+    to: str,
+    beside: str,
+    requested_by: str,
+    *,
+    replace: bool,
+) -> RestoreFiles:
+    asked_by = " ".join(requested_by.split())
+    if not 2 <= len(asked_by) <= 200:
+        raise InvalidInput("requested_by", mark("Say who asked for this restore."))
+    day = utc_now().astimezone(box.zone)
+    common = {
+        "source_id": source.id,
+        "snapshot_id": snapshot.id,
+        "paths": tuple(packed),
+        "requested_by": asked_by,
+    }
+    if to == "folder":
+        # A fixed place: the network side may not choose where the worker writes on the box.
+        place = box.settings.data / "restored" / f"{source.name}-{snapshot.id}-{day:%Y%m%dT%H%M%S}"
+        return RestoreFiles(destination="folder", place=pack_path(str(place).encode()), **common)  # type: ignore[arg-type]
+    if to == "machine-beside" and source.kind is SourceKind.PULLED:
+        folder = beside.strip()
+        if len(folder) < 3 or "\0" in folder or ".." in folder.replace("\\", "/").split("/"):
+            raise InvalidInput("beside", mark("Give the whole path of a folder on the machine."))
+        return RestoreFiles(
+            destination="machine",
+            place=pack_path(folder.encode()),
+            **common,  # type: ignore[arg-type]
+        )
+    if to == "machine-original" and source.kind is SourceKind.PULLED:
+        return RestoreFiles(destination="machine", replace=replace, **common)  # type: ignore[arg-type]
+    if to.startswith("share:") and to[6:].isdecimal():
+        share_id = SourceId(int(to[6:]))
+        with box.database.read() as connection:
+            share = sources.get(connection, share_id)
+        if share.kind is SourceKind.SHARE:
+            inside = f"Restaurations/{source.name}-{day:%Y%m%dT%H%M%S}"
+            return RestoreFiles(
+                destination="share",
+                share_id=share_id,
+                place=pack_path(inside.encode()),
+                **common,  # type: ignore[arg-type]
+            )
+    raise InvalidInput("to", mark("Choose where the files go."))
+
+
+@router.get("/restores", name="restores", dependencies=[needs(Action.FILE_RESTORE)])
+async def list_restores(request: Request, box: TheBox) -> Response:
+    """Show every restore sheet."""
+
+    def gather(connection: Connection) -> RestoresPage:
+        known = sources_by_id(connection)
+        return RestoresPage([_line(one, known) for one in restore_sheets.newest(connection)])
+
+    return render(request, await box.read_aside(gather))
+
+
+@router.get("/restores/{sheet_id}", name="sheet", dependencies=[needs(Action.FILE_RESTORE)])
+async def show_sheet(request: Request, box: TheBox, sheet_id: int) -> Response:
+    """Show a restore sheet, ready to be printed."""
+
+    def gather(connection: Connection) -> SheetPage:
+        sheet, packed = restore_sheets.get(connection, sheet_id)
+        line = _line(sheet, sources_by_id(connection))
+        practice = facts.find(connection, "practice.name")
+        return SheetPage(
+            line,
+            [shown(unpacked(one), line.source) for one in packed],
+            str(practice) if practice else "",
+        )
+
+    return render(request, await box.read_aside(gather))
+
+
+def _line(sheet: RestoreSheet, known: dict[SourceId, Source]) -> SheetLine:
+    return SheetLine(
+        sheet,
+        known.get(sheet.source_id),
+        DESTINATION_NAMES.get(sheet.destination, sheet.destination),
+        CHECK_NAMES[sheet.check],
+        tones.OUTCOME[sheet.check],
+    )
