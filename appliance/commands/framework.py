@@ -65,10 +65,10 @@ def shared_options() -> list[click.Parameter]:
 class _Translated(click.Command):
     """Help texts are English in the code and translated where they are shown."""
 
-    def get_short_help_str(self, limit: int = 90) -> str:
+    def get_short_help_str(self, limit: int = 90) -> str:  # noqa: ARG002 - click’s own
         """Return the first sentence of the help."""
         text = _words(self.help).split("\n", 1)[0].strip()
-        return text if len(text) <= limit else text[: limit - 1] + "…"
+        return text  # the formatter wraps it
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help."""
@@ -156,7 +156,7 @@ def use_french_for_click() -> None:
     def look_up(message: str) -> str:
         return texts.get(message) or plain(message)
 
-    for name in ("core", "exceptions", "formatting", "types"):
+    for name in ("core", "decorators", "exceptions", "formatting", "types"):
         module = import_module(f"click.{name}")
         if hasattr(module, "_"):
             setattr(module, "_", look_up)  # noqa: B010 - gettext's customary name, held by each
