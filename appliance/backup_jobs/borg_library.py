@@ -209,8 +209,9 @@ class Repository:
             known.load(self.raw_items(each.id), each.started_at.timestamp(), is_base=False)
         with mapped(self.path), borg_environment(self._home):
             cache = BorgCache(self._borg, self._key, self._manifest, lock_wait=lock_wait_s)
+        archive: NewArchive | None = None
         try:
-            yield NewArchive(
+            archive = NewArchive(
                 self.path,
                 self._borg,
                 self._manifest,
@@ -223,7 +224,10 @@ class Repository:
                 checkpoints=[each.name for each in checkpoints],
                 checkpoint_s=checkpoint_s,
             )
+            yield archive
         finally:
+            if archive is not None:
+                archive.close()
             with mapped(self.path):
                 cache.close()
 

@@ -7,7 +7,9 @@ Source: borg 1.4.5 archive.py, ChunksProcessor, FilesystemObjectProcessors, Arch
 
 import stat
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,6 +27,7 @@ from appliance.language import mark
 #: A file up to this size is always one chunk. Source: _chunker.c, chunker_process.
 WHOLE_BYTES: Final = 512 * 1024
 CHECKPOINT_S: Final = 300.0
+_HASHED_AHEAD: Final = 3  # chunks of 2 MiB on average, 8 at most
 
 
 class Meta(NamedTuple):
@@ -101,6 +104,7 @@ class NewArchive:
         self._write = self._archive.items_buffer.buffer.write
         self._chunker = get_chunker(*CHUNKER_PARAMS, seed=key.chunk_seed, sparse=False)
         self._pending = 0  # bytes of items not flushed
+        self._hasher = ThreadPoolExecutor(1, "hash")  # its thread starts with the first large file
         self._parts = 0
         self.items = 0
         self.name = name
@@ -193,12 +197,10 @@ class NewArchive:
         parts = 0
         in_parts = 0
         try:
-            for piece in self._chunker.chunkify(_Blocks(blocks)):
-                data = piece.data
+            for identity, data in self._hashed(blocks):
                 with mapped(self._path):
-                    chunks.append(
-                        self._add_chunk(zeros[: piece.meta["size"]] if data is None else data)
-                    )
+                    entry = self._cache.add_chunk(identity, data, self._stats, wait=False)
+                chunks.append((entry[0], entry[1], entry[2]))
                 if self.checkpoint_due:
                     parts += 1
                     self._add_part(path, meta, chunks[in_parts:], parts)
@@ -222,6 +224,27 @@ class NewArchive:
                 self._stats.update(size, stored_size, False, part=True)
             self._stats.nfiles_parts += parts
         return Stored(chunks, sum(each[1] for each in chunks), self._stats.usize - before, parts)
+
+    def _hashed(self, blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the chunks of ``blocks`` with their ids.
+
+        Ids are made on another core, while this one cuts, compresses and encrypts: hashing is the
+        half of the work that lets go of the interpreter. Source: hashlib, «releases the GIL».
+        """
+        waiting: deque[tuple[Future[bytes], bytes]] = deque()
+        for piece in self._chunker.chunkify(_Blocks(blocks)):
+            data = zeros[: piece.meta["size"]] if piece.data is None else bytes(piece.data)
+            waiting.append((self._hasher.submit(self._key.id_hash, data), data))
+            if len(waiting) >= _HASHED_AHEAD:
+                hashed, data = waiting.popleft()
+                yield hashed.result(), data
+        while waiting:
+            hashed, data = waiting.popleft()
+            yield hashed.result(), data
+
+    def close(self) -> None:
+        """End the helper thread."""
+        self._hasher.shutdown(cancel_futures=True)
 
     def drop(self, stored: Stored) -> None:
         """Give up content that no item will hold."""

@@ -28,6 +28,7 @@ __all__ = [
     "Transport",
     "connect",
     "open_pipeline",
+    "start_pipeline",
 ]
 
 _WRITE_BYTES: Final = 32 * 1024  # what every server takes
@@ -75,10 +76,20 @@ def open_pipeline(endpoint: ssh.Endpoint) -> Iterator[Pipeline]:
         MachineUnreachable, KeyRefused, HostKeyChanged, HostKeyUnknown, SftpUnavailable,
         ProtocolViolation, ConnectionLost, ToolMissing.
     """
-    with ssh.open_line(endpoint, subsystem="sftp") as line:
-        pipeline = Pipeline(line)
+    with start_pipeline(endpoint) as pipeline:
         pipeline.handshake()
         yield pipeline
+
+
+@contextmanager
+def start_pipeline(endpoint: ssh.Endpoint) -> Iterator[Pipeline]:
+    """Yield a pipeline whose connection is being made: call ``handshake`` before anything else.
+
+    Raises:
+        HostKeyUnknown, ToolMissing.
+    """
+    with ssh.open_line(endpoint, subsystem="sftp") as line:
+        yield Pipeline(line)
 
 
 @contextmanager
@@ -455,8 +466,8 @@ class _Piece:
 
     def _answered(self, kind: int, body: bytes) -> None:
         if kind == packets.DATA:
-            self._data = packets.read_data(body)
-            if not 0 < len(self._data) <= self.length:
+            self._data = body
+            if not 0 < len(body) <= self.length:
                 raise packets.Malformed("more or less data than asked for")
         elif kind == packets.STATUS:
             self._code = packets.read_status(body)

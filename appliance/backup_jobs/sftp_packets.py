@@ -41,6 +41,7 @@ _TWO: Final = Struct(">II")
 _HEAD: Final = Struct(">IBI")  # length, type, request
 _FRAME: Final = Struct(">IB")
 _WHOLE_ATTRS: Final = Struct(">IQIIIII")  # flags 0x0f: size, uid, gid, permissions, atime, mtime
+_KIND_REQUEST: Final = Struct(">BI")
 _READ_TAIL: Final = Struct(">QI")
 _ALL_FOUR: Final = b"\x00\x00\x00\x0f"
 
@@ -159,63 +160,77 @@ def pack_attributes(
 # --- replies -------------------------------------------------------------------------------
 
 
-class Splitter:
-    """Cuts a stream into packets: bytes go in as they come, (type, body) come out."""
+#: Type, number of the request it answers (of a VERSION: the version), what follows (of a DATA: the
+#: data alone).
+Packet = tuple[int, int, bytes]
 
-    __slots__ = ("_buffer", "_start")
+
+class Splitter:
+    """Cuts a stream into packets: bytes go in as they come, packets come out."""
+
+    __slots__ = ("_missing", "_parts")
 
     def __init__(self) -> None:
-        self._buffer = b""
-        self._start = 0
+        self._parts: list[bytes] = []  # of a packet that is not whole yet
+        self._missing = 0  # bytes until its length is known, or until it is whole
 
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes of a packet that is not whole yet."""
-        return len(self._buffer) - self._start
-
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Return the packets that are whole now, in order: type and what follows it.
+    def feed(self, data: bytes) -> list[Packet]:
+        """Return the packets that are whole now, in order.
 
         Raises:
-            Malformed: a length no packet can have.
+            Malformed: a length no packet can have, or data of another length than announced.
         """
-        buffer = self._buffer[self._start :] + data if self.waiting_bytes else data
-        found = []
-        start = 0
-        end = len(buffer)
-        while end - start >= 5:
-            length, kind = _FRAME.unpack_from(buffer, start)
-            if not 1 <= length <= MAX_PACKET:
-                self._buffer = b""
-                self._start = 0
-                raise Malformed("impossible packet length")
-            after = start + 4 + length
+        found: list[Packet] = []
+        at = 0
+        end = len(data)
+        # Only a packet that was cut is put together; the others are read where they lie.
+        while self._parts:
+            if end - at < self._missing:
+                if at < end:
+                    self._parts.append(data[at:])
+                    self._missing -= end - at
+                return found
+            whole = b"".join([*self._parts, data[at : at + self._missing]])
+            at += self._missing
+            if len(whole) == 4:
+                self._parts = [whole]
+                self._missing = _length(whole, 0)
+            else:
+                self._parts = []
+                found.append(_packet(whole, 0, len(whole)))
+        while end - at >= 4:
+            after = at + 4 + _length(data, at)
             if after > end:
-                break
-            found.append((kind, buffer[start + 5 : after]))
-            start = after
-        self._buffer = buffer
-        self._start = start
-        if start == end:
-            self._buffer = b""
-            self._start = 0
+                self._parts = [data[at:]]
+                self._missing = after - end
+                return found
+            found.append(_packet(data, at, after))
+            at = after
+        if at < end:
+            self._parts = [data[at:]]
+            self._missing = 4 - (end - at)
         return found
 
 
-def request_of(body: bytes) -> int:
-    """Return the number of the request that ``body`` answers.
-
-    Raises:
-        Malformed: too short.
-    """
-    if len(body) < 4:
-        raise Malformed("reply without number")
-    return int.from_bytes(body[:4], "big")
+def _length(data: bytes, at: int) -> int:
+    length: int = _U32.unpack_from(data, at)[0]
+    if not 5 <= length <= MAX_PACKET:
+        raise Malformed("impossible packet length")
+    return length
 
 
-def read_version(body: bytes) -> tuple[int, dict[bytes, bytes]]:
-    """Return the server's version and its extensions (without request number in ``body``)."""
-    version, at = _u32(body, 0)
+def _packet(data: bytes, at: int, after: int) -> Packet:
+    kind, request = _KIND_REQUEST.unpack_from(data, at + 4)
+    if kind != DATA:
+        return kind, request, data[at + 9 : after]
+    if after < at + 13 or _U32.unpack_from(data, at + 9)[0] != after - at - 13:
+        raise Malformed("data of another length than announced")
+    return kind, request, data[at + 13 : after]
+
+
+def read_extensions(body: bytes) -> dict[bytes, bytes]:
+    """Return the extensions a server names in its VERSION."""
+    at = 0
     extensions: dict[bytes, bytes] = {}
     while at < len(body):
         if len(extensions) >= MAX_EXTENSIONS:
@@ -223,36 +238,26 @@ def read_version(body: bytes) -> tuple[int, dict[bytes, bytes]]:
         name, at = _string(body, at)
         value, at = _string(body, at)
         extensions[name] = value
-    return version, extensions
+    return extensions
 
 
 def read_status(body: bytes) -> int:
     """Return the code of a STATUS; its text is not read: it may name a file, in any encoding."""
-    code, _at = _u32(body, 4)
+    code, _at = _u32(body, 0)
     return code
 
 
 def read_handle(body: bytes) -> bytes:
     """Return the handle of a HANDLE."""
-    handle, at = _string(body, 4)
+    handle, at = _string(body, 0)
     if not 1 <= len(handle) <= MAX_HANDLE or at != len(body):
         raise Malformed("impossible handle")
     return handle
 
 
-def read_data(body: bytes) -> bytes:
-    """Return the bytes of a DATA."""
-    if len(body) < 8:
-        raise Malformed("data cut short")
-    length = int.from_bytes(body[4:8], "big")
-    if length != len(body) - 8:
-        raise Malformed("data of another length than announced")
-    return body[8:]
-
-
 def read_names(body: bytes) -> list[Name]:
     """Return the entries of a NAME."""
-    count, at = _u32(body, 4)
+    count, at = _u32(body, 0)
     if count > (len(body) - at) // 12:  # two lengths and the flags, at least
         raise Malformed("more names than the packet can hold")
     found = []
@@ -287,7 +292,7 @@ def read_names(body: bytes) -> list[Name]:
 
 def read_attributes(body: bytes) -> Attributes:
     """Return the attributes of an ATTRS."""
-    attributes, at = _attributes(body, 4)
+    attributes, at = _attributes(body, 0)
     if at != len(body):
         raise Malformed("attributes of another length than announced")
     return attributes
@@ -295,9 +300,9 @@ def read_attributes(body: bytes) -> Attributes:
 
 def read_numbers(body: bytes, count: int) -> tuple[int, ...]:
     """Return the ``count`` unsigned 64-bit numbers of an extended reply; later ones are ignored."""
-    if len(body) < 4 + 8 * count:
+    if len(body) < 8 * count:
         raise Malformed("extended reply cut short")
-    return tuple(_U64.unpack_from(body, 4 + 8 * index)[0] for index in range(count))
+    return tuple(_U64.unpack_from(body, 8 * index)[0] for index in range(count))
 
 
 def _u32(body: bytes, at: int) -> tuple[int, int]:

@@ -198,9 +198,8 @@ class Pipeline:
         self.received_bytes += len(data)
         waiting = self._waiting
         try:
-            for kind, body in self._splitter.feed(data):
-                answer = waiting.pop(int.from_bytes(body[:4], "big"), _unasked)
-                answer(kind, body)
+            for kind, request, body in self._splitter.feed(data):
+                waiting.pop(request, _unasked)(kind, body)
         except packets.Malformed as error:
             raise ProtocolViolation(self.host, str(error)) from None
         return True
@@ -217,11 +216,11 @@ class Pipeline:
         self._out.append(packets.init())
         self._flush()
         deadline = time.monotonic() + HANDSHAKE_S
-        kind, body = self._first_packet(deadline)
+        kind, version, body = self._first_packet(deadline)
         if kind != packets.VERSION_REPLY:
             raise ProtocolViolation(self.host, "another packet where the version must come")
         try:
-            version, self.extensions = packets.read_version(body)
+            self.extensions = packets.read_extensions(body)
         except packets.Malformed as error:
             raise ProtocolViolation(self.host, str(error)) from None
         if version != packets.VERSION:
@@ -236,7 +235,7 @@ class Pipeline:
         self.window_bytes = min(max(wanted, LEAST_WINDOW), LARGEST_WINDOW)
         self._learn_limits()
 
-    def _first_packet(self, deadline: float) -> tuple[int, bytes]:
+    def _first_packet(self, deadline: float) -> packets.Packet:
         while True:
             left = deadline - time.monotonic()
             if left <= 0:

@@ -11,7 +11,12 @@ from typing import Final
 from appliance.backup_jobs import sftp_packets as packets
 from appliance.backup_jobs.sftp_packets import Attributes, Malformed
 from appliance.backup_jobs.sftp_pipeline import SMALL_COST, Pipeline
+from appliance.units import MIB
 
+#: How much is taken between two looks at the line: a look costs two system calls.
+_PUMP_BYTES: Final = MIB
+#: Room for so much before more is asked for: each write wakes three programs.
+_ASK_BYTES: Final = MIB
 _OPEN_FOR_READING: Final = packets.FXF_READ.to_bytes(4, "big") + bytes(4)
 
 
@@ -88,10 +93,15 @@ class FileRead:
     def blocks(self, on_idle: Callable[[], None]) -> Iterator[bytes]:
         """Yield the bytes as they come, until it is finished; ``on_idle`` as ``Pipeline.wait``."""
         pipeline = self.owner.pipeline
+        since = 0
         while True:
             while self._ready:
-                yield self.take()
-                pipeline.pump(0)
+                block = self.take()
+                since += len(block)
+                yield block
+                if since >= _PUMP_BYTES:
+                    since = 0
+                    pipeline.pump(0)
             if self.finished:
                 return
             pipeline.wait(lambda: bool(self._ready) or self.finished, on_idle)
@@ -177,7 +187,7 @@ class FileRead:
         if self._forgotten:
             return
         if kind == packets.DATA:
-            data = packets.read_data(body)
+            data = body
             size = len(data)
             if not 0 < size <= length:
                 raise Malformed("more or less data than asked for")
@@ -283,9 +293,11 @@ class Reads:
                 if not first.opened:
                     return
                 # The first one always has a piece on its way: nothing can wait for it in vain.
-                if not self.pipeline.has_room and first._reads:  # noqa: SLF001 - same module
+                room = self.pipeline.window_bytes - self.pipeline.used_bytes
+                if first._reads and room < _ASK_BYTES:  # noqa: SLF001 - same module
                     return
-                first.ask()
+                while first.ask() and self.pipeline.has_room:
+                    pass
             if first.all_asked:
                 asking.popleft()
 

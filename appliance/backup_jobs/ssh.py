@@ -19,7 +19,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol, cast
 
-import paramiko
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -111,6 +110,8 @@ def probe_host_key(host: str, port: int, *, timeout_s: float = 10.0) -> tuple[st
     Raises:
         MachineUnreachable: no answer, or no SSH there.
     """
+    import paramiko  # noqa: PLC0415 - a tenth of a second that no night needs
+
     _check_address(host, port, "user")
     try:
         connection = socket.create_connection((host, port), timeout=timeout_s)

@@ -32,6 +32,11 @@ class Counter:
         return False
 
 
+def _cpu(who: int) -> float:
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> None:
     order = json.loads(sys.argv[1])
     endpoint = Endpoint(
@@ -75,6 +80,8 @@ def main() -> None:
                 "changed": taken.changed,
                 "put": counter.put_count,
                 "events": sum(taken.event_counts.values()),
+                "cpu_s": round(_cpu(resource.RUSAGE_SELF), 2),
+                "ssh_cpu_s": round(_cpu(resource.RUSAGE_CHILDREN), 2),
                 "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
         )

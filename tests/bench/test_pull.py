@@ -8,6 +8,7 @@ tenth of the files.
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,7 @@ class Ground:
     def local(self) -> float:
         """`borg create` of the same files on this disk; seconds."""
         self.archives += 1
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.monotonic()
         subprocess.run(
             [
@@ -96,7 +98,11 @@ class Ground:
             check=True,
             capture_output=True,
         )
-        return time.monotonic() - started
+        seconds = time.monotonic() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        self.last["local_cpu_s"] = round(used, 2)
+        return seconds
 
     def check(self) -> None:
         """Plain Borg must find nothing wrong with what was just written so fast."""
