@@ -397,7 +397,7 @@ generation: Final = Table(
     Column("target_id", Key, ForeignKey("target.id"), nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("taken_at", Moment, nullable=False),
-    Column("published_at", Moment, nullable=False),
+    Column("published_at", Moment),  # None: about to be; its object may or may not be there
     Column("sha256", String(64), nullable=False),  # of the whole object
     Column("previous", String(64), nullable=False),
     Column("objects", LargeBinary, nullable=False),  # zlib of 8-byte little-endian copy_object ids

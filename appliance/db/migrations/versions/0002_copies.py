@@ -71,7 +71,7 @@ def upgrade() -> None:
         sa.Column("target_id", schema.Key, nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("taken_at", schema.Moment(), nullable=False),
-        sa.Column("published_at", schema.Moment(), nullable=False),
+        sa.Column("published_at", schema.Moment(), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("previous", sa.String(length=64), nullable=False),
         sa.Column("objects", sa.LargeBinary(), nullable=False),

@@ -1,0 +1,234 @@
+"""Objects and generations at a target, by this box's own record."""
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from appliance.db.schema import copy_object, generation
+from appliance.db.targets import TargetId
+
+
+@dataclass(frozen=True, slots=True)
+class CopyObject:
+    """One sealed object."""
+
+    id: int
+    name: str
+    repository: int
+    path: str
+    plain_size: int
+    plain_mtime_ns: int
+    plain_sha256: str
+    sealed_size: int
+    sealed_sha256: str
+    sealed_at: datetime
+    put_at: datetime | None
+    read_back_at: datetime | None
+    orphaned_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRow:
+    """One published generation."""
+
+    number: int
+    taken_at: datetime
+    published_at: datetime | None  # None: about to be published when the box stopped
+    sha256: str
+    previous: str
+    objects: tuple[int, ...]  # copy_object ids
+    files: int
+    plain_bytes: int
+    new_bytes: int
+
+
+def sealed(
+    connection: Connection,
+    target_id: TargetId,
+    *,
+    name: str,
+    repository: int,
+    path: str,
+    plain_size: int,
+    plain_mtime_ns: int,
+    plain_sha256: str,
+    sealed_size: int,
+    sealed_sha256: str,
+    now: datetime,
+) -> int:
+    """Record a sealed object before it is sent, and return its id."""
+    result = connection.execute(
+        insert(copy_object).values(
+            target_id=target_id,
+            name=name,
+            repository=repository,
+            path=path,
+            plain_size=plain_size,
+            plain_mtime_ns=plain_mtime_ns,
+            plain_sha256=plain_sha256,
+            sealed_size=sealed_size,
+            sealed_sha256=sealed_sha256,
+            sealed_at=now,
+        )
+    )
+    assert result.inserted_primary_key is not None  # noqa: S101 - an INSERT has one
+    return int(result.inserted_primary_key[0])
+
+
+def put(connection: Connection, ids: Iterable[int], *, now: datetime) -> None:
+    """Record that objects are whole at the target."""
+    _set(connection, ids, put_at=now)
+
+
+def read_back(connection: Connection, ids: Iterable[int], *, now: datetime) -> None:
+    """Record that every byte of these objects came back and was right."""
+    _set(connection, ids, read_back_at=now)
+
+
+def removed(connection: Connection, ids: Iterable[int], *, now: datetime) -> None:
+    """Record that objects are no longer at the target, removed by us or lost by it."""
+    _set(connection, ids, removed_at=now)
+
+
+def orphaned(connection: Connection, ids: Iterable[int], *, now: datetime | None) -> None:
+    """Record since when no kept generation names these objects; None: one does again."""
+    _set(connection, ids, orphaned_at=now)
+
+
+def living(connection: Connection, target_id: TargetId) -> Iterator[CopyObject]:
+    """Yield every object that was not removed, sealed-only ones included."""
+    query = (
+        select(copy_object)
+        .where(copy_object.c.target_id == target_id, copy_object.c.removed_at.is_(None))
+        .order_by(copy_object.c.id)
+    )
+    for row in connection.execute(query).yield_per(2000):
+        yield _object(row)
+
+
+def intend(
+    connection: Connection,
+    target_id: TargetId,
+    *,
+    number: int,
+    taken_at: datetime,
+    sha256: str,
+    previous: str,
+    objects: Sequence[int],
+    plain_bytes: int,
+    new_bytes: int,
+) -> None:
+    """Record a generation before its object is sent: a cut in between is told from a forgery by its hash."""
+    connection.execute(
+        insert(generation).values(
+            target_id=target_id,
+            number=number,
+            taken_at=taken_at,
+            sha256=sha256,
+            previous=previous,
+            objects=zlib.compress(struct.pack(f"<{len(objects)}Q", *objects)),
+            files=len(objects),
+            plain_bytes=plain_bytes,
+            new_bytes=new_bytes,
+        )
+    )
+
+
+def published(connection: Connection, target_id: TargetId, number: int, *, now: datetime) -> None:
+    """Record that a generation's object is at the target."""
+    connection.execute(
+        update(generation)
+        .where(generation.c.target_id == target_id, generation.c.number == number)
+        .values(published_at=now)
+    )
+
+
+def given_up(connection: Connection, target_id: TargetId, number: int) -> None:
+    """Forget a generation that never reached the target."""
+    connection.execute(
+        delete(generation).where(
+            generation.c.target_id == target_id,
+            generation.c.number == number,
+            generation.c.published_at.is_(None),
+        )
+    )
+
+
+def generations(connection: Connection, target_id: TargetId) -> list[GenerationRow]:
+    """Return the kept generations of a target, newest first."""
+    query = (
+        select(generation)
+        .where(generation.c.target_id == target_id, generation.c.removed_at.is_(None))
+        .order_by(generation.c.number.desc())
+    )
+    return [_generation(row) for row in connection.execute(query)]
+
+
+def newest_number(connection: Connection, target_id: TargetId) -> tuple[int, str] | None:
+    """Return number and hash of the newest generation ever published, removed ones included."""
+    row = connection.execute(
+        select(generation.c.number, generation.c.sha256)
+        .where(generation.c.target_id == target_id)
+        .order_by(generation.c.number.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else (row.number, row.sha256)
+
+
+def generation_removed(
+    connection: Connection, target_id: TargetId, number: int, *, now: datetime
+) -> None:
+    """Record that a generation was removed from the target."""
+    connection.execute(
+        update(generation)
+        .where(generation.c.target_id == target_id, generation.c.number == number)
+        .values(removed_at=now)
+    )
+
+
+def _set(connection: Connection, ids: Iterable[int], **values: object) -> None:
+    wanted = list(ids)
+    for start in range(0, len(wanted), 500):
+        connection.execute(
+            update(copy_object)
+            .where(copy_object.c.id.in_(wanted[start : start + 500]))
+            .values(**values)
+        )
+
+
+def _object(row: Row[Any]) -> CopyObject:
+    return CopyObject(
+        id=row.id,
+        name=row.name,
+        repository=row.repository,
+        path=row.path,
+        plain_size=row.plain_size,
+        plain_mtime_ns=row.plain_mtime_ns,
+        plain_sha256=row.plain_sha256,
+        sealed_size=row.sealed_size,
+        sealed_sha256=row.sealed_sha256,
+        sealed_at=row.sealed_at,
+        put_at=row.put_at,
+        read_back_at=row.read_back_at,
+        orphaned_at=row.orphaned_at,
+    )
+
+
+def _generation(row: Row[Any]) -> GenerationRow:
+    packed = zlib.decompress(row.objects)
+    return GenerationRow(
+        number=row.number,
+        taken_at=row.taken_at,
+        published_at=row.published_at,
+        sha256=row.sha256,
+        previous=row.previous,
+        objects=struct.unpack(f"<{len(packed) // 8}Q", packed),
+        files=row.files,
+        plain_bytes=row.plain_bytes,
+        new_bytes=row.new_bytes,
+    )
