@@ -67,8 +67,7 @@ class _Translated(click.Command):
 
     def get_short_help_str(self, limit: int = 90) -> str:  # noqa: ARG002 - click’s own
         """Return the first sentence of the help."""
-        text = _words(self.help).split("\n", 1)[0].strip()
-        return text  # the formatter wraps it
+        return _words(self.help).split("\n", 1)[0].strip()
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help."""
