@@ -56,6 +56,12 @@ def plurals() -> set[str]:
     }
 
 
+def to_paste(texts: list[str]) -> str:
+    """What is missing, as entries of a .po file."""
+    quoted = [text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for text in texts]
+    return "\n".join(f'msgid "{text}"\nmsgstr ""\n' for text in quoted)
+
+
 def literal(node: ast.expr | None) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
@@ -121,7 +127,7 @@ def test_every_marked_text_of_a_module_has_french_words(module):
     missing = sorted(text for text in plain | {one for one, _ in counted} if text not in french)
 
     room = named(module).split("/")[0].removesuffix(".py")
-    assert not missing, f"locales/fr/{room}.po lacks {len(missing)} texts:\n" + "\n".join(missing)
+    assert not missing, f"locales/fr/{room}.po lacks {len(missing)} texts:\n" + to_paste(missing)
 
 
 @pytest.mark.parametrize("template", templates(), ids=named)
@@ -129,7 +135,7 @@ def test_every_text_of_a_page_has_french_words(template):
     """A page half in English looks broken to the people it is for."""
     missing = sorted(texts_of_template(template) - set(known()))
 
-    assert not missing, f"locales/fr/web.po lacks {len(missing)} texts:\n" + "\n".join(missing)
+    assert not missing, f"locales/fr/web.po lacks {len(missing)} texts:\n" + to_paste(missing)
 
 
 #: Fields of errors that are words inside a public sentence, and so are translated by ``explain``.
@@ -157,7 +163,7 @@ def test_every_word_put_into_an_error_has_french_words(module):
     """Or a French sentence would end in English."""
     missing = sorted(spoken_facts(module) - set(known()))
 
-    assert not missing, f"locales/fr/errors.po lacks {len(missing)} texts:\n" + "\n".join(missing)
+    assert not missing, f"locales/fr/errors.po lacks {len(missing)} texts:\n" + to_paste(missing)
 
 
 @pytest.mark.parametrize("module", modules(), ids=named)
