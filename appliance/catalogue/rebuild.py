@@ -5,7 +5,6 @@ so a rebuilt catalogue says the same as one that was written a night at a time.
 """
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -65,14 +64,16 @@ def rebuild(path: Path, archives: Iterable[Archive]) -> int:
         path: of the catalogue; need not exist.
         archives: oldest snapshot first.
 
+    One at a time for each catalogue: the job's lock on the repository sees to that.
+
     Raises:
         NightOutOfOrder: ``archives`` is not sorted.
         CatalogueBusy: a night wrote into the old catalogue meanwhile; start again.
         What reading an archive raises: nothing is replaced by half a listing.
     """
     before = _known(path)
-    draft = path.with_name(f"{path.stem}.{os.getpid()}.rebuild")
-    draft.unlink(missing_ok=True)
+    draft = path.with_name(f"{path.stem}.rebuild")
+    _remove(draft)  # of a rebuild that was killed
     make_empty(draft)
     count = 0
     try:
@@ -98,8 +99,13 @@ def rebuild(path: Path, archives: Iterable[Archive]) -> int:
             raise CatalogueBusy(source_id)
         _replace(path, draft)
     finally:
-        draft.unlink(missing_ok=True)
+        _remove(draft)
     return count
+
+
+def _remove(draft: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
 
 
 def _known(path: Path) -> list[int] | None:

@@ -267,7 +267,7 @@ class Catalogue:
 
 def make_empty(path: Path) -> None:
     """Make an empty catalogue at ``path``, which must not exist; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)
     connection = open_sqlite(draft, Access.BUILD)

@@ -1,6 +1,8 @@
 """A catalogue made again from the archives."""
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from tests.support.catalogues import (
 )
 
 Tree = dict[bytes, Entry]
+ROOT = Path(__file__).parents[3]
 
 
 def _tree(*entries: Entry) -> Tree:
@@ -119,6 +122,7 @@ def test_people_go_on_reading_while_it_is_made_again(catalogue, trees):
     next(walk)
     rebuild(catalogue.path, _archives({5: _tree(a_file("other", "x"))}))
     assert sum(1 for _ in walk) == len(trees[5]) - 1
+    assert {each.partition("-")[0] for each in os.listdir(catalogue.path.parent)} == {"7.sqlite"}
     assert [entry.path for entry in query.walk(catalogue, SnapshotId(5))] == [b"other"]
     assert len(find_names(catalogue.path.parent, "other").hits) == 1
 
@@ -172,3 +176,67 @@ def test_readers_of_every_thread_agree(catalogue):
         each.join()
     assert not failures
     assert set(answers) == {51}
+
+
+_KILLED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from appliance.catalogue.rebuild import rebuild
+from appliance.catalogue.store import Catalogue
+from appliance.model import SnapshotId
+from tests.support.catalogues import a_file, night_of
+path, verb, delay = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+archives = [
+    (SnapshotId(n), night_of(n), [a_file(f"d/{k}", f"{n} {k % (n + 1)}") for k in range(2_000)])
+    for n in (2, 3)
+]
+print("ready", flush=True)
+kill = lambda: (time.sleep(delay), os.kill(os.getpid(), signal.SIGKILL))
+threading.Thread(target=kill, daemon=True).start()
+if verb == "rebuild":
+    rebuild(path, archives)
+else:
+    Catalogue.open(path).forget([SnapshotId(1), SnapshotId(3)])
+print("done", flush=True)
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("verb", ["rebuild", "forget"])
+def test_kill_9_while_it_is_made_again_or_pruned_leaves_the_old_or_the_new(tmp_path, verb):
+    """Whole, either way; and the next one finds nothing in its way."""
+    path = tmp_path / "7.sqlite"
+    dumps: dict[str, str] = {}
+    seen: set[str] = set()
+    for delay in (None, 0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3):
+        for each in tmp_path.glob("7.sqlite*"):
+            each.unlink()
+        made = new_catalogue(tmp_path)
+        for number in (1, 2, 3):
+            write_night(made, number, *(a_file(f"d/{k}", f"{number}") for k in range(2_000)))
+        made.close()
+        dumps["old"] = canonical_dump(path)
+        ended = subprocess.run(
+            [sys.executable, "-c", _KILLED, str(path), verb, str(60 if delay is None else delay)],
+            check=False,
+            capture_output=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=60,
+        )
+        if delay is None:  # once to its end: what «new» is
+            assert ended.stdout.endswith(b"done\n")
+            dumps["new"] = canonical_dump(path)
+            assert dumps["new"] != dumps["old"]
+            continue
+        after = canonical_dump(path)
+        assert after in dumps.values()
+        seen.add("old" if after == dumps["old"] else "new")
+        if verb == "forget":
+            made.forget([SnapshotId(1), SnapshotId(3)])
+            assert canonical_dump(path) == dumps["new"]
+        else:
+            rebuild(path, [(SnapshotId(2), night_of(2), [a_file("x", "y")])])
+            assert {each.partition("-")[0] for each in os.listdir(tmp_path)} == {"7.sqlite"}
+        assert write_night(made, 9, a_file("later", "x")).added == 1
+    assert "old" in seen
