@@ -85,7 +85,7 @@ def _linux(key: str, user: str, roots: Sequence[str]) -> list[Step]:
             ),
         ),
         Step(
-            mark("Let the box in, for reading only:"),
+            mark("Let the box in, for files only:"),
             (
                 f"sudo -u {name} mkdir -p -m 700 ~{user}/.ssh",
                 f"echo {shlex.quote(key)} | sudo -u {name} tee -a ~{user}/.ssh/authorized_keys",
@@ -115,7 +115,7 @@ def _macos(key: str, user: str) -> list[Step]:
             )
         ),
         Step(
-            mark("Let the box in, for reading only:"),
+            mark("Let the box in, for files only:"),
             (
                 f"sudo -u {shlex.quote(user)} mkdir -p -m 700 ~{user}/.ssh",
                 (

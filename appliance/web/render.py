@@ -22,6 +22,9 @@ from appliance.web.static_files import StaticFiles
 _LOCALES: Final[dict[Language, str]] = {"fr": "fr_FR", "en": "en_GB"}
 
 
+JUST_NOW_S: Final = 10
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """The root of all pages: a frozen dataclass holds everything its template may use."""
@@ -40,6 +43,17 @@ class Words:
     def text(self, words: str, /, **facts: object) -> str:
         """Return a text in the reader's language."""
         return translate(words, self.language, **in_language(facts, self.language))
+
+    def explain(self, words: str, facts: Mapping[str, object]) -> str:
+        """Return a stored text with its facts, those that are words translated too."""
+        said = {
+            name: translate(value, self.language) if isinstance(value, str) else value
+            for name, value in in_language(facts, self.language).items()
+        }
+        try:
+            return translate(words, self.language, **said)
+        except (KeyError, TypeError, ValueError):  # a text of another version of the program
+            return translate(words, self.language)
 
     def count(self, one: str, many: str, count: int, /, **facts: object) -> str:
         """Return the form for ``count``, thousands parted."""
@@ -65,6 +79,8 @@ class Words:
 
     def ago(self, moment: datetime) -> str:
         """Return «il y a 3 heures»."""
+        if abs((self.now - moment).total_seconds()) < JUST_NOW_S:
+            return translate(mark("just now"), self.language)
         return translate(
             mark("%(span)s ago"),
             self.language,

@@ -4,6 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
+from appliance.web.api import v1
 from appliance.web.pages import (
     account,
     browse,
@@ -32,4 +33,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     jobs.router,
     ledger.router,
     account.router,
+    v1.router,
 )

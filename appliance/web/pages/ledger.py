@@ -120,6 +120,7 @@ class EntryLine:
     actor: str
     text: str
     tone: str
+    subject: str
     detail: list[tuple[str, str]] = field(default_factory=list)
     href: str | None = None
 
@@ -203,7 +204,8 @@ def _line(entry: LedgerEntry, names: dict[PersonId, str], language: Language) ->
         for name, value in entry.body.items()
         if value is not None and not isinstance(value, dict | list)
     ]
-    return EntryLine(entry, actor, text, tone, detail, _href(entry))
+    subject = _subject(entry, names, language)
+    return EntryLine(entry, actor, text, tone, subject, detail, _href(entry))
 
 
 _GRAVE: Final = frozenset(
@@ -229,6 +231,22 @@ def _proof_text(entry: LedgerEntry, language: Language) -> tuple[str, str]:
     known = Outcome(str(outcome))
     said = f"{translate(name, language)} : {translate(OUTCOME_NAMES[known], language)}"
     return said, tones.OUTCOME[known]
+
+
+_NOUNS: Final = {
+    "source": mark("source %(number)s"),
+    "snapshot": mark("snapshot %(number)s"),
+    "job": mark("task %(number)s"),
+}
+
+
+def _subject(entry: LedgerEntry, names: dict[PersonId, str], language: Language) -> str:
+    noun, _, number = entry.subject.partition(":")
+    if noun == "person":
+        known = names.get(PersonId(int(number))) if number.isdecimal() else None
+        return known or ""
+    text = _NOUNS.get(noun)
+    return entry.subject if text is None else translate(text, language, number=number)
 
 
 def _href(entry: LedgerEntry) -> str | None:

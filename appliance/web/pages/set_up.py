@@ -4,13 +4,12 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from fastapi import APIRouter, Form, Request
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
 from appliance.catalogue.words import normalise
@@ -272,11 +271,9 @@ def _state(database: Database, source_id: SourceId) -> SetUpState:
             )
             for kind in (SetUpSource.kind, ProbeHostKey.kind, CheckMachine.kind)
         }
-        check = jobs[CheckMachine.kind]
-        notes = queue.notes(connection, check.id) if check is not None else []
         has_snapshot = snapshots.newest(connection, source_id) is not None
     public_key = facts.get("public_key")
-    found_key = _found_key(jobs[ProbeHostKey.kind], facts)
+    found_key = _found_key(facts)
     steps = {kind: _step(job, source) for kind, job in jobs.items()}
     prepared = steps[SetUpSource.kind]
     if jobs[SetUpSource.kind] is None and (public_key or has_snapshot):
@@ -294,7 +291,7 @@ def _state(database: Database, source_id: SourceId) -> SetUpState:
         and found_key is not None
         and found_key != source.host_key,
         instructions=_lines(source, str(public_key)) if public_key and is_pulled else [],
-        checks=_checks(notes),
+        checks=_checks(facts),
         has_snapshot=has_snapshot,
         poll_s=1 if is_busy else None,
     )
@@ -323,18 +320,38 @@ def _lines(source: Source, public_key: str) -> list[instructions.Step]:
         return []
 
 
-def _found_key(job: Job | None, facts: dict[str, object]) -> str | None:
-    for place in (job.result if job is not None else {}, facts):
-        for name in ("host_key", "found_host_key", "probed_host_key"):
-            value = place.get(name)
-            if isinstance(value, str) and _KEY.fullmatch(value):
-                return value
-    return None
+def _found_key(facts: dict[str, object]) -> str | None:
+    """Return the host key that the machine showed last, out of what «machine.probe» stored."""
+    probed = facts.get("probed")
+    key = probed.get("host_key") if isinstance(probed, dict) else None
+    return key if isinstance(key, str) and _KEY.fullmatch(key) else None
 
 
-def _checks(notes: Sequence[Row[Any]]) -> list[CheckLine]:
-    tone = {"info": tones.GOOD, "warning": tones.WARN, "error": tones.BAD}
-    return [CheckLine(tone.get(row.level, tones.CALM), row.text, dict(row.facts)) for row in notes]
+_CHECK_TONES: Final = {
+    "ok": tones.GOOD,
+    "warning": tones.WARN,
+    "failed": tones.BAD,
+    "skipped": tones.CALM,
+}
+
+
+def _checks(facts: dict[str, object]) -> list[CheckLine]:
+    """Return what «machine.check» stored, each line as it came."""
+    stored = facts.get("check")
+    results = stored.get("results") if isinstance(stored, dict) else None
+    found: list[CheckLine] = []
+    for one in results if isinstance(results, list) else []:
+        if not isinstance(one, dict):
+            continue
+        said = one.get("facts")
+        found.append(
+            CheckLine(
+                _CHECK_TONES.get(str(one.get("outcome")), tones.CALM),
+                str(one.get("text", "")),
+                dict(said) if isinstance(said, dict) else {},
+            )
+        )
+    return found
 
 
 def fingerprint(key: str) -> str | None:
@@ -360,11 +377,7 @@ async def confirm_host_key(
     """
     now = utc_now()
     with box.database.read() as connection:
-        job = next(
-            iter(queue.newest(connection, limit=1, source_id=source_id, kind=ProbeHostKey.kind)),
-            None,
-        )
-        found = _found_key(job, sources.facts(connection, source_id))
+        found = _found_key(sources.facts(connection, source_id))
     if found is None or key != found:
         raise InvalidInput("key", mark("The machine shows another identity now. Look again."))
 
