@@ -41,6 +41,15 @@ class Database:
         ):
             yield connection
 
+    def forget_for_good(self) -> None:
+        """Empty SQLite's write-ahead log: what was erased is then nowhere on the disk."""
+        if self.engine.dialect.name == "sqlite":
+            with self.engine.connect() as connection:
+                connection.commit()
+                driver = connection.connection.driver_connection
+                assert driver is not None  # noqa: S101 - it is connected
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -76,6 +85,7 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) ->
         "journal_mode=WAL",
         "synchronous=FULL",  # a proof or an audit event survives a power cut, not only a crash
         "foreign_keys=ON",
+        "secure_delete=ON",  # an erased secret leaves no bytes behind in the file
         f"busy_timeout={BUSY_MS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -4,6 +4,7 @@ Names: ``repository:<source>:passphrase`` · ``repository:<source>:key`` (Borg's
 ``machine:<source>:ssh-key`` · ``machine:<source>:recipe:<name>``.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select
@@ -33,3 +34,8 @@ def get_sealed(connection: Connection, name: str) -> bytes:
     if found is None:
         raise SecretMissing(name)
     return found
+
+
+def forget(connection: Connection, names: Iterable[str]) -> None:
+    """Erase secrets; those that are not there are fine."""
+    connection.execute(delete(secret).where(secret.c.name.in_(list(names))))

@@ -1,0 +1,195 @@
+"""The kit: what a person needs to make the box again. Sheets with words, and a file for a USB stick.
+
+The recovery secret is made once. The box keeps its public half for ever (it seals to it every night) and
+the secret itself only until a person has typed words from the sheets: then it is erased here.
+
+Secrets of the vault: ``kit:secret`` and ``kit:sheets`` (until confirmed), ``box:signing-key``.
+Facts: ``kit.recipient`` · ``kit.plan`` (needed, sheets, holders) · ``kit.confirmed_at`` · ``kit.number``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import pyrage
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from sqlalchemy import Connection
+
+from appliance.db import facts, secrets
+from appliance.errors import AlreadyExists, NotFound, SecretUnreadable, SheetOfAnotherKit
+from appliance.language import mark
+from appliance.ledger import events
+from appliance.vault import words
+from appliance.vault.seal import seal
+from appliance.vault.secret import Secret
+from appliance.vault.unseal import unseal
+
+SECRET: Final = "kit:secret"  # noqa: S105 - a name
+SHEETS: Final = "kit:sheets"
+SIGNING_KEY: Final = "box:signing-key"
+#: A rehearsal of the words is asked for so often (days).
+REHEARSE_DAYS: Final = 365
+FILE_MAGIC: Final = b"armoire kit 1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One recovery sheet, as it is printed."""
+
+    kit_number: str
+    number: int  # 1 …
+    needed: int
+    sheets: int
+    holder: str  # who keeps it
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KitFile:
+    """What lies on the USB stick, sealed to the words."""
+
+    box_id: str
+    practice: str
+    made_at: str  # ISO, UTC
+    signer: str  # Ed25519 public key, hex
+    targets: tuple[Mapping[str, object], ...]  # kind, place, and credentials for reading
+
+
+def make(connection: Connection, keys: Path, *, now: datetime) -> str:
+    """Make the recovery secret and the signing key, once, and return the recipient ``age1…``.
+
+    Safe to call again: what is there stays.
+    """
+    known = facts.find(connection, "kit.recipient")
+    if isinstance(known, str):
+        return known
+    secret = words.make_secret()
+    recipient = words.recipient(secret)
+    secrets.put_sealed(connection, SECRET, seal(secret, keys), now=now)
+    raw = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.Raw, PrivateFormat.Raw, NoEncryption()
+    )
+    secrets.put_sealed(connection, SIGNING_KEY, seal(Secret(raw), keys), now=now)
+    facts.put(connection, "kit.recipient", recipient, now=now)
+    events.record(connection, at=now, event="kit.made", subject="box")
+    return recipient
+
+
+def signing_key(connection: Connection, keys: Path) -> Ed25519PrivateKey:
+    """Return the key generations are signed with.
+
+    Raises:
+        SecretMissing, KeyMissing, SecretUnreadable.
+    """
+    raw = unseal(SIGNING_KEY, secrets.get_sealed(connection, SIGNING_KEY), keys)
+    return Ed25519PrivateKey.from_private_bytes(raw.reveal())
+
+
+def signer_text(key: Ed25519PublicKey) -> str:
+    """Return a public key as the kit carries it, 64 hex digits."""
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+
+def signer_from_text(text: str) -> Ed25519PublicKey:
+    """Return the key out of ``signer_text``'s form.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
+
+
+def split(
+    connection: Connection, keys: Path, *, needed: int, holders: Sequence[str], now: datetime
+) -> list[Sheet]:
+    """Return the sheets, one per holder; until they are confirmed the same ones are returned again.
+
+    Args:
+        connection: inside ``Database.write()``.
+        keys: of the box.
+        needed: how many sheets give the secret back.
+        holders: who keeps each: one name, or three for two of three.
+        now: aware UTC.
+
+    Raises:
+        AlreadyExists: the kit was confirmed: the words are not here any more. Re-key instead.
+    """
+    if facts.find(connection, "kit.confirmed_at") is not None:
+        raise AlreadyExists("confirmed kit", str(facts.find(connection, "kit.number")))
+    plan = {"needed": needed, "holders": list(holders)}
+    sealed = secrets.find_sealed(connection, SHEETS)
+    if sealed is not None and facts.find(connection, "kit.plan") == plan:
+        texts = json.loads(unseal(SHEETS, sealed, keys).reveal())
+    else:
+        secret = unseal(SECRET, secrets.get_sealed(connection, SECRET), keys)
+        texts = words.split(secret, needed=needed, sheets=len(holders))
+        secrets.put_sealed(
+            connection, SHEETS, seal(Secret(json.dumps(texts).encode()), keys), now=now
+        )
+        facts.put(connection, "kit.plan", plan, now=now)
+        facts.put(connection, "kit.number", words.kit_number(texts[0]), now=now)
+        events.record(
+            connection, at=now, event="kit.split", subject="box", needed=needed, sheets=len(holders)
+        )
+    return [
+        Sheet(words.kit_number(text), place, needed, len(holders), holder, tuple(text.split()))
+        for place, (text, holder) in enumerate(zip(texts, holders, strict=True), start=1)
+    ]
+
+
+def confirm(connection: Connection, typed: Sequence[str], *, now: datetime) -> None:
+    """Check words typed from the sheets; the first time, erase the secret here. Later it is a rehearsal.
+
+    Raises:
+        WordUnknown, WordsWrong, SheetTwice, SheetMissing, SheetOfAnotherKit: as ``words.join``.
+        NotFound: no kit was made.
+    """
+    recipient = facts.find(connection, "kit.recipient")
+    if recipient is None:
+        raise NotFound("kit", "–")
+    if words.recipient(words.join(typed)) != recipient:
+        raise SheetOfAnotherKit(1)
+    first = facts.find(connection, "kit.confirmed_at") is None
+    facts.put(connection, "kit.confirmed_at", now.isoformat(), now=now)
+    if first:
+        secrets.forget(connection, [SECRET, SHEETS])
+    events.record(
+        connection,
+        at=now,
+        event="kit.confirmed" if first else "kit.rehearsed",
+        subject="box",
+        sheets=len(typed),
+    )
+
+
+def write_file(kit: KitFile, *, recipient: str) -> bytes:
+    """Return the kit file: a line of ASCII, then JSON sealed to the words."""
+    text = json.dumps(asdict(kit), sort_keys=True, ensure_ascii=False).encode()
+    sealed = pyrage.encrypt(text, [pyrage.x25519.Recipient.from_str(recipient)])
+    return FILE_MAGIC + bytes(sealed)
+
+
+def read_file(data: bytes, secret: Secret) -> KitFile:
+    """Return what is in a kit file.
+
+    Raises:
+        SecretUnreadable: it is no kit file, or one of another kit.
+    """
+    if not data.startswith(FILE_MAGIC):
+        raise SecretUnreadable(mark("the kit file"))
+    opener = pyrage.x25519.Identity.from_str(words.identity(secret).reveal().decode("ascii"))
+    try:
+        values = json.loads(pyrage.decrypt(data[len(FILE_MAGIC) :], [opener]))
+        values["targets"] = tuple(values["targets"])
+        return KitFile(**values)
+    except (pyrage.DecryptError, ValueError, TypeError, KeyError) as error:
+        raise SecretUnreadable(mark("the kit file")) from error

@@ -1,0 +1,128 @@
+"""The kit: printed, confirmed by typing, forgotten by the box, and enough to open everything."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from appliance.db import facts, secrets
+from appliance.errors import (
+    AlreadyExists,
+    NotFound,
+    SecretUnreadable,
+    SheetMissing,
+    SheetOfAnotherKit,
+)
+from appliance.ledger import chain
+from appliance.replication import kit
+from appliance.vault import words
+
+NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
+HOLDERS = ("Dr Martin", "Dr Petit", "Me Roux, notaire")
+
+
+@pytest.fixture
+def made(database, box_keys):
+    with database.write() as connection:
+        kit.make(connection, box_keys, now=NOW)
+    return database
+
+
+def split(database, keys, holders=HOLDERS, needed=2):
+    with database.write() as connection:
+        return kit.split(connection, keys, needed=needed, holders=holders, now=NOW)
+
+
+def typed(sheets, *which):
+    return [" ".join(sheets[at].words) for at in which]
+
+
+def test_a_kit_is_made_once(made, box_keys):
+    with made.write() as connection:
+        first = facts.find(connection, "kit.recipient")
+        assert kit.make(connection, box_keys, now=NOW) == first
+
+
+def test_until_confirmed_the_same_sheets_are_printed_again(made, box_keys):
+    assert split(made, box_keys) == split(made, box_keys)
+    assert split(made, box_keys) != split(made, box_keys, ("Dr Martin",), 1)
+
+
+def test_confirming_erases_the_secret_from_the_box(made, box_keys, settings):
+    """Whoever takes the whole box afterwards cannot open what it sent."""
+    sheets = split(made, box_keys)
+    with made.write() as connection:
+        kit.confirm(connection, typed(sheets, 2, 0), now=NOW)
+    with made.read() as connection:
+        assert secrets.find_sealed(connection, kit.SECRET) is None
+        assert secrets.find_sealed(connection, kit.SHEETS) is None
+        assert facts.find(connection, "kit.confirmed_at") is not None
+        assert chain.newest(connection, limit=1)[0].event == "kit.confirmed"
+    with pytest.raises(AlreadyExists):
+        split(made, box_keys)
+    with sqlite3.connect(settings.data / "state.sqlite") as plain:
+        names = {row[0] for row in plain.execute("SELECT name FROM secret")}
+    plain.close()
+    assert names == {kit.SIGNING_KEY}
+
+
+def test_a_rehearsal_is_noted_and_needs_the_right_words(made, box_keys, tmp_path):
+    sheets = split(made, box_keys)
+    later = NOW + timedelta(days=300)
+    with made.write() as connection:
+        kit.confirm(connection, typed(sheets, 0, 1), now=NOW)
+        kit.confirm(connection, typed(sheets, 1, 2), now=later)
+        assert facts.find(connection, "kit.confirmed_at") == later.isoformat()
+        assert chain.newest(connection, limit=1)[0].event == "kit.rehearsed"
+    other = words.split(words.make_secret(), needed=1, sheets=1)
+    with made.write() as connection, pytest.raises(SheetOfAnotherKit):
+        kit.confirm(connection, other, now=later)
+
+
+def test_too_few_words_confirm_nothing(made, box_keys):
+    sheets = split(made, box_keys)
+    with made.write() as connection, pytest.raises(SheetMissing):
+        kit.confirm(connection, typed(sheets, 0), now=NOW)
+    with made.read() as connection:
+        assert facts.find(connection, "kit.confirmed_at") is None
+        assert secrets.find_sealed(connection, kit.SECRET) is not None
+
+
+def test_without_a_kit_nothing_is_confirmed(database):
+    with database.write() as connection, pytest.raises(NotFound):
+        kit.confirm(connection, ["academic"], now=NOW)
+
+
+def test_the_file_on_the_stick_opens_with_the_words_and_with_nothing_else(made, box_keys):
+    sheets = split(made, box_keys)
+    with made.read() as connection:
+        recipient = facts.find(connection, "kit.recipient")
+        signer = kit.signer_text(kit.signing_key(connection, box_keys).public_key())
+    one = kit.KitFile(
+        "box-1", "Cabinet des Lilas", NOW.isoformat(), signer, ({"kind": "sftp", "password": "x9"},)
+    )
+
+    data = kit.write_file(one, recipient=recipient)
+
+    assert b"Lilas" not in data
+    assert b"x9" not in data
+    assert kit.read_file(data, words.join(typed(sheets, 0, 2))) == one
+    with pytest.raises(SecretUnreadable):
+        kit.read_file(data, words.make_secret())
+    with pytest.raises(SecretUnreadable):
+        kit.read_file(b"hello", words.join(typed(sheets, 0, 2)))
+    assert kit.signer_text(kit.signer_from_text(one.signer)) == signer
+
+
+def test_the_erased_secret_is_nowhere_in_the_files_of_the_box(made, box_keys, settings):
+    """Not even sealed: the key that opens it lies on the same disk."""
+    sheets = split(made, box_keys)
+    with made.read() as connection:
+        sealed = [secrets.get_sealed(connection, name) for name in (kit.SECRET, kit.SHEETS)]
+    with made.write() as connection:
+        kit.confirm(connection, typed(sheets, 0, 1), now=NOW)
+    made.forget_for_good()
+
+    for path in settings.data.glob("state.sqlite*"):
+        data = path.read_bytes()
+        assert not any(piece[40:120] in data for piece in sealed)
