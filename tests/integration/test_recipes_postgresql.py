@@ -135,7 +135,9 @@ def test_a_wrong_or_missing_password_fails_the_run(box, cluster, secret):
     with pytest.raises(RecipeFailed) as raised:
         box.dumps()
 
-    assert raised.value.reason == "the database refused the account or its password", raised.value.said
+    assert raised.value.reason == "the database refused the account or its password", (
+        raised.value.said
+    )
     assert "faux" not in str(raised.value)
     assert "faux" not in repr(raised.value)
 
