@@ -1,6 +1,7 @@
 # ruff: noqa: S608 - only constants of this module are put into statements
 """Finding a file of any night by words of its name, over every source."""
 
+import os
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from appliance.catalogue.schema import GONE
-from appliance.catalogue.store import Catalogue, at_path, known_in
+from appliance.catalogue.store import Catalogue, at_path, known_in, may_not_open
 from appliance.catalogue.words import normalise_name, split
-from appliance.errors import CatalogueError
+from appliance.errors import CatalogueError, DatabaseUnusable
 from appliance.model import EntryKind, SnapshotId, SourceId
 
 #: So many names are looked at closer in each catalogue, those that were met last; the newest
@@ -67,15 +68,15 @@ def find_names(
         snapshot: only what this snapshot shows.
         limit: hits at most.
         under: only below this folder.
+
+    Raises:
+        DatabaseUnusable: the folder of catalogues may not be read.
     """
     wanted = split(words)
     if not wanted:
         return Found([], is_more=False, unreadable=())
     if sources is None:
-        numbers = sorted(
-            int(each.stem) for each in catalogues.glob("*.sqlite") if each.stem.isdecimal()
-        )
-        sources = [SourceId(each) for each in numbers]
+        sources = _every_source(catalogues)
     hits: list[Hit] = []
     unreadable: list[SourceId] = []
     is_more = False
@@ -83,13 +84,28 @@ def find_names(
         catalogue = at_path(catalogues / f"{source}.sqlite")
         try:
             found, overflows = _find_in(catalogue, wanted, snapshot, limit, under)
-        except CatalogueError:
+        except (CatalogueError, DatabaseUnusable):
             unreadable.append(source)
             continue
         hits += found
         is_more = is_more or overflows
     hits.sort(key=lambda hit: (hit.first, hit.mtime_ns, hit.path), reverse=True)
     return Found(hits[:limit], is_more or len(hits) > limit, tuple(unreadable))
+
+
+def _every_source(catalogues: Path) -> list[SourceId]:
+    try:
+        names = os.listdir(catalogues)  # noqa: PTH208 - ``glob`` says nothing about missing rights
+    except FileNotFoundError:
+        return []
+    except PermissionError as error:
+        raise may_not_open(catalogues) from error
+    found = [Path(name) for name in names]
+    return sorted(
+        SourceId(int(each.stem))
+        for each in found
+        if each.suffix == ".sqlite" and each.stem.isdecimal()
+    )
 
 
 _FROM_INDEX: Final = "names CROSS JOIN file AS f ON f.id = names.rowid"

@@ -21,9 +21,11 @@ from appliance.errors import (
     CatalogueBusy,
     CatalogueDamaged,
     CatalogueMissing,
+    DatabaseUnusable,
     NightOutOfOrder,
     NoSpace,
 )
+from appliance.language import mark
 from appliance.model import SnapshotId, SourceId
 from appliance.settings import Settings
 
@@ -153,6 +155,8 @@ class Catalogue:
         except FileNotFoundError as error:
             self.close()
             raise CatalogueMissing(self.source_id) from error
+        except PermissionError as error:
+            raise may_not_open(self.path) from error
         with self._lock:
             while self._idle:
                 known, connection = self._idle.pop()
@@ -187,8 +191,10 @@ class Catalogue:
         if code == sqlite3.SQLITE_FULL:
             disk = os.statvfs(self.path.parent)
             return NoSpace(str(self.path.parent), disk.f_bavail * disk.f_frsize, 0)
-        if code == sqlite3.SQLITE_CANTOPEN and not self.path.exists():
-            return CatalogueMissing(self.source_id)
+        if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}:
+            if not self.path.exists():
+                return CatalogueMissing(self.source_id)
+            return may_not_open(self.path)
         # SQLite's own words: they name tables, never what is in them.
         return CatalogueDamaged(self.source_id, str(error))
 
@@ -265,9 +271,17 @@ class Catalogue:
         return count
 
 
+def may_not_open(path: Path) -> DatabaseUnusable:
+    """Return the error for rights that are missing: making the list again would not help."""
+    return DatabaseUnusable(str(path), mark("the account of this program may not open it"))
+
+
 def make_empty(path: Path) -> None:
     """Make an empty catalogue at ``path``, which must not exist; whole or not at all."""
-    path.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
+    if not path.parent.exists():
+        # The web reads as another user of the same group, and SQLite makes files beside.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o2770)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)
     connection = open_sqlite(draft, Access.BUILD)

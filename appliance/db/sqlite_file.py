@@ -36,7 +36,9 @@ def open_sqlite(path: Path, access: Access) -> sqlite3.Connection:
         FileExistsError: BUILD on a file that is there.
     """
     if access is Access.BUILD:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o660))
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        os.fchmod(descriptor, 0o660)  # whatever the umask: SQLite gives ``-shm`` the same mode
+        os.close(descriptor)
     mode = "ro" if access is Access.READ else "rw"
     connection = sqlite3.connect(  # noqa: TID251 - this is the door the ban points to
         f"{path.absolute().as_uri()}?mode={mode}",
@@ -44,6 +46,7 @@ def open_sqlite(path: Path, access: Access) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+    pragmas: tuple[str, ...]
     match access:
         case Access.READ:
             pragmas = (

@@ -116,6 +116,11 @@ def test_a_source_that_cannot_be_searched_is_named(practice):
     assert (len(found.hits), found.unreadable) == (3, (3,))
 
 
+def test_a_box_without_sources_has_nothing_to_find(tmp_path):
+    """Before the first night there is no folder of catalogues."""
+    assert find_names(tmp_path / "catalogues", "radio").hits == []
+
+
 @pytest.mark.parametrize("words", ['"', "'", "a\"b c'd", "NEAR(", "radio*", "-radio", "\x00", "𝕳𝖆"])
 def test_what_looks_like_a_query_language_is_only_letters(practice, words):
     """Quotes and operators are searched as they are."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -306,3 +307,52 @@ def test_a_catalogue_put_back_from_a_copy_is_seen_at_once(catalogue, tmp_path):
     assert catalogue.known_snapshots() == [TWO, ONE]
     copy.replace(catalogue.path)
     assert catalogue.known_snapshots() == [ONE]
+
+
+_OTHER = """
+import os, sys
+from pathlib import Path
+from appliance.catalogue.names import find_names
+from appliance.catalogue.store import Catalogue
+from appliance.errors import DatabaseUnusable
+path, gid = Path(sys.argv[1]), int(sys.argv[2])
+os.setgroups([])
+os.setgid(gid)
+os.setuid(65534)
+try:
+    print(Catalogue(path).known_snapshots())
+except DatabaseUnusable as error:
+    print(error.code, find_names(path.parent, "abc", sources=[7]).unreadable)
+    try:
+        find_names(path.parent, "abc")
+    except DatabaseUnusable:
+        print("nor search")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")
+@pytest.mark.parametrize(
+    ("gid", "said"),
+    [(60, "[1]"), (65534, "box.database-unusable (7,)\nnor search")],
+    ids=["group", "stranger"],
+)
+def test_the_web_reads_as_another_user_of_the_group_and_nobody_else_does(gid, said):
+    """Rights that are missing are said as such: making the list again would not help."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        catalogue = new_catalogue(Path(folder) / "catalogues")
+        write_night(catalogue, 1, a_file("abc", "x"))
+        catalogue.close()
+        for each in catalogue.path.parent.iterdir():
+            if each != catalogue.path:
+                each.unlink()
+        os.chown(catalogue.path.parent, -1, 60)
+        os.chown(catalogue.path, -1, 60)
+        done = subprocess.run(
+            [sys.executable, "-c", _OTHER, str(catalogue.path), str(gid)],
+            check=False,
+            capture_output=True,
+            cwd=Path(__file__).parents[3],
+            text=True,
+        )
+    assert done.stdout.strip() == said, done.stderr
