@@ -6,7 +6,10 @@ from typing import Final
 
 #: Letters that Unicode does not take apart, but a French keyboard does.
 _LIGATURES: Final = str.maketrans({"œ": "oe", "Œ": "oe", "æ": "ae", "Æ": "ae", "ø": "o", "Ø": "o"})
-_DIGITS: Final = re.compile("[0-9]+")
+_DIGITS: Final = re.compile("([0-9]+)")
+_LENGTHS: Final = [chr(0x30 + length) for length in range(41)]
+#: The marks of Latin letters; the others are looked up one by one.
+_LATIN_MARKS: Final = re.compile("[\u0300-\u036f]+")
 
 
 def normalise(text: str) -> str:
@@ -19,7 +22,7 @@ def normalise(text: str) -> str:
     # Taken apart first: letters of mathematics and of other widths have no case before that.
     apart = unicodedata.normalize("NFKD", text.translate(_LIGATURES)).casefold()
     if not apart.isascii():
-        apart = unicodedata.normalize("NFKD", apart)
+        apart = _LATIN_MARKS.sub("", unicodedata.normalize("NFKD", apart))
     if apart.isascii():
         return apart
     return "".join(each for each in apart if unicodedata.category(each) != "Mn")
@@ -41,10 +44,9 @@ def split(words: str) -> tuple[str, ...]:
 
 def natural(norm: str) -> str:
     """Return a key that sorts normalised names as people do: «scan 9» before «scan 10»."""
-    return _DIGITS.sub(_number, norm)
-
-
-def _number(found: re.Match[str]) -> str:
-    # A longer number is a larger one: its length goes first, as a character near the digits.
-    digits = found[0].lstrip("0") or "0"
-    return chr(0x30 + min(len(digits), 40)) + digits
+    parts = _DIGITS.split(norm)
+    for place in range(1, len(parts), 2):
+        # A longer number is a larger one: its length goes first, as a character near the digits.
+        digits = parts[place].lstrip("0") or "0"
+        parts[place] = _LENGTHS[min(len(digits), 40)] + digits
+    return "".join(parts)
