@@ -32,7 +32,9 @@ from appliance.vault.secret import Secret
 #: The program of our own virtual environment: the version this code was read against.
 PROGRAM: Final = str(Path(sys.executable).parent / "borg")
 COMPRESSION: Final = "zstd,3"
-LOCK_WAIT_S: Final = 30  # a proof or a restore that ends lets the next one in
+#: One job at a time works on a repository; only what a killed job left running may hold it. Borg looks
+#: again after a tenth of this: a stale lock costs that much.
+LOCK_WAIT_S: Final = 5
 CHECKPOINT_S: Final = 300  # seconds between two checkpoints: what a cut may cost at most
 TIMEOUT_S: Final = 2 * DAY_S  # of one call; a first night over a slow line may take that long
 KEPT_MESSAGES: Final = 1_000

@@ -137,7 +137,12 @@ class Box:
         process.wait(60)
 
     def start(
-        self, spec: Spec, *, prefix: tuple[str, ...] = (), **environment: str
+        self,
+        spec: Spec,
+        *,
+        prefix: tuple[str, ...] = (),
+        module: tuple[str, ...] = ("appliance.worker.job_main",),
+        **environment: str,
     ) -> "tuple[int, subprocess.Popen[bytes]]":
         """Start a job in a process of its own, as the worker does; return its id and the process."""
         job_id = self.queue(spec)
@@ -146,7 +151,7 @@ class Box:
                 *prefix,
                 sys.executable,
                 "-m",
-                "appliance.worker.job_main",
+                *module,
                 "--data",
                 str(self.settings.data),
                 str(job_id),
