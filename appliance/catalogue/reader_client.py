@@ -18,7 +18,7 @@ from appliance.catalogue.reader_protocol import (
     parse_error,
     parse_header,
 )
-from appliance.errors import WorkerUnreachable
+from appliance.errors import ArmoireError, WorkerUnreachable
 from appliance.model import SnapshotId, SourceId
 from appliance.settings import Settings
 
@@ -120,10 +120,17 @@ def _header(body: bytes) -> Header:
         raise WorkerUnreachable from error
 
 
+def _error(body: bytes) -> ArmoireError:
+    try:
+        return parse_error(body)
+    except Malformed:
+        return WorkerUnreachable()
+
+
 def _next_block(channel: socket.socket) -> bytes | None:
     (size,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
     if size == FAILED:
-        raise parse_error(_frame(channel, LARGEST_JSON))
+        raise _error(_frame(channel, LARGEST_JSON))
     if size > LARGEST_BLOCK:
         raise WorkerUnreachable
     return _exactly(channel, size) if size else None
@@ -181,7 +188,7 @@ class AsyncOpenFile:
     async def _next_block(self) -> bytes | None:
         (size,) = LENGTH.unpack(await _exactly_async(self._reader, LENGTH.size))
         if size == FAILED:
-            raise parse_error(await _frame_async(self._reader, LARGEST_JSON))
+            raise _error(await _frame_async(self._reader, LARGEST_JSON))
         if size > LARGEST_BLOCK:
             raise WorkerUnreachable
         return await _exactly_async(self._reader, size) if size else None

@@ -447,6 +447,22 @@ def test_repositories_are_closed_when_nobody_reads(still):
     opened.close()
 
 
+def test_no_more_repositories_are_held_open_than_allowed(scene, tmp_path):
+    """A practice with thirty sources does not fill the memory of a small box."""
+    box, other = scene.box, tmp_path / "autre"
+    other.mkdir()
+    (other / "a.txt").write_text("other")
+    second = box.add_share(other, name="autre")
+    box.take(second)
+    opened = SnapshotReader(box.settings, lambda: box.database, most_open=1)
+    for _ in range(2):
+        found = opened.read(second.id, box.newest(second).id, stored(other / "a.txt"))
+        assert b"".join(found) == b"other"
+        assert b"".join(opened.read(scene.share.id, scene.snapshot.id, scene.path())) == BIG
+        assert opened.drop_idle(3600) == 1
+    opened.close()
+
+
 def test_the_process_ends_on_sigterm(scene):
     """systemd does not have to kill it."""
     began = time.monotonic()
