@@ -409,6 +409,14 @@ ANOMALY_TEXTS: Final[dict[AnomalyKind, str]] = {
     AnomalyKind.CANARY: mark("The canary file was altered: nobody had a reason to touch it."),
 }
 
+#: Kinds that no night's figures raise: ``jobs.frozen.VANISHED``, ``backup_jobs.import_pushed.KEY_CHANGED``.
+OTHER_TEXTS: Final[dict[str, str]] = {
+    "archive-vanished": mark("A snapshot disappeared that this box did not remove."),
+    "repository-key-changed": mark(
+        "The key stored in the repository was changed by the machine that sends to it."
+    ),
+}
+
 #: What to do about a red one (domain.md §8, reflexes).
 ANOMALY_ACTION: Final = mark(
     "If nobody can explain it: unplug the machine from the network without switching it off, pay"
@@ -419,7 +427,7 @@ ANOMALY_ACTION: Final = mark(
 def anomaly_words(kind: str, reading: Mapping[str, float], language: Language) -> str:
     """Return what is abnormal, from what is stored; an unknown kind is named as it is."""
     if kind not in set(AnomalyKind):
-        return kind
+        return translate(OTHER_TEXTS.get(kind, kind), language)
     known = AnomalyKind(kind)
 
     def said(value: float) -> str:
