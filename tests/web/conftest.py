@@ -1,18 +1,24 @@
 """A box with people, and a browser's manners without a browser."""
 
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from appliance.accounts import passwords, people, sessions
+from appliance.catalogue.store import of_source
 from appliance.clock import utc_now
-from appliance.db.engine import Database
+from appliance.db.engine import Database, open_database
 from appliance.model import Person, Role
 from appliance.settings import Settings
 from appliance.web.app import create_app
 from appliance.web.security import COOKIE
+from tests.web.practice import Practice, fill
 
 PASSWORD = "Trois-lampes9"
 
@@ -21,6 +27,37 @@ PASSWORD = "Trois-lampes9"
 def password_hash() -> str:
     """The hash of PASSWORD, made once: it is slow on purpose."""
     return passwords.make_hash(PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Practice]:
+    """A practice written once; each test that asks for it gets a copy."""
+    settings = Settings(data=tmp_path_factory.mktemp("practice"))
+    opened = open_database(settings.database, create=True)
+    practice = fill(opened, settings, utc_now())
+    opened.close()
+    for source in (practice.machine, practice.server, practice.share):
+        of_source(settings, source.id).close()
+    with closing(sqlite3.connect(settings.data / "state.sqlite")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return settings.data, practice
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Database]:
+    """The state database; of the practice when the test asks for one."""
+    if "practice" in request.fixturenames:
+        data, _ = request.getfixturevalue("filled")
+        shutil.copytree(data, settings.data, dirs_exist_ok=True)
+    opened = open_database(settings.database, create=True)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def practice(filled: tuple[Path, Practice], database: Database) -> Practice:
+    """Three sources and their nights."""
+    return filled[1]
 
 
 @pytest.fixture
