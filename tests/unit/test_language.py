@@ -163,7 +163,10 @@ def test_every_word_put_into_an_error_has_french_words(module):
     """Or a French sentence would end in English."""
     missing = sorted(spoken_facts(module) - set(known()))
 
-    assert not missing, f"locales/fr/errors.po lacks {len(missing)} texts:\n" + to_paste(missing)
+    assert not missing, (
+        f"locales/fr/errors.po (or the room's own) lacks {len(missing)} texts:\n"
+        + to_paste(missing)
+    )
 
 
 @pytest.mark.parametrize("module", modules(), ids=named)
