@@ -232,15 +232,21 @@ class NewArchive:
         half of the work that lets go of the interpreter. Source: hashlib, «releases the GIL».
         """
         waiting: deque[tuple[Future[bytes], bytes]] = deque()
-        for piece in self._chunker.chunkify(_Blocks(blocks)):
-            data = zeros[: piece.meta["size"]] if piece.data is None else bytes(piece.data)
-            waiting.append((self._hasher.submit(self._key.id_hash, data), data))
-            if len(waiting) >= _HASHED_AHEAD:
-                hashed, data = waiting.popleft()
-                yield hashed.result(), data
+        lost: ArmoireError | None = None
+        try:
+            for piece in self._chunker.chunkify(_Blocks(blocks)):
+                data = zeros[: piece.meta["size"]] if piece.data is None else bytes(piece.data)
+                waiting.append((self._hasher.submit(self._key.id_hash, data), data))
+                if len(waiting) >= _HASHED_AHEAD:
+                    hashed, data = waiting.popleft()
+                    yield hashed.result(), data
+        except ArmoireError as error:
+            lost = error  # what is whole already is worth keeping
         while waiting:
             hashed, data = waiting.popleft()
             yield hashed.result(), data
+        if lost is not None:
+            raise lost
 
     def close(self) -> None:
         """End the helper thread."""

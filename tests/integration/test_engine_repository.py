@@ -1,5 +1,4 @@
 """Opening repositories in process: what plain Borg makes we read, what we make plain Borg reads."""
-# ruff: noqa: SIM117, PTH115 - nested contexts say which line must fail
 
 import os
 import shutil
