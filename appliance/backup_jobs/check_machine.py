@@ -9,7 +9,6 @@ from appliance.backup_jobs.machines import (
     CheckResult,
     check,
     learn_mac,
-    store_instructions,
 )
 from appliance.backup_jobs.recipes import load_recipes
 from appliance.clock import utc_now
@@ -44,8 +43,6 @@ def run(context: JobContext, spec: CheckMachine) -> JobState:
         source.host, source.port, source.user or "armoire", source.host_key, key
     )
     recipes = load_recipes(context.settings, {use.name for use in source.recipes})
-    with context.database.write() as connection:
-        store_instructions(connection, source, recipes)
     results: list[CheckResult] = []
     context.step("checking")
     _store(context, source, results, ended=False)

@@ -14,7 +14,6 @@ from typing import Final
 from sqlalchemy import Connection
 
 from appliance.backup_jobs import sftp, ssh
-from appliance.backup_jobs.machine_instructions import Line, instructions
 from appliance.backup_jobs.machine_wake import learn_mac, wake
 from appliance.backup_jobs.recipe_quoting import POSIX_SHELL, posix_script, windows_command
 from appliance.backup_jobs.recipe_schema import Recipe
@@ -37,19 +36,12 @@ from appliance.policy.wording import in_language
 __all__ = [
     "CheckOutcome",
     "CheckResult",
-    "Line",
     "check",
     "confirm_host_key",
-    "instructions",
     "learn_mac",
-    "store_instructions",
     "wake",
 ]
 
-#: In the source's facts: the public half of the box's key for this machine, «ssh-ed25519 AAAA… armoire-3».
-PUBLIC_KEY: Final = "public_key"
-#: In the source's facts: {"fr": [{"why": …, "command": …}], "en": […]}.
-INSTRUCTIONS: Final = "instructions"
 #: A clock that is further off is told; dates of files are then, too.
 CLOCK_S: Final = 5.0
 #: How much of a root is looked at, to say what is there.
@@ -353,34 +345,6 @@ def _posix_programs(recipe: Recipe) -> str:
         tries = " || ".join(f'command -v "{name}" >/dev/null 2>&1' for name in either)
         lines.append(f'{tries} || echo "{" / ".join(either)}"')
     return "\n".join([*lines, "true"])
-
-
-# --- what to run there --------------------------------------------------------------------------
-
-
-def store_instructions(
-    connection: Connection, source: Source, recipes: Mapping[str, Recipe]
-) -> None:
-    """Keep in the source's facts what a person runs on the machine, for pages that cannot make it.
-
-    Nothing is stored before the box's key for the machine was made. The key may run commands there
-    when a recipe of the source needs it, or is not known.
-    """
-    public_key = sources.facts(connection, source.id).get(PUBLIC_KEY)
-    if not isinstance(public_key, str):
-        return
-    needs = any(
-        use.name not in recipes or recipes[use.name].needs_commands for use in source.recipes
-    )
-    languages: tuple[Language, ...] = ("fr", "en")
-    found = {
-        language: [
-            asdict(line)
-            for line in instructions(source, public_key, language, needs_commands=needs)
-        ]
-        for language in languages
-    }
-    sources.set_facts(connection, source.id, {INSTRUCTIONS: found})
 
 
 # --- identity --------------------------------------------------------------------------------

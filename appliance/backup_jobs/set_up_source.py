@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from appliance.backup_jobs.borg_library import create_repository, export_key, open_repository
-from appliance.backup_jobs.machines import PUBLIC_KEY, store_instructions
-from appliance.backup_jobs.recipes import load_recipes
 from appliance.backup_jobs.ssh import make_key
 from appliance.clock import utc_now
 from appliance.db import repositories, sources
@@ -27,6 +25,8 @@ from appliance.vault.secret import Secret
 from appliance.vault.unseal import unseal
 
 PASSPHRASE_BITS: Final = 256
+#: In the source's facts: the public half of the box's key for this machine, «ssh-ed25519 AAAA… armoire-3».
+PUBLIC_KEY: Final = "public_key"
 
 
 def run(context: JobContext, spec: SetUpSource) -> JobState:
@@ -37,15 +37,11 @@ def run(context: JobContext, spec: SetUpSource) -> JobState:
         RepositoryMissing: the disk of the repositories is not there.
         WrongPassphrase: a repository that is not ours lies at its place.
         KeyMissing: the box has no key pair.
-        InvalidInput: a recipe of the source cannot be read.
     """
     with context.database.read() as connection:
         source = sources.get(connection, spec.source_id)
     if source.kind is SourceKind.PULLED:
         _make_ssh_key(context, source)
-        recipes = load_recipes(context.settings, {use.name for use in source.recipes})
-        with context.database.write() as connection:
-            store_instructions(connection, source, recipes)
     passphrase = _passphrase(context, source)
     borg_id = _repository(context, source, passphrase)
     _export_key(context, source, borg_id)

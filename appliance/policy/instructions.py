@@ -141,6 +141,8 @@ def _windows(key: str, user: str) -> list[Step]:
             (
                 "Add-WindowsCapability -Online -Name OpenSSH.Server~~~~0.0.1.0",
                 "Set-Service sshd -StartupType Automatic; Start-Service sshd",
+                # Not on the hotel's network: the capability opens the port on every profile.
+                "Set-NetFirewallRule -Name OpenSSH-Server-In-TCP -Profile Private -Enabled True",
             ),
         ),
         Step(
