@@ -179,7 +179,7 @@ class Pipeline:
             except BlockingIOError:
                 return
             except OSError as error:
-                raise self._transport.why_lost() from error
+                raise self._lost() from error
             self._unsent = self._unsent[sent:]
 
     def _waiting_for_answer_before(self) -> bool:
@@ -191,9 +191,9 @@ class Pipeline:
         except BlockingIOError:
             return False
         except OSError as error:
-            raise self._transport.why_lost() from error
+            raise self._lost() from error
         if not data:
-            raise self._transport.why_lost()
+            raise self._lost()
         self._heard_at = time.monotonic()
         self.received_bytes += len(data)
         waiting = self._waiting
@@ -203,6 +203,12 @@ class Pipeline:
         except packets.Malformed as error:
             raise ProtocolViolation(self.host, str(error)) from None
         return True
+
+    def _lost(self) -> ArmoireError:
+        why = self._transport.why_lost()
+        if self.round_trip_s and isinstance(why, SftpUnavailable):
+            return ConnectionLost(self.host)  # it was there, so it is a cut: to be tried again
+        return why
 
     # --- the beginning of a session ---
 

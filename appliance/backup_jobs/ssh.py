@@ -303,7 +303,7 @@ def explain(endpoint: Endpoint, exit_code: int | None, stderr: tuple[str, ...]) 
         return KeyRefused(host, endpoint.user)
     if "subsystem request failed" in text:
         return SftpUnavailable(host, "the server has no SFTP")
-    if exit_code is None or any(words in text for words in _CUT):
+    if exit_code is None or exit_code < 0 or any(words in text for words in _CUT):
         return ConnectionLost(host)
     for words, reason in _UNREACHABLE:
         if words in text:

@@ -2,6 +2,7 @@
 
 import random
 import struct
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -119,10 +120,8 @@ def test_data_arrives_whole_however_it_is_cut(payload, step):
 def test_no_bytes_do_more_than_be_refused(noise):
     """Every reader answers, or says Malformed: no other exception, no endless loop."""
     for reader in READERS:
-        try:
+        with suppress(Malformed):
             reader(noise)
-        except Malformed as error:
-            assert noise.hex() == "" or noise.hex() not in str(error)
     splitter = packets.Splitter()
     try:
         for kind, request, body in splitter.feed(noise):
