@@ -32,11 +32,12 @@ from appliance.jobs.kinds import KINDS, Spec
 from appliance.language import Language, explain_stored, mark, translate
 from appliance.model import Job, JobId, JobState
 from appliance.policy.estimate import ProgressSample, estimate
-from appliance.policy.wording import size_words
+from appliance.policy.wording import in_language, size_words
 from appliance.worker.runner import JOB_MAIN, Runner
 
 POLL_S: Final = 0.25  # seconds
 BURY_S: Final = 10.0
+WARNINGS_SHOWN: Final = 5
 SAMPLES_KEPT: Final = 240  # a minute of looks
 
 #: Words of ``Progress.step``; a job may use others, they are shown as they are.
@@ -254,6 +255,8 @@ class _Board:
             line += f" ({seconds_words(job.started_at, job.finished_at)})"
         if job.error_code:
             line += f"\n  {error_words(job, self._session)}"
+        elif job.state is JobState.WARNED and (job.id, job.state) not in self._told:
+            line += "".join(f"\n  {each}" for each in warnings_of(job, self._session))
         self._tell_once(job, line, style=colour)
 
     def _tell_once(self, job: Job, line: str, style: str | None = None) -> None:
@@ -297,6 +300,17 @@ def seconds_words(start: datetime, end: datetime) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def warnings_of(job: Job, session: Session) -> list[str]:
+    """Return what a job warned of, in the reader's language, the first few."""
+    with session.database.read() as connection:
+        rows = queue.notes(connection, job.id)
+    return [
+        session.say(each.text, **in_language(each.facts, session.language))
+        for each in rows
+        if each.level != "info"
+    ][:WARNINGS_SHOWN]
 
 
 def error_words(job: Job, session: Session) -> str:

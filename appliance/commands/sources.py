@@ -18,9 +18,8 @@ from appliance.commands.session import Answer, ExitCode, Session, clean, table, 
 from appliance.db import repositories, sources
 from appliance.db import secrets as vault_rows
 from appliance.errors import HostKeyChanged, MachineError, NotFound
-from appliance.jobs import queue
 from appliance.jobs.kinds import CheckMachine, SetUpSource
-from appliance.language import mark, translate
+from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import Plan, RecipeUse, Source, SourceKind, System
 from appliance.policy import instructions
@@ -240,16 +239,10 @@ def _is_confirmed(session: Session, found: str, given: str | None) -> bool:
 
 
 def _pin(session: Session, source: Source, host_key: str) -> None:
-    now = utc_now()
+    from appliance.backup_jobs.machines import confirm_host_key  # noqa: PLC0415 - heavy
+
     with session.database.write() as connection:
-        sources.change(connection, source.id, host_key=host_key)
-        events.record(
-            connection,
-            at=now,
-            event="machine.confirmed",
-            subject=f"source:{source.id}",
-            actor="console",
-        )
+        confirm_host_key(connection, source.id, host_key, person_id=None, now=utc_now())
 
 
 def _added(
@@ -357,22 +350,30 @@ def check(session: Session, name: str) -> Answer:
     source = _machine(session, name)
     job_id = enqueue(session, CheckMachine(source.id))
     jobs = follow(session, [job_id])
+    from appliance.backup_jobs.check_machine import CHECK  # noqa: PLC0415 - heavy
+    from appliance.backup_jobs.machines import CheckOutcome, CheckResult  # noqa: PLC0415
+
     with session.database.read() as connection:
-        lines = [
-            (each.level, translate(each.text, session.language, **each.facts))
-            for each in queue.notes(connection, job_id)
-        ]
-        facts = sources.facts(connection, source.id)
-    signs = {"warning": "!", "error": "✗"}
+        stored = sources.facts(connection, source.id).get(CHECK)
+    results = stored["results"] if isinstance(stored, dict) and stored["job"] == job_id else []
+    checks = [CheckResult(**{**each, "outcome": CheckOutcome(each["outcome"])}) for each in results]
+    signs = {CheckOutcome.OK: "✓", CheckOutcome.WARNING: "!", CheckOutcome.FAILED: "✗"}
 
     def show(out: Console) -> None:
-        for level, text in lines:
-            out.print(f"{signs.get(level, '✓')} {text}")
+        for each in checks:
+            out.print(f"{signs.get(each.outcome, '–')} {each.words(session.language)}")
 
     body = {
         "name": name,
-        "checks": [{"level": level, "text": text} for level, text in lines],
-        "facts": facts,
+        "checks": [
+            {
+                "check": each.name,
+                "outcome": each.outcome.value,
+                "text": each.words(session.language),
+                "facts": each.facts,
+            }
+            for each in checks
+        ],
         "job": job_body(jobs[0], source_names(session)),
     }
     return Answer(body, show, exit_code_of(jobs))

@@ -1,0 +1,121 @@
+"""``armoire demo``: what ``make run`` shows, on a smaller practice; every server real, all ended cleanly."""
+
+import json
+import os
+import signal
+import ssl
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.armoire import Armoire, end, until
+from tests.support.sshd import free_port
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("demo")]
+
+#: PostgreSQL's own user must reach its cluster, so this is not under pytest's folder (0700, root's).
+PATIENTS = "2"
+
+
+@pytest.fixture(scope="module")
+def box():
+    """A data folder that other users may pass through, as a clone of the project is."""
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="armoire-demo-"))
+    folder.chmod(0o755)
+    yield Armoire(folder / "var", ARMOIRE_LISTEN_PORT=str(free_port()))
+    for process in left(folder):
+        process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def left(folder: Path) -> list[psutil.Process]:
+    """Processes that name this folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(str(folder) in part for part in process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_the_first_time_builds_a_practice_and_proves_two_nights(box):
+    """Two machines over real SSH, a dumped database, a share; nothing is left running."""
+    answer = box("demo", "--no-serve", "--patients", PATIENTS, "--json", timeout_s=280)
+
+    assert answer.code == 0, answer.err
+    nights = answer.body["nights"]
+    assert [len(night["sources"]) for night in nights] == [3, 3]
+    for night in nights:
+        assert {each["proof"] for each in night["sources"]} == {"proven"}
+    first, second = ({each["source"]: each["snapshot"] for each in n["sources"]} for n in nights)
+    assert first["serveur"]["consistency"] in {"dump", "files"}  # files where PostgreSQL is not
+    for name in first:
+        assert second[name]["new_bytes"] < first[name]["new_bytes"]
+    assert left(box.data) == []
+
+
+def test_a_later_time_goes_on_with_the_same_practice_serves_it_and_ends_with_ctrl_c(box):
+    """One more day and night, then the web interface; afterwards no process and no socket is left."""
+    before = len(box.json("snapshots")["snapshots"])
+    demo = box.start("demo", "--patients", PATIENTS)
+    port = box.environment["ARMOIRE_LISTEN_PORT"]
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname = False
+    unchecked.verify_mode = ssl.CERT_NONE
+
+    def page() -> bytes:
+        try:
+            with urllib.request.urlopen(f"https://127.0.0.1:{port}/", context=unchecked) as answer:
+                return answer.read()
+        except OSError:
+            return b""
+
+    try:
+        until(lambda: b"Armoire" in page() or demo.poll() is not None, timeout_s=240, every_s=0.5)
+        assert demo.poll() is None, demo.stderr.read()
+        assert len(box.json("snapshots")["snapshots"]) == before + 3
+        assert box.json("status")["level"] == "proven"
+        assert box.json("status")["worker"] is True
+        running = " ".join(part for each in left(box.data) for part in each.cmdline())
+        for part in ("sshd", "reader_main", "worker", "serve"):
+            assert part in running
+        assert box("demo", "--no-serve", timeout_s=60).code == 1  # one at a time
+        begun = time.monotonic()
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 0
+        told = demo.stderr.read().decode()
+    finally:
+        end(demo, signal.SIGKILL)
+
+    assert time.monotonic() - begun < 30
+    assert f"https://127.0.0.1:{port}/link#" in told
+    until(lambda: left(box.data) == [], timeout_s=10)
+    assert not (box.data / "run" / "reader.sock").exists()
+
+
+def test_a_killed_demonstration_leaves_no_server_behind(box):
+    """kill -9: the kernel tells its children."""
+    demo = box.start("demo", "--no-serve", "--patients", PATIENTS)
+    until(lambda: any("sshd_config" in " ".join(e.cmdline()) for e in left(box.data)), every_s=0.05)
+    os.kill(demo.pid, signal.SIGKILL)
+    end(demo, signal.SIGKILL)
+
+    def servers() -> list[str]:
+        names = []
+        for each in left(box.data):
+            try:
+                names.append(each.name())
+            except psutil.Error:
+                continue
+        return [name for name in names if name in {"sshd", "postgres"}]
+
+    until(lambda: servers() == [], timeout_s=20)
+    assert json.loads((box.data / "practice" / "practice.json").read_text())["filled"] is True
