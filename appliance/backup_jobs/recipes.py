@@ -55,6 +55,8 @@ __all__ = [
 
 #: In the source's facts: what is owed to the machine, by a name that is its own.
 OWED: Final = "recipes_owed"
+#: The recipe of the package in whose name shadow copies are removed.
+_VSS: Final = "windows-vss"
 _WORST_FIRST: Final = tuple(reversed(Consistency))
 
 
@@ -251,18 +253,18 @@ def _settle(
     """
     for name, owed in _owed(context, source).items():
         context.note(mark("An earlier run was cut: the machine is put in order first."))
+        # A person may have taken the recipe off the source since: it is read again by its name.
+        known = {**load_recipes(context.settings, {_VSS, str(owed.get("recipe"))}), **recipes}
         if name.startswith("vss:"):
-            recipe = next((one for one in recipes.values() if _only(one, StepKind.VSS)), None)
-            if recipe is not None:
-                commands = Commands(endpoint, source.system, recipe, {}, None, context)
-                _remove_shadow(commands, str(owed.get("link", "")), str(owed.get("shadow", "")))
+            commands = Commands(endpoint, source.system, known[_VSS], {}, None, context)
+            _remove_shadow(commands, str(owed.get("link", "")), str(owed.get("shadow", "")))
         else:
             values = owed.get("values")
             use = RecipeUse(
                 str(owed.get("recipe")), dict(values) if isinstance(values, dict) else {}
             )
             with suppress(InvalidInput):  # the recipe is gone or changed: nobody can run it now
-                commands = _commands(source, endpoint, recipes, use, context)
+                commands = _commands(source, endpoint, known, use, context)
                 commands.run_after(_only(commands.recipe, StepKind.AFTER))
         _write_owed(context, source, name, None)
 

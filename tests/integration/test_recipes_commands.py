@@ -122,6 +122,28 @@ def test_an_unknown_recipe_or_value_is_refused_before_anything_runs(box, diary):
     assert lines(diary) == []
 
 
+def test_a_service_is_stopped_and_started_again(box, diary, sshd, tmp_path):
+    """By its exact name. (A systemctl of the test's own: no systemd runs here.)"""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "systemctl").write_text(f"""#!/bin/sh\nprintf '%s|' "$@" >> "{diary}"\n""")
+    (programs / "sudo").write_text("""#!/bin/sh\nshift\nexec "$@"\n""")
+    for path in programs.iterdir():
+        path.chmod(0o755)
+    sshd.stop_process()
+    # The account's login shell may set a PATH of its own.
+    command = f'env PATH="{programs}:/usr/bin:/bin" /bin/sh -c "$SSH_ORIGINAL_COMMAND"'
+    sshd._config = f"ForceCommand {command}"
+    sshd.start()
+    box.use("stopped-service", service="médi store@1.service")
+
+    with box.prepare() as prepared:
+        assert prepared.consistency is Consistency.STOPPED
+        assert diary.read_text() == "stop|--|médi store@1.service|"
+
+    assert diary.read_text().endswith("|start|--|médi store@1.service|")
+
+
 # --- the editor's own backup -------------------------------------------------------------------
 
 

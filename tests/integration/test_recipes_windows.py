@@ -124,6 +124,23 @@ def test_the_line_cut_while_reading_leaves_it_for_the_next_run(host, box):
     assert clean(host, box)
 
 
+def test_what_is_owed_is_settled_when_the_recipe_was_taken_off(host, box):
+    """A person changed the source meanwhile; the shadow copy is removed all the same."""
+    box.use("windows-vss")
+    killed = box.prepare()
+    killed.__enter__()
+    from appliance.db import sources
+
+    with box.database.write() as connection:
+        sources.change(connection, box.source_id, recipes=())
+
+    with box.prepare() as prepared:
+        assert prepared.roots == (ROOT,)
+
+    assert clean(host, box)
+    del killed
+
+
 def test_somebody_elses_shadow_copy_is_left_alone(host, box):
     """A restore point is not ours to remove."""
     theirs = host.disk.make_shadow("C", "ClientAccessible")
