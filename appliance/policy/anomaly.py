@@ -412,6 +412,9 @@ ANOMALY_TEXTS: Final[dict[AnomalyKind, str]] = {
 #: Kinds that no night's figures raise: ``jobs.frozen.VANISHED``, ``backup_jobs.import_pushed.KEY_CHANGED``.
 OTHER_TEXTS: Final[dict[str, str]] = {
     "archive-vanished": mark("A snapshot disappeared that this box did not remove."),
+    "repository-damaged": mark(
+        "Stored bytes were altered since they were written: a disk of the box may be failing."
+    ),
     "repository-key-changed": mark(
         "The key stored in the repository was changed by the machine that sends to it."
     ),

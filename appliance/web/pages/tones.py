@@ -68,6 +68,7 @@ EVENT_NAMES: Final[dict[ReadEventKind, str]] = {
     ReadEventKind.VANISHED: mark("disappeared while it was read"),
     ReadEventKind.UNREADABLE: mark("could not be read"),
     ReadEventKind.SKIPPED_SPECIAL: mark("not a file (socket, device): left out"),
+    ReadEventKind.DAMAGED: mark("damaged since: it does not come back as it was"),
     ReadEventKind.LOOP: mark("folder that leads back to itself: left out"),
     ReadEventKind.NAME_REFUSED: mark("name that cannot be kept: left out"),
     ReadEventKind.TOO_LARGE: mark("grew without end: left out"),
