@@ -124,7 +124,7 @@ def _read_all(place: Workplace) -> None:
         found_in(segments),
         {"seconds": round(time.monotonic() - started, 3), "to_the_end": True, "segment": None},
     )
-    context.step("reading-all")
+    context.step("checking")
     data = place.borg().call(borg.check_data(place.path), on_event=on_event, accept=_FOUND)
     figures: dict[str, object] = {
         "seconds": round(time.monotonic() - started, 3),

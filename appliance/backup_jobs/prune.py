@@ -12,6 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from appliance.backup_jobs import borg, workplace
+from appliance.backup_jobs.borg_library import ArchiveInfo
 from appliance.backup_jobs.reconcile import check_vanished, intend_removal, reconcile
 from appliance.backup_jobs.workplace import Workplace
 from appliance.catalogue import prune_preview, store
@@ -77,10 +78,11 @@ def run(context: JobContext, spec: Prune) -> JobState:
         RepositoryMissing, RepositoryLocked, WrongPassphrase, NoSpace, JobCancelled …
     """
     place = workplace.workplace(context, spec.source_id)
-    context.step("deciding")
+    context.step("preparing")
     try:
         with place.open() as repository:
             reconcile(place, repository)
+            leftovers = _leftovers(place, repository.archives(checkpoints=True))
     except ArchiveListUnreadable:
         with context.database.write() as connection:
             frozen.settle(connection, place.source, now=utc_now(), archive_list_readable=False)
@@ -90,9 +92,22 @@ def run(context: JobContext, spec: Prune) -> JobState:
     except Frozen as refused:
         context.result.update(removed=0, frozen=refused.reason)
         return JobState.WARNED
-    removed = _remove(place, _decide(place))
-    context.result.update(removed=len(removed))
+    before = workplace.size_on_disk(place.path)
+    removed = _remove(place, _decide(place), leftovers)
+    freed = before - workplace.size_on_disk(place.path)
+    context.result.update(removed=len(removed), freed_bytes=max(0, freed))
     return JobState.SUCCEEDED
+
+
+def _leftovers(place: Workplace, archives: Sequence[ArchiveInfo]) -> list[str]:
+    """Return the checkpoints that no run can go on from any more: a snapshot began after them."""
+    with place.context.database.read() as connection:
+        newest = snapshots.newest(connection, place.source.id)
+    if newest is None:
+        return []
+    return [
+        each.name for each in archives if each.is_checkpoint and each.started_at < newest.started_at
+    ]
 
 
 def _refuse_in_doubt(place: Workplace) -> None:
@@ -131,19 +146,20 @@ def _decide(place: Workplace) -> list[Snapshot]:
 # --- removing --------------------------------------------------------------------------------
 
 
-def _remove(place: Workplace, going: Sequence[Snapshot]) -> list[SnapshotId]:
+def _remove(
+    place: Workplace, going: Sequence[Snapshot], leftovers: Sequence[str]
+) -> list[SnapshotId]:
     context, source_id = place.context, place.source.id
-    if not going:
+    if not going and not leftovers:
         return []
     with context.database.write() as connection:
         intend_removal(connection, source_id, [row.archive_id for row in going])
-    context.step("removing")
-    for first in range(0, len(going), _AT_ONCE):
-        batch = going[first : first + _AT_ONCE]
-        place.borg().call(
-            borg.delete(place.path, [row.archive for row in batch]), accept=_NOT_THERE
-        )
-        context.report(first + len(batch), len(going), "items")
+    context.step("pruning")
+    names = [*(row.archive for row in going), *leftovers]
+    for first in range(0, len(names), _AT_ONCE):
+        batch = names[first : first + _AT_ONCE]
+        place.borg().call(borg.delete(place.path, batch), accept=_NOT_THERE)
+        context.report(first + len(batch), len(names), "items")
     removed = _record(place, going)
     context.step("compacting")
     place.borg().call(borg.compact(place.path))
@@ -162,15 +178,16 @@ def _record(place: Workplace, going: Sequence[Snapshot]) -> list[SnapshotId]:
     with context.database.write() as connection:
         snapshots.removed(connection, [row.id for row in removed], now=now)
         intend_removal(connection, place.source.id, [])
-        events.record(
-            connection,
-            at=now,
-            event="snapshot.removed",
-            subject=f"source:{place.source.id}",
-            actor=context.actor,
-            snapshots=[row.id for row in removed],
-            archives=[row.archive_id for row in removed],
-        )
+        if removed:
+            events.record(
+                connection,
+                at=now,
+                event="snapshot.removed",
+                subject=f"source:{place.source.id}",
+                actor=context.actor,
+                snapshots=[row.id for row in removed],
+                archives=[row.archive_id for row in removed],
+            )
     place.catalogue().forget([row.id for row in removed])
     check_vanished(place, archives)
     if len(removed) < len(going):

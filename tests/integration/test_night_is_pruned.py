@@ -218,6 +218,26 @@ def test_an_archive_that_somebody_removed_stops_the_pruning_of_others(box, share
     assert reasons[0] is FreezeReason.ARCHIVE_VANISHED
 
 
+def test_what_a_cut_run_left_goes_once_a_snapshot_began_after_it(box, share, tmp_path):
+    """A checkpoint is no snapshot: it is kept as long as a run may go on from it, and no longer."""
+    path = box.repository_path(share)
+    for name, at in (
+        ("1-90-x.checkpoint", "2020-01-01T00:00:00"),
+        ("1-99-y.checkpoint", "2100-01-01T00:00:00"),
+    ):
+        made = box.borg(share, "create", "--timestamp", at, f"{path}::{name}", str(tmp_path))
+        assert made.returncode == 0
+
+    box.run(Prune(share.id))
+
+    with box.open(share) as repository:
+        names = {each.name for each in repository.archives(checkpoints=True)}
+    assert "1-90-x.checkpoint" not in names
+    assert "1-99-y.checkpoint" in names
+    assert len(box.snapshots(share)) == 3
+    assert events_of(box, "snapshot.vanished") == []
+
+
 @pytest.mark.parametrize("place", ["delete", "record", "forget", "compact"])
 def test_a_cut_pruning_is_completed_by_the_next(box, share, monkeypatch, place):
     """Killed between any two steps: explained afterwards, never an alarm."""

@@ -130,6 +130,7 @@ def _taken(stdout: str, listing: _Listing, borg: Borg, night: Night, archive: st
         original, new = int(made["stats"]["original_size"]), int(made["stats"]["deduplicated_size"])
     except (ValueError, KeyError, TypeError) as error:
         raise BorgFailed(0, "its statistics cannot be read") from error
+    listing.context.step("cataloguing")
     items = changed = vanished = 0
     state = night.state()
 
