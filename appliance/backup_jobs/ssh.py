@@ -312,7 +312,7 @@ def explain(endpoint: Endpoint, exit_code: int | None, stderr: tuple[str, ...]) 
         return MachineUnreachable(host, port, "the connection was closed at once")
     if exit_code == 255:
         return ConnectionLost(host)
-    return SftpUnavailable(host, f"the server's program ended with {exit_code}")
+    return SftpUnavailable(host, "the program of the server ended at once")
 
 
 _CUT: Final = ("Timeout, server", "Read from remote host", "client_loop:", "Connection to ")
