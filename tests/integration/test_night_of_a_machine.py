@@ -1,17 +1,25 @@
 """A night of a machine behind a real OpenSSH server: pulled, listed, proven, restored."""
 
 import os
+import sqlite3
 
 import pytest
 
 from appliance.backup_jobs import take_snapshot
 from appliance.backup_jobs.archive_comment import read_comment
 from appliance.catalogue import query
-from appliance.db import sources
-from appliance.errors import HostKeyChanged, MachineUnreachable, RootUnreadable
-from appliance.jobs.kinds import VerifySnapshot
+from appliance.db import snapshots, sources
+from appliance.errors import HostKeyChanged, MachineUnreachable, RecipeFailed, RootUnreadable
+from appliance.jobs.kinds import Prune, RestoreFiles, VerifySnapshot, pack_path
 from appliance.ledger import chain, proofs
-from appliance.model import JobState, Outcome, SnapshotState
+from appliance.model import (
+    Consistency,
+    JobState,
+    Outcome,
+    ReadEventKind,
+    RecipeUse,
+    SnapshotState,
+)
 from tests.support.box import Box
 from tests.support.trees import make_odd_tree, make_small_tree
 
@@ -172,3 +180,85 @@ def test_the_archive_says_which_run_made_it(box, sshd, folder):
     assert comment.snapshot == box.newest(machine).id
     assert comment.run == box.newest(machine).job_id
     assert comment.consistency.value == "files"
+
+
+# --- with a recipe -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def application(folder):
+    """An SQLite database that is open and being written to while the night runs."""
+    path = folder / "cabinet.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("CREATE TABLE visit (id INTEGER PRIMARY KEY, note TEXT)")
+    connection.executemany("INSERT INTO visit (note) VALUES (?)", [("suivi",)] * 500)
+    connection.commit()
+    yield path
+    connection.close()
+
+
+def with_sqlite(path):
+    return (RecipeUse("sqlite", {"file": str(path)}),)
+
+
+def test_a_dump_is_in_the_snapshot_proven_and_can_be_restored(
+    box, sshd, folder, application, tmp_path
+):
+    """The level reached is «dump»; the file opens."""
+    machine = box.add_machine(sshd, folder, recipes=with_sqlite(application))
+
+    one = box.night(machine)
+
+    assert one.consistency is Consistency.DUMP
+    (dump,) = [path for path in box.paths(machine, one) if path.startswith(b"_armoire/")]
+    with box.database.read() as connection:
+        sample = proofs.latest(connection, machine.id, "snapshot.sample").figures
+        count = proofs.latest(connection, machine.id, "snapshot.count")
+    assert (sample["picked_dump"], sample["dumps_left_out"]) == (1, 0)
+    assert count.outcome is Outcome.PROVEN
+    spec = RestoreFiles(
+        machine.id,
+        one.id,
+        (pack_path(dump),),
+        "folder",
+        place=pack_path(os.fsencode(tmp_path / "out")),
+    )
+    assert box.run(spec) is JobState.SUCCEEDED
+    back = sqlite3.connect(tmp_path / "out" / os.path.basename(dump).decode())
+    assert back.execute("SELECT count(*) FROM visit").fetchone() == (500,)
+    back.close()
+    box.assert_agreement(machine)
+
+
+def test_a_failing_dump_fails_the_night_and_freezes_pruning(box, sshd, folder, application):
+    """No snapshot without it is listed, no archive is left, nothing is removed."""
+    machine = box.add_machine(sshd, folder, recipes=with_sqlite(application))
+    box.night(machine)
+    with box.database.write() as connection:
+        sources.change(connection, machine.id, recipes=with_sqlite(folder / "nowhere.sqlite"))
+
+    with pytest.raises(RecipeFailed):
+        box.take(machine)
+
+    assert len(box.snapshots(machine)) == 1
+    with box.open(machine) as repository:
+        assert len(repository.archives()) == 1
+    assert box.run(Prune(machine.id)) is JobState.WARNED
+    assert box.source(machine).frozen_reason == "run-failed"
+
+
+def test_a_raw_copy_of_a_live_database_is_said_as_unknown(box, sshd, folder):
+    """PostgreSQL's own folder without a recipe: warned, and never green."""
+    (folder / "data").mkdir()
+    (folder / "data" / "PG_VERSION").write_text("15\n")
+    for name in ("global", "base", "pg_wal"):
+        (folder / "data" / name).mkdir()
+    for source in (box.add_machine(sshd, folder), box.add_share(folder)):
+        box.take(source)
+        one = box.newest(source)
+        assert one.consistency is Consistency.UNKNOWN
+        assert one.state is SnapshotState.WARNED
+        with box.database.read() as connection:
+            kinds = {event.kind for event in snapshots.events(connection, one.id)}
+        assert kinds == {ReadEventKind.LIVE_DATABASE}
