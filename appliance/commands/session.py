@@ -30,6 +30,8 @@ class ExitCode(IntEnum):
     REFUSED = 4
 
 
+#: How wide a line is that goes to a file or a pipe.
+FILE_COLUMNS: Final = 160
 #: Variables that may name a language, first one wins; ours before the system's.
 LANGUAGE_VARIABLES: Final = ("ARMOIRE_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 
@@ -73,7 +75,10 @@ def nothing_to_show(_out: Console) -> None:
 
 def _console(*, stderr: bool = False) -> Console:
     # No markup: «[red]» in the name of a file is part of the name.
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=not stderr)
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=not stderr)
+    if not made.is_terminal:
+        made.width = FILE_COLUMNS  # a file has no 80 columns
+    return made
 
 
 @dataclass

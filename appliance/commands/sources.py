@@ -14,6 +14,7 @@ from appliance.clock import utc_now
 from appliance.commands.following import enqueue, exit_code_of, follow
 from appliance.commands.framework import Command, Group, answers, option
 from appliance.commands.jobs import job_body, source_names
+from appliance.commands.pushing import push_passphrase, push_script
 from appliance.commands.session import Answer, ExitCode, Session, clean, table, when, wrong
 from appliance.db import repositories, sources
 from appliance.db import secrets as vault_rows
@@ -418,6 +419,10 @@ def push_key(session: Session, name: str, key: TextIO) -> Answer:
 
     body = {"name": name, "fingerprint": fingerprint, "repository": repository.path}
     return Answer(body, show)
+
+
+machine.add_command(push_script)
+machine.add_command(push_passphrase)
 
 
 # --- shares ----------------------------------------------------------------------------------
