@@ -28,7 +28,7 @@ from appliance.jobs.kinds import ImportPushed, SetUpSource, VerifySnapshot
 from appliance.ledger import chain
 from appliance.model import Consistency, JobState, SnapshotState, SourceKind, System
 from appliance.units import MIB
-from tests.support.box import Box
+from tests.support.box import ROOT, Box
 from tests.support.sshd import make_key
 from tests.support.trees import make_small_tree
 
@@ -361,6 +361,31 @@ def test_what_is_no_key_and_no_pushed_machine_is_refused(machine, box, tmp_path)
     ):  # fmt: skip
         with pytest.raises(InvalidInput), box.database.write() as connection:
             set_push_key(connection, source_id, key)
+
+
+def test_the_command_line_prints_script_and_passphrase(machine, box, sshd, tmp_path):
+    """As they are, whatever the width of the terminal; that the passphrase was shown is in the ledger."""
+
+    def armoire(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "appliance.cli", "--data", str(box.settings.data), "machine", *arguments],
+            capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "COLUMNS": "40"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (tmp_path / "host.pub").write_text(f"{sshd.host_key} root@armoire\n")
+    script = armoire(
+        "push-script", "portable", "--host", sshd.host, "--port", str(sshd.port), "--account", sshd.user,
+        "--host-key", str(tmp_path / "host.pub"),
+    )  # fmt: skip
+    address = PushAddress(sshd.host, sshd.port, sshd.user, sshd.host_key)
+    assert script.strip() == push_script(machine.source, machine.repository, address).strip()
+    passphrase = armoire("push-passphrase", "portable").strip()
+    assert passphrase.encode() == box.passphrase(machine.source).reveal()
+    assert passphrase not in script
+    with box.database.read() as connection:
+        assert "repository.passphrase-shown" in [e.event for e in chain.entries(connection)]
 
 
 def test_the_macos_script_is_a_script_too(machine):
