@@ -23,6 +23,9 @@ _LOCALES: Final[dict[Language, str]] = {"fr": "fr_FR", "en": "en_GB"}
 
 
 JUST_NOW_S: Final = 10
+_SPACED: Final = tuple(
+    (plain, plain.replace(" ", "\N{NO-BREAK SPACE}")) for plain in ("« ", " »", " :", " ;", " ?", " !")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,14 @@ class Words:
         """Return the form for ``count``, thousands parted."""
         shown = {**in_language(facts, self.language), "count": self.number(count)}
         return translate_count(one, many, count, self.language, **shown)
+
+    def spaced(self, words: str) -> str:
+        """Return a French sentence whose quotes and double signs never begin or end a line alone."""
+        if self.language != "fr":
+            return words
+        for plain, kept in _SPACED:
+            words = words.replace(plain, kept)
+        return words
 
     def number(self, value: float) -> str:
         """Return «12 345» or «12,345»."""

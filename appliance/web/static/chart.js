@@ -29,24 +29,26 @@ if (place && rows.length && window.uPlot) {
     place.replaceChildren();
     const ink = resolve("--soft"), line = resolve("--line"), accent = resolve("--accent"), warn = resolve("--warn");
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line } };
+    const added = [...data[2]].sort((x, y) => x - y);
+    const usual = added[added.length - 2] ?? added[0];
+    const ceiling = added.at(-1) > 5 * usual ? usual : added.at(-1);
     const options = {
       width: place.clientWidth, height: 260,
       tzDate: (at) => new Date(at * 1000),
-      fmtDate: undefined,
       cursor: { drag: { x: true, y: false } },
-      scales: { b: { range: (_, __, max) => [0, max * 1.1 || 1] }, a: { range: (_, __, max) => [0, max * 1.1 || 1] } },
+      // The first night adds everything; the others would be flat beside it.
+      scales: { b: { range: () => [0, ceiling * 1.15 || 1] }, a: { range: (_, __, max) => [0, max * 1.1 || 1] } },
       axes: [
         { ...axis, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleDateString(place.dataset.lang, { day: "numeric", month: "short" })) , space: 70 },
         { ...axis, scale: "a", size: 74, values: (_, ticks) => ticks.map(size) },
         { ...axis, scale: "b", side: 1, size: 74, grid: { show: false }, values: (_, ticks) => ticks.map(size) },
       ],
       series: [
-        { value: (_, at) => at == null ? "" : new Date(at * 1000).toLocaleString(place.dataset.lang, { dateStyle: "short", timeStyle: "short" }), label: "" },
+        { value: (_, at) => at == null ? "" : new Date(at * 1000).toLocaleString(place.dataset.lang, { dateStyle: "short", timeStyle: "short" }), label: place.dataset.titleTime },
         { label: place.dataset.titleA, scale: "a", stroke: accent, width: 2, value: (_, v) => size(v) },
         { label: place.dataset.titleB, scale: "b", stroke: warn, fill: warn.replace("rgb(", "rgba(").replace(")", ", .25)"), width: 1.5, value: (_, v) => size(v), paths: window.uPlot.paths.bars({ size: [0.5, 24] }) },
       ],
     };
-    delete options.fmtDate;
     new window.uPlot(options, data, place);
   };
   draw();
