@@ -3,11 +3,15 @@
 import json
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from appliance import process
 from appliance.backup_jobs import borg_library as library
-from appliance.backup_jobs.sources.pulled import PullOptions, pull
+from appliance.backup_jobs.sftp import Pipeline, PlainTransport
+from appliance.backup_jobs.sources.pulled import Connection, PullOptions, pull
 from appliance.backup_jobs.ssh import Endpoint
 from appliance.model import Source, SourceId, SourceKind
 from appliance.vault.secret import Secret
@@ -32,6 +36,13 @@ class Counter:
         return False
 
 
+@contextmanager
+def _over_pipes(argv: list[str]) -> Iterator[Pipeline]:
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with process.pipes(argv, env=environment) as child:
+        yield Pipeline(PlainTransport(child.stdout.fileno(), child.stdin.fileno()))
+
+
 def _cpu(who: int) -> float:
     used = resource.getrusage(who)
     return used.ru_utime + used.ru_stime
@@ -39,13 +50,17 @@ def _cpu(who: int) -> float:
 
 def main() -> None:
     order = json.loads(sys.argv[1])
-    endpoint = Endpoint(
-        "127.0.0.1",
-        order["port"],
-        order["user"],
-        order["host_key"],
-        Secret(Path(order["key"]).read_bytes()),
-    )
+    connection: Connection
+    if "command" in order:
+        connection = lambda: _over_pipes(order["command"])  # noqa: E731
+    else:
+        connection = Endpoint(
+            "127.0.0.1",
+            order["port"],
+            order["user"],
+            order["host_key"],
+            Secret(Path(order["key"]).read_bytes()),
+        )
     source = Source(
         id=SourceId(1),
         name="bench",
@@ -64,7 +79,7 @@ def main() -> None:
         archives = repository.archives()
         taken = pull(
             source,
-            endpoint,
+            connection,
             repository,
             counter,
             counter,
