@@ -9,8 +9,8 @@ from appliance.commands.following import enqueue, exit_code_of, follow
 from appliance.commands.framework import Command, answers, option
 from appliance.commands.jobs import job_body, source_names
 from appliance.commands.session import Answer, ExitCode, Session, table, wrong
-from appliance.db import snapshots, sources
-from appliance.jobs.kinds import ImportPushed, TakeSnapshot
+from appliance.db import repositories, snapshots, sources
+from appliance.jobs.kinds import ImportPushed, SetUpSource, TakeSnapshot
 from appliance.language import mark
 from appliance.ledger import proofs
 from appliance.model import Job, JobState, Outcome, Snapshot, Source, SourceKind
@@ -63,7 +63,11 @@ def chosen(session: Session, names: Sequence[str] | None) -> list[Source]:
 def back_up(session: Session, names: Sequence[str] | None) -> Answer:
     """Back these sources up (None: all), follow to the end and say what came of it."""
     found = chosen(session, names)
-    roots = [
+    with session.database.read() as connection:
+        bare = [each for each in found if repositories.find(connection, each.id) is None]
+    # Of two jobs on one repository the older runs first.
+    roots = [enqueue(session, SetUpSource(each.id)) for each in bare]
+    roots += [
         enqueue(
             session,
             ImportPushed(each.id) if each.kind is SourceKind.PUSHED else TakeSnapshot(each.id),

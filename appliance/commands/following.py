@@ -33,7 +33,8 @@ from appliance.language import Language, explain_stored, mark, translate
 from appliance.model import Job, JobId, JobState
 from appliance.policy.estimate import ProgressSample, estimate
 from appliance.policy.wording import in_language, size_words
-from appliance.worker.runner import JOB_MAIN, Runner
+from appliance.worker import locks
+from appliance.worker.runner import JOB_MAIN, Runner, runner_name
 
 POLL_S: Final = 0.25  # seconds
 BURY_S: Final = 10.0
@@ -80,9 +81,13 @@ def exit_code_of(jobs: Sequence[Job]) -> ExitCode:
 
 
 def has_worker(session: Session) -> bool:
-    """Return whether a worker is alive for this box."""
+    """Return whether a worker is alive for this box: its beat is fresh, and if it is ours, it lives."""
     with session.database.read() as connection:
-        return bool(workers.alive(connection, now=utc_now()))
+        names = workers.alive(connection, now=utc_now())
+    host = runner_name().rsplit(":", 1)[0]
+    elsewhere = [each for each in names if each.rsplit(":", 1)[0] != host]
+    # One that was killed a moment ago beat a moment ago too; its lock it cannot keep.
+    return bool(elsewhere) or (bool(names) and locks.is_held(locks.of_worker(session.settings)))
 
 
 def follow(

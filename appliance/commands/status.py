@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.text import Text
 
 from appliance.clock import utc_now
+from appliance.commands.following import has_worker
 from appliance.commands.framework import Command, answers
 from appliance.commands.session import Answer, ExitCode, Session
-from appliance.db import facts, workers
+from appliance.db import facts
 from appliance.jobs import queue, readings
 from appliance.language import mark
 from appliance.model import JobState
@@ -40,13 +41,13 @@ def status(session: Session) -> Answer:
     zone = ZoneInfo(session.settings.time_zone)
     with session.database.read() as connection:
         statuses = [policy.source_status(each, now, zone) for each in readings.of_all(connection)]
-        alive = workers.alive(connection, now=now)
         clock = facts.find(connection, "clock.wrong")
         waiting = queue.waiting(connection)
+    alive = has_worker(session)
     running = sum(1 for each in waiting if each.state is JobState.RUNNING)
     level = policy.home_level(statuses)
     sentence = policy.home_sentence(statuses, session.language)
-    findings = policy.needs_doing(statuses, _of_the_box(alive=bool(alive), clock=clock))
+    findings = policy.needs_doing(statuses, _of_the_box(alive=alive, clock=clock))
 
     def show(out: Console) -> None:
         out.print(Text(sentence, style=f"bold {COLOURS.get(level, 'default')}"))
@@ -87,7 +88,7 @@ def status(session: Session) -> Answer:
             }
             for one in statuses
         ],
-        "worker": bool(alive),
+        "worker": alive,
         "jobs_running": running,
         "jobs_queued": len(waiting) - running,
     }

@@ -123,7 +123,8 @@ def test_a_killed_worker_loses_no_job_and_its_place_is_free_at_once(start, armoi
     until(lambda: state() in queue.ENDED)
     until(lambda: "repository.prune" in states(database))
     assert states(database)["snapshot.take"] == ["succeeded"]
-    psutil.wait_procs(readers, timeout=20)  # the first worker's reader notices and goes
+    _gone, left = psutil.wait_procs(readers, timeout=20)
+    assert left == []  # the first worker’s reader notices that its place is taken, and goes
 
 
 def test_the_reader_is_started_again_when_it_dies(start, armoire):
