@@ -4,6 +4,7 @@ Every block is checked against its id as it comes out of the repository, before 
 was restored is on a sheet (domain.md SAV-16), also when the job was cut by an error half-way.
 """
 
+import errno
 import os
 import time
 from collections import Counter
@@ -36,6 +37,7 @@ from appliance.db import restore_sheets, snapshots, sources
 from appliance.db.schema import person
 from appliance.errors import (
     InvalidInput,
+    NoSpace,
     NotFound,
     NothingRestored,
     RepositoryDamaged,
@@ -131,6 +133,10 @@ def run(context: JobContext, spec: RestoreFiles) -> JobState:
             target = stack.enter_context(_target(place, spec))
             wishes = _wishes(place, spec, snapshot, paths, target)
             _restore(context, repository, snapshot, wishes, target.place, done)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NoSpace(spec.destination, 0, 0) from error
+        raise
     finally:
         _leave_sheet(context, spec, snapshot, done, time.monotonic() - started)
     if done.found == 0:
@@ -181,7 +187,6 @@ def _folder_of_the_box(context: JobContext, chosen: bytes) -> Path:
     folder = Path(os.fsdecode(chosen))
     if not folder.is_absolute():
         raise InvalidInput("place", mark("a whole path of a folder of the box."))
-    folder.mkdir(parents=True, exist_ok=True)
     real = folder.resolve()
     settings = context.settings
     for ours in (
@@ -194,6 +199,10 @@ def _folder_of_the_box(context: JobContext, chosen: bytes) -> Path:
     ):
         if real == settings.data.resolve() or real.is_relative_to(ours.resolve()):
             raise InvalidInput("place", mark("The box keeps its own files there."))
+    try:
+        real.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput("place", mark("This folder cannot be made or written.")) from error
     return real
 
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from appliance.db import restore_sheets
 from appliance.errors import (
     ClockWrong,
     KeyMissing,
@@ -14,6 +15,7 @@ from appliance.errors import (
     RepositoryLocked,
     RepositoryMissing,
 )
+from appliance.jobs.kinds import RestoreFiles, pack_path
 from appliance.model import JobState
 from tests.support import small_disk
 from tests.support.box import ROOT, Box
@@ -101,6 +103,34 @@ def test_a_data_folder_that_is_full_loses_nothing(tmp_path, folder):
         assert len(box.snapshots(share)) == 1
         assert_fine_afterwards(box, share)
         box.close()
+
+
+@pytest.mark.skipif(not as_root, reason="mounts a small disk")
+def test_a_restore_onto_a_full_disk_is_a_clear_error_with_a_sheet(box, folder, tmp_path):
+    """No half file is left, and the sheet says what is there."""
+    share = box.add_share(folder)
+    bring_new_bytes(folder)
+    box.take(share)
+    out = tmp_path / "out"
+    with small_disk.mounted(out, 5 * MIB):
+        spec = RestoreFiles(
+            share.id, box.newest(share).id, ("",), "folder", place=pack_path(os.fsencode(out))
+        )
+        with pytest.raises(NoSpace):
+            box.run(spec)
+        whole = [path for path in out.rglob("*") if path.is_file()]
+        assert not [path for path in whole if path.name.endswith(".part")]
+        assert all(
+            path.stat().st_size == (folder / path.relative_to(_top(out, folder))).stat().st_size
+            for path in whole
+        )
+        with box.database.read() as connection:
+            assert restore_sheets.newest(connection)[0].files == len(whole)
+
+
+def _top(out, folder):
+    (top,) = out.iterdir()
+    return top / str(folder).lstrip("/")
 
 
 def test_an_unplugged_repository_disk_is_said_as_such(box, folder):
