@@ -111,7 +111,7 @@ def _runs_on(plan: Plan, night: date) -> bool:
 def next_window(plan: Plan, after: datetime, tz: tzinfo) -> Window | None:
     """Return the first window that begins after ``after``; None: the plan has no night."""
     today = after.astimezone(tz).date()
-    for ahead in range(-1, _WEEK_DAYS + 1):
+    for ahead in range(_WEEK_DAYS):
         night = today + ahead * _DAY
         if _runs_on(plan, night):
             window = window_of_night(plan, night, tz)
@@ -123,7 +123,7 @@ def next_window(plan: Plan, after: datetime, tz: tzinfo) -> Window | None:
 def latest_window(plan: Plan, now: datetime, tz: tzinfo) -> Window | None:
     """Return the newest window that has begun, open or over; None: the plan has no night."""
     today = now.astimezone(tz).date()
-    for back in range(-1, _WEEK_DAYS + 1):
+    for back in range(_WEEK_DAYS):
         night = today - back * _DAY
         if _runs_on(plan, night):
             window = window_of_night(plan, night, tz)

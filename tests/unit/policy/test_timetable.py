@@ -191,6 +191,20 @@ def test_a_failure_at_the_end_of_the_window_is_tried_once_more_after_it():
     ) == NotYet(paris("2026-11-24T20:00"))
 
 
+def test_a_window_is_over_at_its_end_to_the_minute():
+    """A run begun then is one that was missed."""
+    assert isinstance(ask("2026-11-24T05:59", success="2026-11-22T20:00"), Due)
+    assert isinstance(ask("2026-11-24T06:00", success="2026-11-22T20:00"), Missed)
+
+
+def test_a_failed_try_before_the_window_does_not_delay_the_night():
+    """Somebody pressed the button at half past seven: eight o'clock is eight o'clock."""
+    verdict = ask("2026-11-23T20:00", success="2026-11-22T20:00", attempt="2026-11-23T19:30")
+
+    assert isinstance(verdict, Due)
+    assert verdict.because is DueBecause.WINDOW
+
+
 def test_a_night_missed_while_the_box_was_off_is_made_up_for_once():
     """Three nights off are one run, and then tonight's as planned."""
     verdict = ask("2026-11-26T10:00", success="2026-11-22T20:00")
@@ -276,6 +290,9 @@ def test_a_plan_without_nights_never_starts(plan):
         (47.9, Lateness.LATE),
         (48, Lateness.OVERDUE),
         (500, Lateness.OVERDUE),
+        (-4 / 60, Lateness.ON_TIME),
+        (-5 / 60, Lateness.ON_TIME),
+        (-6 / 60, Lateness.UNKNOWN),
         (-1, Lateness.UNKNOWN),
     ],
 )
