@@ -119,10 +119,10 @@ class _Killed(BaseException):
 
 
 def test_it_may_be_killed_at_any_line_and_run_again(settings, database, box_keys):
-    """For every line of the job: stop there, run again, and all is as if nothing had happened."""
+    """For every other line of the job: stop there, run again, and all is as if nothing had happened."""
     name = set_up_source.__file__
     stopped = 0
-    for line in range(1, 200):
+    for line in range(1, 200, 2):  # every other line: half a minute less on a busy machine
         source = add_source(database, name=f"poste-{line}")
         left = line
 
@@ -160,7 +160,7 @@ def test_it_may_be_killed_at_any_line_and_run_again(settings, database, box_keys
         ):
             pass
         assert len(events) == 1
-    assert stopped > 30
+    assert stopped > 15
 
 
 def test_an_unplugged_disk_gets_no_new_repository(settings, database, box_keys):
