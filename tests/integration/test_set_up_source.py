@@ -122,7 +122,7 @@ def test_it_may_be_killed_at_any_line_and_run_again(settings, database, box_keys
     """For every other line of the job: stop there, run again, and all is as if nothing had happened."""
     name = set_up_source.__file__
     stopped = 0
-    for line in range(1, 200, 2):  # every other line: half a minute less on a busy machine
+    for line in range(1, 200, 2):  # every line would take twice as long
         source = add_source(database, name=f"poste-{line}")
         left = line
 
