@@ -24,7 +24,8 @@ _LOCALES: Final[dict[Language, str]] = {"fr": "fr_FR", "en": "en_GB"}
 
 JUST_NOW_S: Final = 10
 _SPACED: Final = tuple(
-    (plain, plain.replace(" ", "\N{NO-BREAK SPACE}")) for plain in ("« ", " »", " :", " ;", " ?", " !")
+    (plain, plain.replace(" ", "\N{NO-BREAK SPACE}"))
+    for plain in ("« ", " »", " :", " ;", " ?", " !")
 )
 
 

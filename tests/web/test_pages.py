@@ -196,6 +196,7 @@ def test_an_alarm_is_closed_with_a_reason_that_the_ledger_keeps(owner, practice,
     with database.read() as connection:
         assert anomalies.open_ones(connection, source.id) == []
         assert sources.get(connection, source.id).frozen_at is None
+    assert "Nothing is removed" not in owner.get(f"/sources/{source.id}").text
     assert events(database, "anomaly.close")[0].body["reason"].startswith("New version")
 
 

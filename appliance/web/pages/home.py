@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from appliance.clock import utc_now
-from appliance.db import sources, workers
+from appliance.db import facts, sources, workers
 from appliance.jobs import queue, readings
 from appliance.language import Language, mark
 from appliance.model import JobState, Source, SourceId
@@ -139,8 +139,8 @@ def gather(connection: Connection, box: Box, language: Language) -> HomePage:
     running, waiting = _running(connection)
     sentence = home_sentence(statuses, language)
     tone = tones.LEVEL[home_level(statuses)] if statuses else tones.CALM
-    if any(f.code == "box.worker-silent" for f in findings) and tone == tones.GOOD:
-        tone = tones.WARN  # the past is proven, but nothing is being done for the next night
+    if tone == tones.GOOD and any(one.severity is not Severity.NOTICE for one in findings):
+        tone = tones.WARN  # the past is proven, but the next night is not sure
     return HomePage(
         is_empty_role=False,
         sentence=sentence,
@@ -197,6 +197,19 @@ def box_findings(connection: Connection, box: Box) -> list[Finding]:
                 Severity.ALARM,
                 mark("The part of the box that makes the backups is not running."),
                 mark("Start it with «armoire run», or restart the box."),
+            )
+        )
+    clock = facts.find(connection, "clock.wrong")
+    if isinstance(clock, dict):
+        found.append(
+            Finding(
+                "box.clock-wrong",
+                Severity.ALARM,
+                mark(
+                    "The clock of the box went back: it says %(now)s, the last record is of %(last)s."
+                ),
+                mark("Set the clock right; until then nothing begins and nothing is removed."),
+                {"now": str(clock.get("now")), "last": str(clock.get("last"))},
             )
         )
     place = box.settings.repositories

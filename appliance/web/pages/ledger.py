@@ -71,7 +71,6 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "snapshot.vanished": mark("snapshot disappeared"),
     "source.added": mark("source added"),
     "source.removed": mark("source removed"),
-    "source.thaw": mark("removal allowed again"),
     "verification.ask": mark("verification asked for"),
 }
 

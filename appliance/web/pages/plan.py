@@ -13,7 +13,7 @@ from appliance.catalogue.store import of_source
 from appliance.clock import utc_now
 from appliance.db import snapshots, sources
 from appliance.errors import AlreadyQueued, CatalogueMissing, InvalidInput
-from appliance.jobs import queue
+from appliance.jobs import frozen, queue
 from appliance.jobs.kinds import Prune
 from appliance.language import Language, mark, translate
 from appliance.ledger import events
@@ -287,6 +287,7 @@ async def show_retention(
         with box.database.read() as connection:
             source = sources.get(connection, source_id)
             known = {one.id: one for one in snapshots.of_source(connection, source_id)}
+            is_frozen = bool(frozen.reasons(connection, source, now=utc_now()))
             found: PrunePreview | None
             try:
                 found = preview(
@@ -316,7 +317,7 @@ async def show_retention(
                 LostLine(shown(one.entry.path, source), one.entry.size)
                 for one in (found.lost.first if found and sees_names else [])
             ],
-            source.frozen_at is not None,
+            is_frozen,
             found is None,
             done or None,
         )

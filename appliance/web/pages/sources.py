@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from appliance.clock import utc_now
 from appliance.db import anomalies, repositories, snapshots, sources
 from appliance.errors import AlreadyQueued, InvalidInput
-from appliance.jobs import kinds, queue, readings
+from appliance.jobs import frozen, kinds, queue
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import (
@@ -35,7 +35,6 @@ from appliance.policy.retention import FREEZE_TEXTS, sentence
 from appliance.policy.roles import Action
 from appliance.policy.status import Badge, source_sentence
 from appliance.policy.timetable import next_window
-from appliance.units import share
 from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs
 from appliance.web.pages import tones
 from appliance.web.pages.home import BACK_UP_MENDS, SourceLine, ToDo, line
@@ -117,7 +116,7 @@ class SourcePage(Page):
     consistency_name: str | None
     repository: Repository | None
     original_total: int  # bytes of every kept snapshot, as if each stood alone
-    freeze_text: str | None
+    freeze_texts: list[str]  # why nothing may be removed just now
     alarms: list[Alarm]
     alarm_action: str
     badges: list[tuple[Badge, str]]  # with its tone
@@ -152,7 +151,6 @@ DONE: Final = {
     "waiting": mark("It is on the list of tasks already."),
     "plan": mark("The plan was changed."),
     "closed": mark("The alarm was closed; your reason is in the journal."),
-    "thawed": mark("Old snapshots may be removed again; your reason is in the journal."),
     "confirmed": mark("The identity of the machine is confirmed."),
 }
 
@@ -203,7 +201,9 @@ def _gather(
         consistency_name=CONSISTENCY_NAMES[found[0].consistency] if found else None,
         repository=repositories.find(connection, source_id),
         original_total=sum(one.original_bytes for one in found),
-        freeze_text=_freeze_text(source),
+        freeze_texts=[FREEZE_TEXTS[one] for one in frozen.reasons(connection, source, now=now)]
+        if found
+        else [],
         alarms=[
             Alarm(one, anomaly_words(one.kind, one.reading, language))
             for one in anomalies.open_ones(connection, source_id)
@@ -225,13 +225,6 @@ def _gather(
         next_at=window.start if window else None,
         done=done,
     )
-
-
-def _freeze_text(source: Source) -> str | None:
-    if source.frozen_at is None:
-        return None
-    reasons = readings.freeze_reasons(source)
-    return FREEZE_TEXTS[reasons[0]] if reasons else source.frozen_reason
 
 
 def event_counts(connection: Connection, snapshot_id: SnapshotId) -> list[tuple[str, int, str]]:
@@ -361,41 +354,6 @@ async def close_anomaly(
             kind=closed.kind,
             reason=said,
         )
-        none_left = not anomalies.open_ones(connection, source_id)
-        if none_left and source.frozen_reason == "anomaly-open":
-            sources.thaw(connection, source_id)
+        frozen.settle(connection, source, now=now)
 
     return await _decide(box, change, source_id, "closed")
-
-
-@router.post("/sources/{source_id}/thaw", name="thaw", dependencies=[needs(Action.ANOMALY_CLOSE)])
-async def thaw(
-    box: TheBox, visitor: TheVisitor, source_id: SourceId, reason: Text = ""
-) -> Response:
-    """Let old snapshots be removed again, with a reason.
-
-    Raises:
-        InvalidInput: no reason was given, or alarms are still open.
-    """
-    said = _reason(reason)
-
-    def change(connection: Connection, now: datetime) -> None:
-        sources.get(connection, source_id)
-        if anomalies.open_ones(connection, source_id):
-            raise InvalidInput("reason", mark("Close the open alarms of this source first."))
-        sources.thaw(connection, source_id)
-        events.record(
-            connection,
-            at=now,
-            event="source.thaw",
-            subject=f"source:{source_id}",
-            person_id=visitor.person.id,
-            reason=said,
-        )
-
-    return await _decide(box, change, source_id, "thawed")
-
-
-def saved_times(original_total: int, stored: int) -> float:
-    """Return how many times less the repository takes than its snapshots would each alone."""
-    return share(original_total, stored)
