@@ -64,10 +64,13 @@ class _Folder:
         "collected",
         "count",
         "depth",
+        "digest",
         "ended",
         "handle",
         "in_flight",
         "large",
+        "name",
+        "outer",
         "remote",
         "run",
         "stored",
@@ -75,10 +78,20 @@ class _Folder:
         "width",
     )
 
-    def __init__(self, remote: bytes, stored: bytes, depth: int) -> None:
+    def __init__(
+        self,
+        remote: bytes,
+        stored: bytes,
+        depth: int,
+        name: bytes = b"",
+        outer: "_Folder | None" = None,
+    ) -> None:
         self.remote = remote
         self.stored = stored
         self.depth = depth
+        self.name = name
+        self.outer = outer  # the folder it is in
+        self.digest = 0  # of its first entries
         self.asked = False
         self.ended = False  # no more will come
         self.closed = False
@@ -103,6 +116,7 @@ class Walk:
         wanted: Callable[[bytes, bytes], bool],
         on_names: Callable[[bytes, list[bytes]], None],
         limits: Limits,
+        circles: bool = False,
     ) -> None:
         """Prepare a walk.
 
@@ -111,11 +125,14 @@ class Walk:
             wanted: asked with the stored path and the name of each entry; no is never looked into.
             on_names: told the stored path of a folder and the names in it, a run at a time.
             limits: where it stops.
+            circles: whether a folder may really be one that it lies in, as junctions of Windows do,
+                which SFTP shows as folders.
         """
         self._pipeline = pipeline
         self._wanted = wanted
         self._on_names = on_names
         self._limits = limits
+        self._circles = circles
         self._roots: deque[tuple[Found, _Folder | None]] = deque()
         self._stack: list[_Folder] = []
         self._todo: deque[_Folder] = deque()
@@ -284,6 +301,11 @@ class Walk:
         kept: list[packets.Name] = []
         folder.collected.sort(key=_by_name, reverse=True)
         prefix = folder.stored + b"/" if folder.stored else b""
+        if self._circles and not folder.digest:
+            folder.digest = _digest(folder.collected)
+            if self._is_a_circle(folder):
+                self._turn_back(folder)
+                return
         self._on_names(folder.stored, [each.name for each in folder.collected])
         folders: list[_Folder] = []
         last = b""
@@ -316,7 +338,7 @@ class Walk:
                         Trouble(ReadEventKind.LOOP, stored, "folders in folders without end")
                     )
                     continue
-                child = _Folder(remote, stored, folder.depth + 1)
+                child = _Folder(remote, stored, folder.depth + 1, name, folder)
                 folder.children[name] = child
                 folders.append(child)
             kept.append(each)
@@ -325,12 +347,36 @@ class Walk:
         self._ahead += len(kept)
         self._todo.extendleft(folders)  # names are sorted backwards, so the first ends up first
 
+    def _is_a_circle(self, folder: _Folder) -> bool:
+        """Whether a folder around it has the same name and shows the same entries."""
+        outer = folder.outer
+        while outer is not None:
+            if outer.name == folder.name and outer.digest == folder.digest:
+                return True
+            outer = outer.outer
+        return False
+
+    def _turn_back(self, folder: _Folder) -> None:
+        folder.collected = []
+        folder.troubles.append(
+            Trouble(ReadEventKind.LOOP, folder.stored, "a folder that leads back to one it lies in")
+        )
+        if not folder.ended:
+            self._end(folder)
+
 
 REASONS: Final = {
     packets.NO_SUCH_FILE: "it was there when its folder was listed",
     packets.PERMISSION_DENIED: "permission denied",
     packets.FAILURE: "the machine could not open it",
 }
+
+
+def _digest(names: list[packets.Name]) -> int:
+    # Without the time of access: reading changes it.
+    return hash(
+        tuple([(n.name, n.attributes.mtime, n.attributes.size, n.attributes.mode) for n in names])
+    )
 
 
 def _by_name(name: packets.Name) -> bytes:

@@ -98,10 +98,42 @@ _WINDOWS: Final = (
     "sh:*/Users/*/AppData/Local/Packages/*/AC/INetCache",
     "sh:*/Users/*/AppData/Local/Packages/*/TempState",
     "sh:*/Users/*/AppData/Local/D3DSCache",
-    # Links to other folders that Windows keeps for old programs: reading them is refused.
+    # Links to other folders that Windows keeps for old programs; some lead in a circle, nobody may
+    # list them. Source: «dir /aL /s» of Windows 11, in English and in French.
     "sh:*/Documents and Settings",
+    "sh:*/Programmes",
     "sh:*/Users/All Users",
     "sh:*/Users/Default User",
+    *(
+        f"sh:*/{place}/{name}"
+        for place in ("ProgramData", "Users/*", "Users/*/AppData/Local")
+        for name in ("Application Data", "Start Menu", "Menu Démarrer", "Templates", "Modèles")
+    ),
+    *(f"sh:*/ProgramData/{name}" for name in ("Desktop", "Bureau", "Documents", "Favoris")),
+    *(
+        f"sh:*/Users/*/{name}"
+        for name in (
+            "Cookies",
+            "Local Settings",
+            "My Documents",
+            "Mes documents",
+            "NetHood",
+            "PrintHood",
+            "Recent",
+            "SendTo",
+            "Voisinage d'impression",
+            "Voisinage réseau",
+            "AppData/Local/History",
+            "AppData/Local/Historique",
+            "AppData/Local/Temporary Internet Files",
+            "Documents/My Music",
+            "Documents/My Pictures",
+            "Documents/My Videos",
+            "Documents/Ma musique",
+            "Documents/Mes images",
+            "Documents/Mes vidéos",
+        )
+    ),
 )
 
 DEFAULT_EXCLUDES: Final[dict[System, tuple[str, ...]]] = {

@@ -186,6 +186,7 @@ class Reading:
             wanted=lambda stored, name: not self._excluded(stored, name),
             on_names=self._look_at_names,
             limits=self._options.limits,
+            circles=self._source.system is System.WINDOWS,
         )
         self._report("reading")
         for root in resolved(SftpClient(pipeline), roots, self._source.system, stored_as):
