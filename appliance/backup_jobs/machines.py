@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from appliance.backup_jobs import sftp, ssh
+from appliance.backup_jobs.live_databases import LiveDatabases
 from appliance.backup_jobs.machine_wake import learn_mac, wake
 from appliance.backup_jobs.recipe_quoting import POSIX_SHELL, posix_script, windows_command
 from appliance.backup_jobs.recipe_schema import Recipe
@@ -64,7 +65,7 @@ class CheckOutcome(StrEnum):
 class CheckResult:
     """One thing that was tried."""
 
-    name: str  # reachable · host-key · key · sftp · root · space · clock · recipe
+    name: str  # reachable · host-key · key · sftp · root · space · database · clock · recipe
     outcome: CheckOutcome
     text: str  # English template over ``facts``
     facts: dict[str, object] = field(default_factory=dict)
@@ -164,10 +165,11 @@ def _host_key(endpoint: ssh.Endpoint, found: str, shown: str) -> CheckResult:
 
 def _roots(client: sftp.SftpClient, source: Source) -> Iterator[CheckResult]:
     spaces: set[tuple[int, int]] = set()
+    databases = LiveDatabases()
     for root in source.roots:
         path = server_path(source.system, root)
         try:
-            folders, files, size, whole = _look(client, path)
+            folders, files, size, whole = _look(client, path, databases)
         except sftp.SftpRefused as error:
             text = mark("The folder «%(root)s» cannot be read (%(reason)s).")
             facts: dict[str, object] = {"root": root, "reason": str(error)}
@@ -191,9 +193,18 @@ def _roots(client: sftp.SftpClient, source: Source) -> Iterator[CheckResult]:
         if space is not None and (space.total_bytes, space.free_bytes) not in spaces:
             spaces.add((space.total_bytes, space.free_bytes))
             yield _space_result(root, space)
+    if not source.recipes:
+        for engine in sorted({event.reason for event in databases.events()}):
+            text = mark(
+                "There are files of a %(engine)s database: a plain copy may not start again. "
+                "Choose its recipe."
+            )
+            yield CheckResult("database", CheckOutcome.WARNING, text, {"engine": engine})
 
 
-def _look(client: sftp.SftpClient, path: bytes) -> tuple[int, int, int, bool]:
+def _look(
+    client: sftp.SftpClient, path: bytes, databases: LiveDatabases
+) -> tuple[int, int, int, bool]:
     """Return folders, files and bytes below ``path`` and whether that is all: at most LOOK_ENTRIES, LOOK_S."""
     if not client.stat(path).is_folder:
         return 0, 1, client.stat(path).size or 0, True
@@ -217,6 +228,7 @@ def _look(client: sftp.SftpClient, path: bytes) -> tuple[int, int, int, bool]:
             else:
                 files += 1
                 size += attributes.size or 0
+                databases.see(folder + b"/" + name)
         if waiting and (files + folders > LOOK_ENTRIES or time.monotonic() > end):
             return folders, files, size, False
     return folders, files, size, True

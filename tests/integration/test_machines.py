@@ -217,6 +217,16 @@ def test_recipes_are_tried_too(tried, use, outcome):
     assert tried.check()["recipe"] == outcome
 
 
+def test_a_live_database_without_a_recipe_is_told_before_the_first_night(tried, tmp_path):
+    """And no more once a recipe was chosen."""
+    (tmp_path / "files" / "pg").mkdir()
+    (tmp_path / "files" / "pg" / "PG_VERSION").write_text("15")
+    assert tried.check()["database"] == "warning"
+    tried.change(recipes=(RecipeUse("postgresql"),))
+
+    assert "database" not in tried.check()
+
+
 def test_a_missing_program_is_named(tried, settings, tmp_path):
     """So that it can be installed."""
     import dataclasses
