@@ -21,15 +21,17 @@ from rich.progress import (
     TaskID,
     TextColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from appliance.clock import utc_now
 from appliance.commands.session import ExitCode, Session
-from appliance.db import sources, workers
+from appliance.db import snapshots, sources, workers
 from appliance.errors import AlreadyQueued
 from appliance.jobs import queue
-from appliance.jobs.kinds import KINDS, Spec
-from appliance.language import Language, explain_stored, mark, translate
+from appliance.jobs.kinds import KINDS, Spec, TakeSnapshot
+from appliance.jobs.steps import STEP_NAMES
+from appliance.language import Language, explain_stored, mark, translate, translate_count
 from appliance.model import Job, JobId, JobState
 from appliance.policy.estimate import ProgressSample, estimate
 from appliance.policy.wording import in_language, size_words
@@ -41,7 +43,6 @@ BURY_S: Final = 10.0
 WARNINGS_SHOWN: Final = 5
 SAMPLES_KEPT: Final = 240  # a minute of looks
 
-#: Words of ``Progress.step``; a job may use others, they are shown as they are.
 STATES: Final = {
     JobState.QUEUED: mark("waiting"),
     JobState.RUNNING: mark("running"),
@@ -177,9 +178,8 @@ class _Seen:
 class _Amount(ProgressColumn):
     """Files, bytes, speed and time left, as far as each is known."""
 
-    def __init__(self, language: Language) -> None:
-        super().__init__()
-        self._language = language
+    def __init__(self) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
 
     def render(self, task: Task) -> Text:
         return Text(str(task.fields.get("amount", "")), style="dim")
@@ -194,7 +194,7 @@ class _Board:
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            _Amount(session.language),
+            _Amount(),
             console=session.err,
             transient=True,
             disable=not session.err.is_terminal,
@@ -202,6 +202,7 @@ class _Board:
         self._seen: dict[JobId, _Seen] = {}
         self._told: set[tuple[JobId, JobState]] = set()
         self._labels: dict[int, str] = {}
+        self._usual: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -226,6 +227,20 @@ class _Board:
         label = self._labels.get(job.source_id or 0)
         return f"{label} · {title}" if label else title
 
+    def _usual_bytes(self, job: Job) -> int | None:
+        """Return what a source held the last time, while a job that reads it knows no better."""
+        reads = job.kind == TakeSnapshot.kind and job.progress.step == "reading"
+        if not reads or job.progress.unit != "bytes" or job.source_id is None:
+            return None
+        if job.source_id not in self._usual:
+            with self._session.database.read() as connection:
+                newest = snapshots.newest(connection, job.source_id)
+            self._usual[job.source_id] = newest.original_bytes if newest else 0
+        return self._usual[job.source_id] or None
+
+    def _step(self, step: str) -> str:
+        return self._session.say(STEP_NAMES.get(step, step))
+
     def _show_running(self, job: Job) -> None:
         seen = self._seen.get(job.id)
         if seen is None:
@@ -240,12 +255,12 @@ class _Board:
         seen.samples.append(ProgressSample(now_s, progress.done))
         if len(seen.samples) > SAMPLES_KEPT:
             del seen.samples[1 : len(seen.samples) - SAMPLES_KEPT]
-        known = estimate(seen.samples, progress.total, now_s)
+        total = progress.total or self._usual_bytes(job)
+        known = estimate(seen.samples, total, now_s)
         self._progress.update(
             seen.task,
-            description=self._title(job)
-            + (f" · {self._session.say(seen.step)}" if seen.step else ""),
-            total=progress.total,
+            description=f"{self._title(job)} · {self._step(seen.step)}",
+            total=total,
             completed=progress.done,
             amount=amount_words(job, known.per_s, known.remaining_s, self._session.language),
         )
@@ -279,8 +294,8 @@ def amount_words(job: Job, per_s: float, remaining_s: float | None, language: La
     parts: list[str] = []
     if progress.files:
         parts.append(
-            translate(
-                mark("%(count)s files"), language, count=f"{progress.files:,}".replace(",", " ")
+            translate_count(
+                mark("%(count)s file"), mark("%(count)s files"), progress.files, language
             )
         )
     if progress.unit == "bytes":

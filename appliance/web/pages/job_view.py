@@ -9,32 +9,11 @@ from typing import Final
 
 from appliance.errors import ArmoireError, all_errors
 from appliance.jobs.kinds import KINDS
-from appliance.language import mark
+from appliance.jobs.steps import STEP_NAMES
 from appliance.model import Job, JobId, JobState, Source, SourceId
 from appliance.policy.estimate import ProgressSample, estimate
 from appliance.web.pages import tones
 
-#: What a running job is doing, by the word in its progress.
-STEP_NAMES: Final[dict[str, str]] = {
-    "": mark("starting"),
-    "preparing": mark("getting ready"),
-    "connecting": mark("connecting to the machine"),
-    "waking": mark("waking the machine"),
-    "dumping": mark("exporting the database"),
-    "reading": mark("reading the files"),
-    "saving": mark("finishing the snapshot"),
-    "cataloguing": mark("writing the list of files"),
-    "rebuilding": mark("making the list of files again"),
-    "proving": mark("restoring a sample and comparing"),
-    "verifying": mark("restoring a sample and comparing"),
-    "checking": mark("re-reading what is stored"),
-    "counting": mark("counting the files on both sides"),
-    "pruning": mark("removing old snapshots"),
-    "compacting": mark("giving space back"),
-    "restoring": mark("restoring the files"),
-    "comparing": mark("comparing"),
-    "listing": mark("listing the files"),
-}
 _SAMPLES: Final = 64
 _KNOWN_JOBS: Final = 50
 
