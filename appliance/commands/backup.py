@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 
 from appliance.commands.following import enqueue, exit_code_of, follow
-from appliance.commands.framework import Command, answers, option
+from appliance.commands.framework import Command, answers, complete_sources, option
 from appliance.commands.jobs import job_body, source_names
 from appliance.commands.session import Answer, ExitCode, Session, table, wrong
 from appliance.db import repositories, snapshots, sources
@@ -29,7 +29,7 @@ OUTCOMES = {
     cls=Command,
     help=mark("Back these sources up now, and prove it.\n\nA snapshot, its proof, then pruning."),
 )
-@click.argument("names", nargs=-1, metavar="SOURCE...")
+@click.argument("names", nargs=-1, metavar="SOURCE...", shell_complete=complete_sources)
 @option("--all", "everything", is_flag=True, help=mark("Every source."))
 @answers
 def backup(session: Session, names: tuple[str, ...], *, everything: bool) -> Answer:

@@ -144,6 +144,22 @@ def answers(function: Callable[Concatenate[Session, P], Answer]) -> Callable[P, 
     return run
 
 
+def complete_sources(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return the names of sources that begin so, for the shell; nothing when there is no box."""
+    from appliance.db import sources  # noqa: PLC0415 - only while somebody presses Tab
+    from appliance.errors import ArmoireError  # noqa: PLC0415
+
+    session = Session(data=context.find_root().params.get("data"))
+    try:
+        with session.database.read() as connection:
+            found = [each.name for each in sources.all_living(connection)]
+    except ArmoireError:
+        return []
+    finally:
+        session.close()
+    return [name for name in found if name.startswith(begun)]
+
+
 def use_french_for_click() -> None:
     """Give click's own words («Usage», «Missing option») to the reader in French.
 

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from appliance.commands.following import enqueue, exit_code_of, follow
-from appliance.commands.framework import Command, answers, option
+from appliance.commands.framework import Command, answers, complete_sources, option
 from appliance.commands.jobs import job_body, source_names
 from appliance.commands.places import look_up, parse_place
 from appliance.commands.session import Answer, ExitCode, Session, wrong
@@ -28,7 +28,13 @@ from appliance.policy.wording import size_words
         "Nothing is overwritten without --replace. Every restore leaves a restore sheet."
     ),
 )
-@click.argument("places", nargs=-1, required=True, metavar="SOURCE@SNAPSHOT:PATH...")
+@click.argument(
+    "places",
+    nargs=-1,
+    required=True,
+    metavar="SOURCE@SNAPSHOT:PATH...",
+    shell_complete=complete_sources,
+)
 @option("--to", "folder", type=click.Path(file_okay=False, path_type=Path),
         help=mark("Into this folder of the box."))  # fmt: skip
 @option("--back", is_flag=True, help=mark("To the machine they came from, at their old place."))

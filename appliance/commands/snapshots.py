@@ -13,7 +13,7 @@ from rich.console import Console
 
 from appliance.catalogue import query, store
 from appliance.clock import from_epoch
-from appliance.commands.framework import Command, answers, option
+from appliance.commands.framework import Command, answers, complete_sources, option
 from appliance.commands.places import find_snapshot, look_up, parse_place, stored_path
 from appliance.commands.session import (
     Answer,
@@ -53,7 +53,7 @@ def moment(mtime_ns: int) -> str:
 
 
 @click.command("snapshots", cls=Command, help=mark("List snapshots, newest first."))
-@click.argument("name", required=False, metavar="[SOURCE]")
+@click.argument("name", required=False, metavar="[SOURCE]", shell_complete=complete_sources)
 @option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True,
         help=mark("At most so many of a source."))  # fmt: skip
 @answers
@@ -126,7 +126,7 @@ def _slots(one: object) -> dict[str, object]:
     cls=Command,
     help=mark("List a folder of a snapshot.\n\nSNAPSHOT is a number, «latest» or a date."),
 )
-@click.argument("place", metavar="SOURCE[@SNAPSHOT][:PATH]")
+@click.argument("place", metavar="SOURCE[@SNAPSHOT][:PATH]", shell_complete=complete_sources)
 @answers
 def ls(session: Session, place: str) -> Answer:
     """List a folder."""
@@ -252,7 +252,7 @@ def find(session: Session, words: tuple[str, ...], *, name: str | None, limit: i
         "Write one file of a snapshot to standard output.\n\nSNAPSHOT is a number, «latest» or a date."
     ),
 )
-@click.argument("place", metavar="SOURCE@SNAPSHOT:PATH")
+@click.argument("place", metavar="SOURCE@SNAPSHOT:PATH", shell_complete=complete_sources)
 @option("--output", "-o", type=click.Path(dir_okay=False, writable=True),
         help=mark("Write it to this file instead."))  # fmt: skip
 @answers
@@ -290,7 +290,7 @@ def cat(session: Session, place: str, *, output: str | None) -> Answer:
     cls=Command,
     help=mark("Compare two snapshots of a source.\n\nA and B are numbers, «latest» or dates."),
 )
-@click.argument("name", metavar="SOURCE")
+@click.argument("name", metavar="SOURCE", shell_complete=complete_sources)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B", default="latest")
 @option("--under", default="", help=mark("Only below this folder."))

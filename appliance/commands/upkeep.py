@@ -6,7 +6,7 @@ from rich.console import Console
 from appliance.clock import utc_now
 from appliance.commands.backup import OUTCOMES
 from appliance.commands.following import enqueue, exit_code_of, follow
-from appliance.commands.framework import Command, Group, answers, option
+from appliance.commands.framework import Command, Group, answers, complete_sources, option
 from appliance.commands.jobs import job_body, source_names
 from appliance.commands.session import Answer, ExitCode, Session, when
 from appliance.commands.snapshots import zone_of
@@ -43,7 +43,7 @@ def _done(
         "is stored.\n\nWith --full every stored byte is re-read; that takes long."
     ),
 )
-@click.argument("name", metavar="SOURCE")
+@click.argument("name", metavar="SOURCE", shell_complete=complete_sources)
 @option("--full", is_flag=True, help=mark("Re-read every byte."))
 @answers
 def verify(session: Session, name: str, *, full: bool) -> Answer:
@@ -88,7 +88,7 @@ def verify(session: Session, name: str, *, full: bool) -> Answer:
         "--dry-run says which, and what would exist in no snapshot any more, and removes nothing."
     ),
 )
-@click.argument("name", metavar="SOURCE")
+@click.argument("name", metavar="SOURCE", shell_complete=complete_sources)
 @option("--dry-run", is_flag=True, help=mark("Only say what would go."))
 @answers
 def prune(session: Session, name: str, *, dry_run: bool) -> Answer:
@@ -119,7 +119,7 @@ def catalogue() -> None:
 @catalogue.command(
     "rebuild", help=mark("Make the list of files of a source again from its repository.")
 )
-@click.argument("name", metavar="SOURCE")
+@click.argument("name", metavar="SOURCE", shell_complete=complete_sources)
 @answers
 def rebuild(session: Session, name: str) -> Answer:
     """Make a catalogue again."""

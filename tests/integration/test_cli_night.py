@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.armoire import Armoire, end, until
-from tests.support.sshd import SshServer
+from tests.support.sshd import SshServer, make_key
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cli-night")]
 
@@ -349,3 +349,22 @@ def test_a_removed_machine_is_planned_no_more_and_its_repository_stays(practice)
 
     assert practice.armoire.json("machine", "list")["machines"] == []
     assert (practice.armoire.data / "repositories" / "1" / "config").exists()
+
+
+def test_a_machine_that_pushes_gets_a_key_line_of_its_own(practice):
+    """One key is one repository, append-only, within its quota; sshd asks for the line."""
+    key = practice.armoire.data.parent / "portable"
+    public = make_key(key)
+    added = practice.armoire.json("machine", "add", "portable", "--pushed", "--quota", "5")
+    assert (added["kind"], added["host"], added["steps"]) == ("pushed", None, [])
+
+    answer = practice.armoire.json("machine", "push-key", "portable", f"{key}.pub")
+    (line,) = practice.armoire("push-keys").out.decode().splitlines()
+
+    assert answer["fingerprint"].startswith("SHA256:")
+    assert line.startswith('restrict,command="')
+    assert "--append-only" in line
+    assert f"--restrict-to-repository {answer['repository']} " in line
+    assert str(5 * 1024**3) in line
+    assert " ".join(public.split()[:2]) in line
+    assert practice.armoire("machine", "check", "portable").code == 1

@@ -6,6 +6,7 @@ import sys
 
 import click
 import pytest
+from click.shell_completion import get_completion_class
 
 from appliance import cli
 from appliance.accounts import people
@@ -330,6 +331,27 @@ def test_completion_is_printed_for_the_usual_shells(armoire, shell):
 
     assert code == 0
     assert "_ARMOIRE_COMPLETE" in out
+
+
+def test_the_shell_completes_commands_and_names_of_sources(armoire, box, monkeypatch):
+    """As bash asks for them: COMP_WORDS and COMP_CWORD."""
+    with box.write() as c:
+        for name in ("accueil", "serveur"):
+            sources.add(
+                c, name=name, label=name, kind=SourceKind.SHARE, roots=("/a",), now=utc_now()
+            )
+
+    def completed(words: str) -> list[str]:
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+        kind = get_completion_class("bash")
+        assert kind is not None
+        made = kind(cli.armoire, {}, "armoire", "_ARMOIRE_COMPLETE")
+        return [line.split(",")[1] for line in made.complete().splitlines()]
+
+    assert sorted(completed("armoire cat")) == ["cat", "catalogue"]
+    assert completed("armoire backup s") == ["serveur"]
+    assert completed("armoire ls ") == ["accueil", "serveur"]
 
 
 def test_help_is_in_the_readers_language(armoire, monkeypatch):
