@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from appliance.catalogue.night import Night, NightCounts
-from appliance.catalogue.store import Catalogue, known_in, make_empty
+from appliance.catalogue.store import Catalogue, build, known_in, make_folder
 from appliance.db.sqlite_file import Access, open_sqlite, settle
 from appliance.errors import CatalogueBusy, CatalogueDamaged, NightOutOfOrder
 from appliance.model import Entry, SnapshotId
@@ -74,9 +74,10 @@ def rebuild(path: Path, archives: Iterable[Archive]) -> int:
     before = _known(path)
     draft = path.with_name(f"{path.stem}.rebuild")
     _remove(draft)  # of a rebuild that was killed
-    make_empty(draft)
     count = 0
     try:
+        make_folder(path.parent)
+        build(draft)
         source_id = Catalogue(path).source_id
         connection = open_sqlite(draft, Access.REBUILD)
         try:

@@ -278,25 +278,38 @@ def may_not_open(path: Path) -> DatabaseUnusable:
 
 def make_empty(path: Path) -> None:
     """Make an empty catalogue at ``path``, which must not exist; whole or not at all."""
-    if not path.parent.exists():
-        # The web reads as another user of the same group, and SQLite makes files beside.
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o2770)
+    make_folder(path.parent)
+    for left in path.parent.glob(f".{path.name}.*.new"):
+        if not Path("/proc", left.name.split(".")[-2]).exists():  # its maker was killed
+            left.unlink(missing_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)
-    connection = open_sqlite(draft, Access.BUILD)
-    try:
-        create_tables(connection)
-        connection.execute("PRAGMA journal_mode=WAL")
-    finally:
-        connection.close()
-    settle(draft)
+    build(draft)
     try:
         os.link(draft, path)  # another process may have been first: theirs stays
     except FileExistsError:
         pass
     finally:
         draft.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of catalogues where there is none."""
+    if not folder.exists():
+        # The web reads as another user of the same group, and SQLite makes files beside.
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o2770)
+
+
+def build(path: Path) -> None:
+    """Make an empty catalogue at ``path``, a draft nobody else knows; a kill may leave half of it."""
+    connection = open_sqlite(path, Access.BUILD)
+    try:
+        create_tables(connection)
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
+    settle(path)
 
 
 def known_in(connection: sqlite3.Connection) -> Known:

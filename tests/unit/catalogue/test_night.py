@@ -292,6 +292,16 @@ def test_a_damaged_catalogue_says_so(catalogue, damage):
     assert raised.value.source_id == 7
 
 
+def test_what_a_killed_process_left_of_a_new_catalogue_is_removed(tmp_path):
+    """And what a living one is making is not."""
+    dead, living = tmp_path / ".7.sqlite.99999999.new", tmp_path / ".7.sqlite.1.new"
+    dead.touch()
+    living.touch()
+    assert new_catalogue(tmp_path).known_snapshots() == []
+    assert not dead.exists()
+    assert living.exists()
+
+
 def test_a_reader_cannot_write(catalogue):
     """The web process opens catalogues for reading only."""
     with catalogue.reading() as connection, pytest.raises(sqlite3.OperationalError):
