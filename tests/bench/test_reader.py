@@ -13,57 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.backup_jobs.borg_library import Mode
-from appliance.backup_jobs.borg_library_archive import Meta
 from appliance.catalogue.reader_client import open_file
-from appliance.catalogue.rebuild import import_archive
-from appliance.catalogue.store import of_source
-from appliance.clock import utc_now
 from appliance.model import SnapshotId
 from tests.bench.report import record
-from tests.support.box import Box
-from tests.support.reading import ReaderProcess
+from tests.bench.scene import DISTINCT, FILES, path_of
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 
-SCALE = float(os.environ.get("ARMOIRE_BENCH_SCALE", "1"))
-FILES = int(300_000 * SCALE)
-DISTINCT = 1_000  # files of 100 KB with contents of their own; the others share small ones
 BAR_MS = 30.0
-
-
-def _path(number: int) -> bytes:
-    return f"srv/cabinet/Patients/{number % 3_000:04}/lettre {number}.pdf".encode()
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    """A repository of 300,000 files, its catalogue, and the reader's process."""
-    place = tmp_path_factory.mktemp("reader")
-    box = Box(place / "data")
-    (place / "share").mkdir()
-    share = box.add_share(place / "share")
-    dice = random.Random(3)
-    meta = Meta(0o100640, 1_700_000_000_000_000_000, 1000, 1000)
-    with box.open(share, mode=Mode.WRITE) as repository:
-        with repository.new_archive("bench-1") as archive:
-            small = [archive.store_whole(b"small %d" % number).chunks for number in range(50)]
-            for number in range(FILES):
-                if number % (FILES // DISTINCT) == 0:
-                    stored = archive.store_whole(dice.randbytes(100_000))
-                else:
-                    stored = archive.keep(small[number % 50])
-                archive.add_file(_path(number), meta, stored)
-            saved = archive.save()
-        import_archive(
-            of_source(box.settings, share.id, create=True),
-            SnapshotId(1),
-            utc_now(),
-            repository.entries(saved.archive_id),
-        )
-    with ReaderProcess(box.settings) as reader:
-        yield box, share, reader
-    box.close()
 
 
 def _first_bytes(box, share, count: int) -> list[float]:
@@ -71,7 +28,7 @@ def _first_bytes(box, share, count: int) -> list[float]:
     step = FILES // DISTINCT
     taken = []
     for _ in range(count):
-        path = _path(dice.randrange(DISTINCT) * step)
+        path = path_of(dice.randrange(DISTINCT) * step)
         began = time.perf_counter()
         with open_file(box.settings, share.id, SnapshotId(1), path) as file:
             blocks = file.blocks
@@ -84,7 +41,7 @@ def _first_bytes(box, share, count: int) -> list[float]:
 def _extract_ms(box, share) -> float:
     repository = str(box.repository_path(share))
     began = time.perf_counter()
-    done = box.borg(share, "extract", "--stdout", f"{repository}::bench-1", _path(0).decode())
+    done = box.borg(share, "extract", "--stdout", f"{repository}::bench-1", path_of(0).decode())
     assert len(done.stdout) == 100_000, done.stderr
     return (time.perf_counter() - began) * 1000
 
