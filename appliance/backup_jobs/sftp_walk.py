@@ -19,9 +19,6 @@ from appliance.model import ReadEventKind
 
 RUN_ENTRIES: Final = 20_000
 _AHEAD_ENTRIES: Final = 20_000
-#: Beyond this a server on Linux leaves entries out of its answers without a word: PATH_MAX less the
-#: longest name. Source: OpenSSH sftp-server.c, process_readdir, «lstat(pathname) == -1: continue».
-_LISTED_WHOLE_BYTES: Final = 4095 - 256
 _ANSWER_COST: Final = 16 * 1024  # a READDIR of OpenSSH: at most 100 names
 
 
@@ -54,6 +51,13 @@ class Trouble(NamedTuple):
     reason: str
     #: The folder itself could not be opened, or only the rest of it could not be read.
     whole_folder: bool = False
+
+
+class Deep(NamedTuple):
+    """A folder whose path is too long for its entries to be listed whole."""
+
+    remote: bytes
+    stored: bytes
 
 
 class _Folder:
@@ -103,7 +107,7 @@ class _Folder:
         self.collected: list[packets.Name] = []
         self.run: list[packets.Name] = []  # sorted, the next one last
         self.children: dict[bytes, _Folder] = {}
-        self.troubles: list[Trouble] = []
+        self.troubles: list[Trouble | Deep] = []
 
 
 class Walk:
@@ -117,6 +121,7 @@ class Walk:
         on_names: Callable[[bytes, list[bytes]], None],
         limits: Limits,
         circles: bool = False,
+        listed_path_bytes: int | None = None,
     ) -> None:
         """Prepare a walk.
 
@@ -127,12 +132,16 @@ class Walk:
             limits: where it stops.
             circles: whether a folder may really be one that it lies in, as junctions of Windows do,
                 which SFTP shows as folders.
+            listed_path_bytes: a folder with a longer path is not listed but given out as ``Deep``: a
+                server leaves entries beyond its PATH_MAX out of its answers without a word.
+                Source: OpenSSH sftp-server.c, process_readdir, «lstat(pathname) == -1: continue».
         """
         self._pipeline = pipeline
         self._wanted = wanted
         self._on_names = on_names
         self._limits = limits
         self._circles = circles
+        self._listed_path_bytes = listed_path_bytes or limits.path_bytes
         self._roots: deque[tuple[Found, _Folder | None]] = deque()
         self._stack: list[_Folder] = []
         self._todo: deque[_Folder] = deque()
@@ -151,7 +160,7 @@ class Walk:
             self._todo.append(folder)
             self._prefetch()
 
-    def next(self, *, wait: bool) -> Found | Trouble | None:
+    def next(self, *, wait: bool) -> Found | Trouble | Deep | None:
         """Return the next entry or trouble; None when it is not there yet, or ``ended``.
 
         Args:
@@ -215,9 +224,10 @@ class Walk:
 
     def _begin(self, folder: _Folder) -> None:
         folder.asked = True
-        if len(folder.remote) > _LISTED_WHOLE_BYTES:
-            reason = "its path is so long that the machine may not show all that is in it"
-            folder.troubles.append(Trouble(ReadEventKind.UNREADABLE, folder.stored, reason))
+        if len(folder.remote) > self._listed_path_bytes:
+            folder.troubles.append(Deep(folder.remote, folder.stored))
+            folder.ended = True
+            return
         self._listing += 1
         self._pipeline.used_bytes += SMALL_COST
         self._pipeline.send(

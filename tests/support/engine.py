@@ -161,11 +161,11 @@ class Box:
                 entry.chunks,
             ), path
 
-    def extract(self, archive: str) -> Path:
+    def extract(self, archive: str, *options: str) -> Path:
         """Restore a whole archive with plain Borg."""
         place = self.folder / f"restored-{archive}"
         place.mkdir()
-        self.borg("extract", f"{self.repository}::{archive}", cwd=place)
+        self.borg("extract", *options, f"{self.repository}::{archive}", cwd=place)
         return place
 
 

@@ -11,11 +11,12 @@ from contextlib import AbstractContextManager, ExitStack
 from appliance.backup_jobs.borg_library import Repository
 from appliance.backup_jobs.sftp import Pipeline, start_pipeline
 from appliance.backup_jobs.sources import Stream, Taken
-from appliance.backup_jobs.sources.reading import Night, PullOptions, Reading, Reporter
-from appliance.backup_jobs.ssh import Endpoint
+from appliance.backup_jobs.sources.reading import Night, PullOptions, Reading, Reporter, RunCommand
+from appliance.backup_jobs.ssh import Endpoint, stream_command
 from appliance.clock import utc_now
 from appliance.errors import ConnectionLost, JobCancelled, MachineUnreachable
-from appliance.model import Source
+from appliance.model import Source, System
+from appliance.units import DAY_S
 
 __all__ = ["Connection", "Night", "PullOptions", "Reporter", "pull"]
 
@@ -82,7 +83,9 @@ def pull(
                 checkpoint_s=chosen.checkpoint_s,
             )
         )
-        reading = Reading(source, written, night, context, chosen)
+        reading = Reading(
+            source, written, night, context, chosen, _commands(connection, context, source)
+        )
         try:
             reading.streams(streams)
             pipeline = early or stack.enter_context(_started(connection))
@@ -105,6 +108,15 @@ def pull(
         vanished=reading.vanished,
         events=tuple(reading.events),
         event_counts=dict(reading.counts),
+    )
+
+
+def _commands(connection: Connection, context: Reporter, source: Source) -> RunCommand | None:
+    if not isinstance(connection, Endpoint) or source.system is System.WINDOWS:
+        return None
+    endpoint = connection
+    return lambda command: stream_command(
+        endpoint, command, timeout_s=DAY_S, should_stop=context.should_stop
     )
 
 

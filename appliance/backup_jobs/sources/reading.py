@@ -6,7 +6,7 @@ Reading runs ahead of writing as far as the window allows; items are written in 
 import stat
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -18,10 +18,12 @@ from appliance.backup_jobs.sftp import SftpClient, SftpRefused
 from appliance.backup_jobs.sftp_packets import Attributes
 from appliance.backup_jobs.sftp_pipeline import SMALL_COST, Pipeline
 from appliance.backup_jobs.sftp_reads import FileRead, Reads
-from appliance.backup_jobs.sftp_walk import REASONS, Found, Limits, Trouble, Walk
+from appliance.backup_jobs.sftp_walk import REASONS, Deep, Found, Limits, Trouble, Walk
 from appliance.backup_jobs.sources import EVENTS_KEPT, Stream
+from appliance.backup_jobs.sources import deep as deep_folders
 from appliance.backup_jobs.sources.defaults import DEFAULT_EXCLUDES
 from appliance.backup_jobs.sources.roots import resolved
+from appliance.backup_jobs.ssh import CommandResult
 from appliance.errors import JobCancelled, RootUnreadable
 from appliance.model import Entry, EntryKind, ReadEvent, ReadEventKind, Source, System
 from appliance.policy.live_databases import ENGINE_NAMES, detect_live_database
@@ -31,11 +33,17 @@ from appliance.units import MIB, NS_PER_S
 RACY_S: Final = 3.0
 #: A larger file that changed while it was read is not read a second time.
 RETRY_BYTES: Final = 256 * MIB
+#: PATH_MAX less the longest name. Windows' own server has no such limit.
+_LISTED_PATH_BYTES: Final = {System.LINUX: 4095 - 256, System.MACOS: 1023 - 256}
 _PENDING: Final = 4_000  # items waiting for their turn
 _REPORT_S: Final = 0.25
 _LATEST_S: Final = 2**31 - 2 * 86_400  # what Borg stores; see SUPPORT_32BIT_PLATFORMS there
 _SUSPECT_ENDINGS: Final = frozenset({b".ibd", b".mdf", b".ldf", b".fic", b".dbf"})
 _SUSPECT_NAMES: Final = frozenset({b"pg_version", b"ibdata1"})
+
+
+#: Runs a command on the machine: its output, and how it ended.
+RunCommand = Callable[[str], Generator[bytes, None, CommandResult]]
 
 
 class Night(Protocol):
@@ -89,6 +97,7 @@ class _Item:
 
     __slots__ = (
         "attempt",
+        "deep",
         "found",
         "meta",
         "prefix",
@@ -107,6 +116,7 @@ class _Item:
         self.stored: Stored | None = None  # content that an earlier archive held
         self.attempt = 1
         self.prefix: list[tuple[bytes, int, int]] = []
+        self.deep: Deep | None = None  # a folder to read in another way
         self.waits = False  # for what a link points to
         self.target: bytes | None = None
 
@@ -121,8 +131,10 @@ class Reading:
         night: Night,
         context: Reporter,
         options: PullOptions,
+        run_command: RunCommand | None = None,
     ) -> None:
         self._source = source
+        self._run_command = run_command
         self._archive = archive
         self._night = night
         self._context = context
@@ -187,6 +199,7 @@ class Reading:
             on_names=self._look_at_names,
             limits=self._options.limits,
             circles=self._source.system is System.WINDOWS,
+            listed_path_bytes=_LISTED_PATH_BYTES.get(self._source.system),
         )
         self._report("reading")
         for root in resolved(SftpClient(pipeline), roots, self._source.system, stored_as):
@@ -221,6 +234,10 @@ class Reading:
                 return
             if isinstance(found, Trouble):
                 self._trouble(found)
+            elif isinstance(found, Deep):
+                item = _Item(Found(found.remote, found.stored, Attributes(), b""), Meta(0, 0), None)
+                item.deep = found
+                self._pending.append(item)
             else:
                 self._consider(found)
             count += 1
@@ -393,7 +410,10 @@ class Reading:
         if item.waits:
             self._pipeline.pump(0.5)
             return
-        if read is None:
+        if item.deep is not None:
+            self._pending.popleft()
+            self._read_deep(item.deep)
+        elif read is None:
             self._pending.popleft()
             self._write(item)
         elif read.size > WHOLE_BYTES:
@@ -482,6 +502,62 @@ class Reading:
         # The time from before the reading is stored, so the next night reads it again.
         return False
 
+    def _read_deep(self, deep: Deep) -> None:
+        """Read a folder through `tar` on the machine; what cannot be is said."""
+        if self._run_command is None:
+            self._event(ReadEventKind.UNREADABLE, deep.stored, TOO_LONG)
+            return
+        ended: list[CommandResult] = []
+        blocks = _kept_end(self._run_command(deep_folders.command(deep.remote)), ended)
+        members = DeepMembers(self._excluded, self._event)
+        try:
+            tar = deep_folders.TarStream(blocks)
+            for member in tar.members():
+                path = members.path_of(deep.stored, member)
+                if path is not None:
+                    self._take_member(path, member, tar, members)
+            for _rest in blocks:
+                pass
+        except deep_folders.Refused:
+            self._event(ReadEventKind.UNREADABLE, deep.stored, TOO_LONG)
+            return
+        if ended and ended[0].exit_code == 1:
+            reason = "something in it was written to meanwhile"
+            self._event(ReadEventKind.CHANGED_WHILE_READ, deep.stored, reason)
+        elif not ended or ended[0].exit_code:
+            self._event(ReadEventKind.UNREADABLE, deep.stored, "part of it could not be read")
+
+    def _take_member(
+        self,
+        path: bytes,
+        member: deep_folders.Member,
+        tar: deep_folders.TarStream,
+        members: "DeepMembers",
+    ) -> None:
+        self._idle()
+        previous = self._archive.previous(path)
+        mtime_ns = min(member.mtime, _LATEST_S) * NS_PER_S
+        meta = Meta(member.mode, mtime_ns, member.uid, member.gid, member.owner, member.group)
+        if member.mode == 0:  # another name of a file that was before it
+            known = members.files.get(member.target)
+            stored = known and self._archive.keep(known[1].chunks)
+            if not known or not stored:
+                raise deep_folders.Refused("link")
+            self.files_seen += 1
+            self._add_file(path, known[0], stored, previous)
+        elif stat.S_ISREG(member.mode):
+            self.files_seen += 1
+            stored = self._archive.store(self._counted(tar.content()), path, meta)
+            members.files[member.name] = (meta, stored)
+            self._add_file(path, meta, stored, previous)
+        elif stat.S_ISDIR(member.mode) or stat.S_ISLNK(member.mode):
+            item = _Item(Found(b"", path, Attributes(), b""), meta, previous)
+            item.target = member.target if stat.S_ISLNK(member.mode) else None
+            self._add_other(item)
+        else:
+            self._event(ReadEventKind.SKIPPED_SPECIAL, path, "socket, device or pipe")
+            self._lost(path)
+
     def _unread(self, item: _Item, code: int) -> None:
         missing = code == packets.NO_SUCH_FILE
         kind = ReadEventKind.VANISHED if missing else ReadEventKind.UNREADABLE
@@ -569,6 +645,45 @@ class Reading:
     def _report(self, step: str | None = None) -> None:
         total = self._archive.previous_bytes or None
         self._context.report(self._done_bytes, total, files=self.files_seen, step=step)
+
+
+TOO_LONG: Final = "its path is so long that the machine may not show all that is in it"
+
+
+class DeepMembers:
+    """What came out of one tar stream."""
+
+    def __init__(
+        self,
+        excluded: Callable[[bytes, bytes], bool],
+        event: Callable[[ReadEventKind, bytes, str], None],
+    ) -> None:
+        self.files: dict[bytes, tuple[Meta, Stored]] = {}
+        self._excluded = excluded
+        self._event = event
+        self._left_out: set[bytes] = set()
+        self._taken: set[bytes] = set()
+
+    def path_of(self, folder: bytes, member: deep_folders.Member) -> bytes | None:
+        """Return the path to store, None for what is left out: the folder itself, excludes, doubles."""
+        if not member.name:
+            return None
+        path = folder + b"/" + member.name
+        parent, _slash, name = path.rpartition(b"/")
+        if parent in self._left_out or self._excluded(path, name):
+            self._left_out.add(path)
+            return None
+        if path in self._taken:
+            self._event(ReadEventKind.NAME_REFUSED, folder, "a name that is there twice")
+            return None
+        self._taken.add(path)
+        return path
+
+
+def _kept_end(
+    output: Generator[bytes, None, CommandResult], ended: list[CommandResult]
+) -> Iterator[bytes]:
+    ended.append((yield from output))
 
 
 def _same_meta(base: PreviousItem, meta: Meta) -> bool:
