@@ -183,8 +183,9 @@ def test_a_killed_pg_dump_fails_the_run(box, cluster, sshd):
         blocks = next(each for each in prepared.streams if b"grosse" in each.path).open()
         next(blocks)
         for process in sshd.sessions():
-            if process.name() == "pg_dump":
-                process.kill()
+            with suppress(psutil.NoSuchProcess):
+                if process.name() == "pg_dump":
+                    process.kill()
 
         with pytest.raises(RecipeFailed) as raised:
             for _block in blocks:
