@@ -19,6 +19,7 @@ from appliance.jobs.kinds import pack_path
 from appliance.ledger import chain
 from appliance.model import Outcome, Role, Snapshot
 from appliance.web.app import create_app
+from appliance.web.pages.files import Openings
 from appliance.web.security import COOKIE
 from tests.support.box import Box
 from tests.support.reading import ReaderProcess
@@ -181,14 +182,24 @@ def test_a_file_that_is_not_in_the_snapshot_is_not_there(scene):
         assert scene.client.get(here + pack_path(path)).status_code == 404, path
 
 
-def test_opening_is_written_down_without_the_name(scene):
-    """Who opened what is known to the practice, not readable in the journal."""
-    scene.get("Dupont Élise/lettre.txt")
-
+def openings(scene: Scene) -> list:
     with scene.box.database.read() as connection:
-        entry = chain.newest(connection, event="file.open", limit=1)[0]
-    assert entry.actor.startswith("person:")
-    assert "lettre" not in str(entry.body)
+        return chain.newest(connection, event="file.open", limit=1000)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-", "bytes=1-", "bytes=-3"])
+def test_opening_is_written_down_once_without_the_name_wherever_it_begins(scene, wanted):
+    """Who opened what is known to the practice, not readable in the journal."""
+    scene.client.app.state.openings = Openings()
+    before = len(openings(scene))
+
+    for _ in range(3):
+        scene.get("Dupont Élise/lettre.txt", range=wanted)
+
+    found = openings(scene)
+    assert len(found) == before + 1
+    assert found[0].actor.startswith("person:")
+    assert "lettre" not in str(found[0].body)
 
 
 def test_a_download_leaves_a_restore_sheet_and_a_look_does_not(scene):

@@ -5,6 +5,7 @@ shown, in a sandbox; everything else is a download.
 """
 
 import re
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
@@ -51,7 +52,31 @@ SHOWN: Final = {
 SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 #: Browsers refuse to open their own PDF viewer in a sandboxed document; a PDF runs nothing in ours.
 FOR_PDF: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+#: The same person opening the same file again within this is one opening.
+AGAIN_S: Final = 600.0
+OPENINGS_KNOWN: Final = 10_000
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+class Openings:
+    """Who opened what in the last minutes: a viewer that asks for twenty ranges opened one file.
+
+    Any range counts, wherever it begins; a process that starts anew writes once more.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[PersonId, str], float] = {}
+
+    def is_new(self, person_id: PersonId, etag: str) -> bool:
+        """Return whether this opening is to be written down, and remember it."""
+        now = time.monotonic()
+        key = (person_id, etag)
+        is_known = now - self._known.get(key, -AGAIN_S) < AGAIN_S
+        if not is_known:
+            if len(self._known) >= OPENINGS_KNOWN:
+                self._known.clear()
+            self._known[key] = now
+        return not is_known
 
 
 @router.api_route(
@@ -96,8 +121,10 @@ async def send_file(
             return await _unsatisfiable(box, snapshot, path)
     if opened is None:
         opened = await _open(box, snapshot, path, 0, None)
-    if opened.offset == 0 and request.method == "GET":
-        await _record_opening(box, visitor.person.id, snapshot, path)
+    if request.method == "GET":
+        openings: Openings = request.app.state.openings
+        if openings.is_new(visitor.person.id, etag):
+            await _record_opening(box, visitor.person.id, snapshot, path)
     if download and opened.length == opened.size and request.method == "GET":
         # A file taken home is a restore like any other: it leaves a sheet.
         sheet = _Sheet(box, visitor.person.name, snapshot, [p], 1, opened.size)

@@ -1,6 +1,5 @@
 """The home page: one sentence of truth, what needs doing, the last nights."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,9 +10,10 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from appliance.clock import utc_now
-from appliance.db import facts, sources, workers
+from appliance.db import sources
 from appliance.jobs import queue, readings
-from appliance.language import Language, mark
+from appliance.jobs.box_readings import box_findings
+from appliance.language import Language
 from appliance.model import JobState, Source, SourceId
 from appliance.policy.findings import Finding, Severity
 from appliance.policy.nights import NIGHT_TEXTS, NightCell, NightState, calendar, night_of
@@ -135,7 +135,7 @@ def gather(connection: Connection, box: Box, language: Language) -> HomePage:
     """Return the home page's values."""
     lines = [line(connection, box, source) for source in sources.all_living(connection)]
     statuses = [one.status for one in lines]
-    findings = needs_doing(statuses, box_findings(connection, box))
+    findings = needs_doing(statuses, box_findings(connection, box.settings, utc_now()))
     running, waiting = _running(connection)
     sentence = home_sentence(statuses, language)
     tone = tones.LEVEL[home_level(statuses)] if statuses else tones.CALM
@@ -185,58 +185,6 @@ def line(connection: Connection, box: Box, source: Source, *, nights: int = NIGH
             for cell in cells
         ],
     )
-
-
-def box_findings(connection: Connection, box: Box) -> list[Finding]:
-    """Return what the box's own readings say needs doing."""
-    found: list[Finding] = []
-    if not workers.alive(connection, now=utc_now()):
-        found.append(
-            Finding(
-                "box.worker-silent",
-                Severity.ALARM,
-                mark("The part of the box that makes the backups is not running."),
-                mark("Start it with «armoire run», or restart the box."),
-            )
-        )
-    clock = facts.find(connection, "clock.wrong")
-    if isinstance(clock, dict):
-        found.append(
-            Finding(
-                "box.clock-wrong",
-                Severity.ALARM,
-                mark(
-                    "The clock of the box went back: it says %(now)s, the last record is of %(last)s."
-                ),
-                mark("Set the clock right; until then nothing begins and nothing is removed."),
-                {"now": str(clock.get("now")), "last": str(clock.get("last"))},
-            )
-        )
-    place = box.settings.repositories
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < box.settings.free_bytes_floor:
-        found.append(
-            Finding(
-                "box.disk-full",
-                Severity.ALARM,
-                mark("The disk of the backups is full: %(free_bytes)s left."),
-                mark("Add a larger disk, or keep fewer snapshots in the plans."),
-                {"free_bytes": free},
-            )
-        )
-    elif free < 5 * box.settings.free_bytes_floor:
-        found.append(
-            Finding(
-                "box.disk-nearly-full",
-                Severity.WARNING,
-                mark("The disk of the backups is nearly full: %(free_bytes)s left."),
-                mark("Plan a larger disk, or keep fewer snapshots in the plans."),
-                {"free_bytes": free},
-            )
-        )
-    return found
 
 
 def sources_by_id(connection: Connection) -> dict[SourceId, Source]:

@@ -135,7 +135,7 @@ class ComparePage(Page):
 
 CHANGE_NAMES: Final[dict[ChangeKind, str]] = {
     ChangeKind.ADDED: mark("new"),
-    ChangeKind.CHANGED: mark("changed"),
+    ChangeKind.CHANGED: mark("altered"),
     ChangeKind.REMOVED: mark("gone"),
 }
 CHANGE_TONES: Final[dict[ChangeKind, str]] = {

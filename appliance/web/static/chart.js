@@ -25,6 +25,8 @@ if (place && rows.length && window.uPlot) {
     probe.remove();
     return found;
   };
+  const span = data[0].at(-1) - data[0][0];
+  const grain = span < 3 * 86400 ? { day: "numeric", hour: "2-digit", minute: "2-digit" } : { day: "numeric", month: "short" };
   const draw = () => {
     place.replaceChildren();
     const ink = resolve("--soft"), line = resolve("--line"), accent = resolve("--accent"), warn = resolve("--warn");
@@ -39,7 +41,7 @@ if (place && rows.length && window.uPlot) {
       // The first night adds everything; the others would be flat beside it.
       scales: { b: { range: () => [0, ceiling * 1.15 || 1] }, a: { range: (_, __, max) => [0, max * 1.1 || 1] } },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleDateString(place.dataset.lang, { day: "numeric", month: "short" })) , space: 70 },
+        { ...axis, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleString(place.dataset.lang, grain)), space: 80 },
         { ...axis, scale: "a", size: 74, values: (_, ticks) => ticks.map(size) },
         { ...axis, scale: "b", side: 1, size: 74, grid: { show: false }, values: (_, ticks) => ticks.map(size) },
       ],
