@@ -11,12 +11,11 @@ from appliance.clock import utc_now
 from appliance.commands.following import has_worker
 from appliance.commands.framework import Command, answers
 from appliance.commands.session import Answer, ExitCode, Session
-from appliance.db import facts
 from appliance.jobs import queue, readings
+from appliance.jobs.box_readings import box_findings
 from appliance.language import mark
 from appliance.model import JobState
 from appliance.policy import status as policy
-from appliance.policy.findings import Finding, Severity
 from appliance.policy.status import Level
 
 COLOURS: Final = {
@@ -41,13 +40,13 @@ def status(session: Session) -> Answer:
     zone = ZoneInfo(session.settings.time_zone)
     with session.database.read() as connection:
         statuses = [policy.source_status(each, now, zone) for each in readings.of_all(connection)]
-        clock = facts.find(connection, "clock.wrong")
+        of_the_box = box_findings(connection, session.settings, now)
         waiting = queue.waiting(connection)
     alive = has_worker(session)
     running = sum(1 for each in waiting if each.state is JobState.RUNNING)
     level = policy.home_level(statuses)
     sentence = policy.home_sentence(statuses, session.language)
-    findings = policy.needs_doing(statuses, _of_the_box(alive=alive, clock=clock))
+    findings = policy.needs_doing(statuses, of_the_box)
 
     def show(out: Console) -> None:
         out.print(Text(sentence, style=f"bold {COLOURS.get(level, 'default')}"))
@@ -93,29 +92,3 @@ def status(session: Session) -> Answer:
         "jobs_queued": len(waiting) - running,
     }
     return Answer(body, show, ExitCode.DONE)
-
-
-def _of_the_box(*, alive: bool, clock: object) -> list[Finding]:
-    found: list[Finding] = []
-    if isinstance(clock, dict):
-        found.append(
-            Finding(
-                "box.clock-wrong",
-                Severity.ALARM,
-                mark(
-                    "The clock of the box went back: it says %(now)s, the last record is of %(last)s."
-                ),
-                mark("Set the clock right; until then nothing begins and nothing is removed."),
-                {"now": str(clock.get("now")), "last": str(clock.get("last"))},
-            )
-        )
-    if not alive:
-        found.append(
-            Finding(
-                "box.no-worker",
-                Severity.WARNING,
-                mark("No worker runs: nothing is backed up by itself."),
-                mark("Start it with «armoire run», or «systemctl start armoire.target»."),
-            )
-        )
-    return found

@@ -17,6 +17,7 @@ from appliance.db import facts, repositories, snapshots, sources
 from appliance.db.engine import Database
 from appliance.errors import AlreadyQueued
 from appliance.jobs import queue
+from appliance.jobs.box_readings import record_disk
 from appliance.jobs.kinds import CheckRepository, ImportPushed, Spec, TakeSnapshot, WakeMachine
 from appliance.ledger import events, proofs
 from appliance.model import Job, JobState, Outcome, Repository, Source, SourceKind
@@ -200,6 +201,7 @@ class Planner:
                 facts.put(connection, WRONG, None, now=now)
                 events.record(connection, at=now, event="clock.right-again", subject="box")
             facts.put(connection, LAST, max(now, last or now).isoformat(), now=now)
+            record_disk(connection, self.settings, now)
         return True
 
     def _forget(self, now: datetime) -> None:

@@ -261,7 +261,7 @@ def test_the_status_is_one_sentence_from_proofs(practice):
     answer = practice.armoire.json("status")
 
     assert answer["level"] == "proven"
-    assert [each["code"] for each in answer["findings"]] == ["box.no-worker"]
+    assert [each["code"] for each in answer["findings"]] == ["box.worker-silent", "copies.none-elsewhere"]
 
 
 def test_a_machine_that_is_off_fails_clearly_and_its_retry_waits(practice):

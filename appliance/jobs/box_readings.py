@@ -1,0 +1,102 @@
+"""The box's own readings, and what they say needs doing: the same for the home page and the command line."""
+
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from appliance.db import copies, facts, targets, workers
+from appliance.language import mark
+from appliance.policy.findings import Finding, Severity, days_until_full, disk_finding
+from appliance.settings import Settings
+
+#: Facts: used and total bytes of the repositories' disk, one reading a day at most, the newest last.
+DISK: Final = "disk.readings"
+DISK_EVERY: Final = timedelta(hours=20)
+DISK_KEPT: Final = 90
+
+
+def record_disk(connection: Connection, settings: Settings, now: datetime) -> None:
+    """Note how full the repositories' disk is, at most once in DISK_EVERY; inside the caller's write."""
+    known = _readings(connection)
+    if known and now - datetime.fromisoformat(known[-1]["at"]) < DISK_EVERY:
+        return
+    usage = shutil.disk_usage(_existing(settings.repositories))
+    known.append({"at": now.isoformat(), "used": usage.used, "total": usage.total})
+    facts.put(connection, DISK, known[-DISK_KEPT:], now=now)
+
+
+def box_findings(connection: Connection, settings: Settings, now: datetime) -> list[Finding]:
+    """Return what the box's own readings say needs doing."""
+    found = [_worker(connection, now), _clock(connection), _disk(connection, settings)]
+    found.append(_elsewhere(connection))
+    return [each for each in found if each is not None]
+
+
+def _worker(connection: Connection, now: datetime) -> Finding | None:
+    if workers.alive(connection, now=now):
+        return None
+    return Finding(
+        "box.worker-silent",
+        Severity.ALARM,
+        mark("The part of the box that makes the backups is not running."),
+        mark("Start it with «armoire run», or restart the box."),
+    )
+
+
+def _clock(connection: Connection) -> Finding | None:
+    clock = facts.find(connection, "clock.wrong")
+    if not isinstance(clock, dict):
+        return None
+    return Finding(
+        "box.clock-wrong",
+        Severity.ALARM,
+        mark("The clock of the box went back: it says %(now)s, the last record is of %(last)s."),
+        mark("Set the clock right; until then nothing begins and nothing is removed."),
+        {"now": str(clock.get("now")), "last": str(clock.get("last"))},
+    )
+
+
+def _disk(connection: Connection, settings: Settings) -> Finding | None:
+    usage = shutil.disk_usage(_existing(settings.repositories))
+    if usage.free < settings.free_bytes_floor:
+        return Finding(
+            "box.disk-full",
+            Severity.ALARM,
+            mark("The disk of the backups is full: %(free_bytes)s left."),
+            mark("Add a larger disk, or keep fewer snapshots in the plans."),
+            {"free_bytes": usage.free},
+        )
+    readings = [
+        (datetime.fromisoformat(each["at"]), float(each["used"]))
+        for each in _readings(connection)
+        if each["total"] == usage.total  # another disk has another story
+    ]
+    return disk_finding(usage.used, usage.total, days_until_full(readings, usage.total))
+
+
+def _elsewhere(connection: Connection) -> Finding | None:
+    """Green sources in a building that may burn are not the whole truth (domain.md SAV-10, SAV-18)."""
+    for target in targets.all_living(connection):
+        if any(each.published_at for each in copies.generations(connection, target.id)):
+            return None
+    return Finding(
+        "copies.none-elsewhere",
+        Severity.NOTICE,
+        mark("All these backups are in the building of the box: a fire or a theft takes them too."),
+        mark("Keep another copy in another building, disconnected or at a certified host."),
+    )
+
+
+def _readings(connection: Connection) -> list[dict[str, Any]]:
+    found = facts.find(connection, DISK)
+    return list(found) if isinstance(found, list) else []
+
+
+def _existing(place: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there: its disk is the one to be filled."""
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return place
