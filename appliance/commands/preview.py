@@ -5,11 +5,12 @@ from datetime import datetime, tzinfo
 
 from rich.console import Console
 
-from appliance.catalogue import query, store
+from appliance.catalogue import prune_preview, store
 from appliance.commands.session import Answer, Session, clean, table, when
 from appliance.db import snapshots
+from appliance.jobs import frozen
 from appliance.language import mark
-from appliance.model import SnapshotState, Source
+from appliance.model import Source
 from appliance.policy import retention
 from appliance.policy.wording import size_words
 
@@ -18,28 +19,14 @@ NAMED = 20  # files named
 
 def preview(session: Session, source: Source, *, now: datetime, zone: tzinfo) -> Answer:
     """Return what pruning ``source`` would remove now; nothing is changed."""
-    with session.database.read() as connection:
+    with (
+        closing(store.of_source(session.settings, source.id)) as catalogue,
+        session.database.read() as connection,
+    ):
+        found = prune_preview.preview(connection, catalogue, source, now=now, tz=zone, names=NAMED)
         kept = {each.id: each for each in snapshots.of_source(connection, source.id)}
-    decisions = retention.decide(
-        [
-            retention.KeepCandidate(
-                each.id,
-                each.started_at,
-                each.protected,
-                each.legal_hold,
-                each.state is SnapshotState.COMPLETE,
-            )
-            for each in kept.values()
-        ],
-        source.plan.keep,
-        now,
-        zone,
-    )
-    going = [each.id for each in decisions if not each.kept]
-    lost = None
-    if going:
-        with closing(store.of_source(session.settings, source.id)) as catalogue:
-            lost = query.lost_if_removed(catalogue, going, limit=NAMED)
+        reasons = frozen.reasons(connection, source, now=now)
+    lost = found.lost
 
     def show(out: Console) -> None:
         out.print(retention.sentence(source.plan.keep, session.language))
@@ -50,20 +37,17 @@ def preview(session: Session, source: Source, *, now: datetime, zone: tzinfo) ->
                 session.say(mark("stays")) if each.kept else session.say(mark("goes")),
                 retention.reason_words(each.why, session.language),
             )
-            for each in decisions
+            for each in found.decisions
         ]
         out.print(table([""] * 4, rows))
-        if source.frozen_reason is not None:
-            reason = retention.FREEZE_TEXTS.get(
-                retention.FreezeReason(source.frozen_reason), source.frozen_reason
-            )
+        for reason in reasons:
             out.print(
                 session.say(
                     mark("Nothing is removed while something is in doubt: %(reason)s."),
-                    reason=session.say(reason),
+                    reason=session.say(retention.FREEZE_TEXTS[reason]),
                 )
             )
-        if lost is None:
+        if not found.removed:
             out.print(session.say(mark("Nothing would go.")))
             return
         out.print(
@@ -78,12 +62,12 @@ def preview(session: Session, source: Source, *, now: datetime, zone: tzinfo) ->
 
     body = {
         "source": source.name,
-        "frozen": source.frozen_reason,
+        "frozen": [each.value for each in reasons],
         "snapshots": [
-            {"id": each.id, "kept": each.kept, "why": each.why.value} for each in decisions
+            {"id": each.id, "kept": each.kept, "why": each.why.value} for each in found.decisions
         ],
-        "lost_files": 0 if lost is None else lost.files,
-        "lost_bytes": 0 if lost is None else lost.bytes,
-        "lost_first": [] if lost is None else [each.entry.path for each in lost.first],
+        "lost_files": lost.files,
+        "lost_bytes": lost.bytes,
+        "lost_first": [each.entry.path for each in lost.first],
     }
     return Answer(body, show)

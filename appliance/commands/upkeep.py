@@ -12,6 +12,7 @@ from appliance.commands.session import Answer, ExitCode, Session, when
 from appliance.commands.snapshots import zone_of
 from appliance.db import repositories, snapshots, sources
 from appliance.errors import NotFound
+from appliance.jobs import queue
 from appliance.jobs.kinds import CheckRepository, Prune, RebuildCatalogue, Spec, VerifySnapshot
 from appliance.language import mark
 from appliance.ledger import proofs
@@ -97,12 +98,17 @@ def prune(session: Session, name: str, *, dry_run: bool) -> Answer:
     if dry_run:
         return _preview(session, source)
     body, code = _done(session, source, [Prune(source.id)])
-    frozen = "backup.frozen" in {
-        error["code"]
-        for each in body["jobs"]  # type: ignore[attr-defined]
-        if (error := each["error"])
-    }
-    return Answer(body, lambda _out: None, ExitCode.REFUSED if frozen else code)
+    with session.database.read() as connection:
+        pruned = [each for each in queue.newest(connection, limit=20, source_id=source.id)
+                  if each.kind == Prune.kind]  # fmt: skip
+    # Nothing was removed because something is in doubt: an answer, not a breakdown (beam 6).
+    is_frozen = bool(pruned) and "frozen" in pruned[0].result
+
+    def show(out: Console) -> None:
+        removed = pruned[0].result.get("removed", 0) if pruned else 0
+        out.print(session.say(mark("Snapshots removed: %(count)s."), count=removed))
+
+    return Answer(body, show, ExitCode.REFUSED if is_frozen else code)
 
 
 def _preview(session: Session, source: Source) -> Answer:
