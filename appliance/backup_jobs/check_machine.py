@@ -10,7 +10,7 @@ from appliance.backup_jobs.machines import (
     check,
     learn_mac,
 )
-from appliance.backup_jobs.recipes import load_recipes
+from appliance.backup_jobs.recipe_schema import Recipe, load_recipes
 from appliance.clock import utc_now
 from appliance.db import sources
 from appliance.errors import InvalidInput
@@ -42,7 +42,7 @@ def run(context: JobContext, spec: CheckMachine) -> JobState:
     endpoint = ssh.Endpoint(
         source.host, source.port, source.user or "armoire", source.host_key, key
     )
-    recipes = load_recipes(context.settings, {use.name for use in source.recipes})
+    recipes = _recipes(context, source)
     results: list[CheckResult] = []
     context.step("checking")
     _store(context, source, results, ended=False)
@@ -56,6 +56,14 @@ def run(context: JobContext, spec: CheckMachine) -> JobState:
     context.result.update({outcome.value: counts[outcome] for outcome in CheckOutcome})
     bad = counts[CheckOutcome.FAILED] + counts[CheckOutcome.WARNING]
     return JobState.WARNED if bad else JobState.SUCCEEDED
+
+
+def _recipes(context: JobContext, source: Source) -> dict[str, Recipe]:
+    """Return every recipe, so that one may be proposed; only the source's when another is broken."""
+    try:
+        return load_recipes(context.settings)
+    except InvalidInput:
+        return load_recipes(context.settings, {use.name for use in source.recipes})
 
 
 def _store(context: JobContext, source: Source, results: list[CheckResult], *, ended: bool) -> None:

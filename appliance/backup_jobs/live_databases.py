@@ -27,6 +27,10 @@ class LiveDatabases:
             if folder != _STREAMS and not folder.startswith(_STREAMS + b"/"):
                 self._suspects.setdefault(folder, []).append(name.decode("utf-8", "replace"))
 
+    def names(self, folder: bytes) -> tuple[str, ...]:
+        """Return the names that mean something in one folder."""
+        return tuple(self._suspects.get(folder, ()))
+
     def events(self) -> list[ReadEvent]:
         """Return one event for each folder that holds the files of a live database, outermost only."""
         found: list[ReadEvent] = []

@@ -93,7 +93,7 @@ def check(
     Args:
         endpoint: the machine.
         source: its roots and recipes.
-        recipes: from ``load_recipes``.
+        recipes: from ``load_recipes``: those the source uses, and those that may be proposed.
     """
     try:
         found, shown = ssh.probe_host_key(endpoint.host, endpoint.port)
@@ -111,7 +111,7 @@ def check(
                 "key", CheckOutcome.OK, mark("The machine accepts the key of the box.")
             )
             yield CheckResult("sftp", CheckOutcome.OK, mark("Its files can be reached (SFTP)."))
-            yield from _roots(client, source)
+            yield from _roots(client, source, recipes)
     except SftpUnavailable as error:
         yield CheckResult("key", CheckOutcome.OK, mark("The machine accepts the key of the box."))
         yield _failed("sftp", error)
@@ -163,7 +163,9 @@ def _host_key(endpoint: ssh.Endpoint, found: str, shown: str) -> CheckResult:
 # --- files -----------------------------------------------------------------------------------
 
 
-def _roots(client: sftp.SftpClient, source: Source) -> Iterator[CheckResult]:
+def _roots(
+    client: sftp.SftpClient, source: Source, recipes: Mapping[str, Recipe]
+) -> Iterator[CheckResult]:
     spaces: set[tuple[int, int]] = set()
     databases = LiveDatabases()
     for root in source.roots:
@@ -194,12 +196,35 @@ def _roots(client: sftp.SftpClient, source: Source) -> Iterator[CheckResult]:
             spaces.add((space.total_bytes, space.free_bytes))
             yield _space_result(root, space)
     if not source.recipes:
-        for engine in sorted({event.reason for event in databases.events()}):
-            text = mark(
+        yield from _databases(databases, source.system, recipes)
+
+
+def _databases(
+    databases: LiveDatabases, system: System, recipes: Mapping[str, Recipe]
+) -> Iterator[CheckResult]:
+    """Yield one warning for each engine whose files lie there, with the recipes that fit."""
+    fitting: dict[str, set[str]] = {}
+    for event in databases.events():
+        names = databases.names(event.path)
+        fitting.setdefault(event.reason, set()).update(
+            recipe.name
+            for recipe in recipes.values()
+            if system in recipe.systems and recipe.fits(names)
+        )
+    for engine, found in sorted(fitting.items()):
+        text = (
+            mark(
                 "There are files of a %(engine)s database: a plain copy may not start again. "
-                "Choose its recipe."
+                "A recipe fits: %(recipe)s."
             )
-            yield CheckResult("database", CheckOutcome.WARNING, text, {"engine": engine})
+            if found
+            else mark(
+                "There are files of a %(engine)s database: a plain copy may not start again. "
+                "Take the backup its editor makes («editor-folder»)."
+            )
+        )
+        facts: dict[str, object] = {"engine": engine, "recipe": ", ".join(sorted(found))}
+        yield CheckResult("database", CheckOutcome.WARNING, text, facts)
 
 
 def _look(

@@ -5,9 +5,10 @@ docs/recipes.fr.md explains the format to a practice's IT person; a test keeps b
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
@@ -116,6 +117,11 @@ class Recipe:
     def needs_commands(self) -> bool:
         """Whether the machine must let the box run commands, not only read files."""
         return any(step.kind is not StepKind.EDITOR_FOLDER for step in self.steps)
+
+    def fits(self, names: Iterable[str]) -> bool:
+        """Whether one of the names of a folder is among those this recipe is for (``detect``)."""
+        wanted = [pattern.rpartition("/")[2].lower() for pattern in self.detect]
+        return any(fnmatchcase(name.lower(), pattern) for name in names for pattern in wanted)
 
     def level_reached(self, values: Mapping[str, str]) -> Consistency:
         """Return the level with these (resolved) values."""

@@ -221,7 +221,13 @@ def test_a_live_database_without_a_recipe_is_told_before_the_first_night(tried, 
     """And no more once a recipe was chosen."""
     (tmp_path / "files" / "pg").mkdir()
     (tmp_path / "files" / "pg" / "PG_VERSION").write_text("15")
+    (tmp_path / "files" / "PATIENT.FIC").write_text("hfsql")
     assert tried.check()["database"] == "warning"
+    found = [one["facts"] for one in tried.facts[CHECK]["results"] if one["name"] == "database"]
+    assert found == [
+        {"engine": "HFSQL", "recipe": ""},
+        {"engine": "PostgreSQL", "recipe": "postgresql"},
+    ]
     tried.change(recipes=(RecipeUse("postgresql"),))
 
     assert "database" not in tried.check()
