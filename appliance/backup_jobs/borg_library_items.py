@@ -83,8 +83,8 @@ def entries(items: Iterable[RawItem]) -> Iterator[Entry]:
             size=size,
             mtime_ns=whole_number(item[b"mtime"]),
             mode=mode,
-            uid=item.get(b"uid"),
-            gid=item.get(b"gid"),
+            uid=_owner(item.get(b"uid")),
+            gid=_owner(item.get(b"gid")),
             owner=_text(item.get(b"user")),
             group=_text(item.get(b"group")),
             target=target,
@@ -95,6 +95,10 @@ def entries(items: Iterable[RawItem]) -> Iterator[Entry]:
 def whole_number(value: int | bytes) -> int:
     """Return a number that Borg may have written as bytes because it needs more than 63 bits."""
     return value if isinstance(value, int) else int.from_bytes(value, "little", signed=True)
+
+
+def _owner(value: int | None) -> int | None:
+    return None if value is None or value < 0 else value  # -1: the source did not say
 
 
 def _text(value: bytes | None) -> str | None:

@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager, ExitStack
 from appliance.backup_jobs.borg_library import Repository
 from appliance.backup_jobs.sftp import Pipeline, start_pipeline
 from appliance.backup_jobs.sources import Stream, Taken
-from appliance.backup_jobs.sources.reading import Night, PullOptions, Reading, Reporter, RunCommand
+from appliance.backup_jobs.sources.deep_reading import RunCommand
+from appliance.backup_jobs.sources.reading import PullOptions, Reading
+from appliance.backup_jobs.sources.writing import Night, Reporter, Writing
 from appliance.backup_jobs.ssh import Endpoint, stream_command
 from appliance.clock import utc_now
 from appliance.errors import ConnectionLost, JobCancelled, MachineUnreachable
@@ -83,9 +85,8 @@ def pull(
                 checkpoint_s=chosen.checkpoint_s,
             )
         )
-        reading = Reading(
-            source, written, night, context, chosen, _commands(connection, context, source)
-        )
+        out = Writing(written, night, context)
+        reading = Reading(source, out, chosen, _commands(connection, context, source))
         try:
             reading.streams(streams)
             pipeline = early or stack.enter_context(_started(connection))
@@ -95,19 +96,19 @@ def pull(
             if written.has_anything:
                 written.checkpoint()
             raise
-        reading.finish()
+        out.finish()
         saved = written.save()
     return Taken(
         archive=archive,
         archive_id=saved.archive_id,
-        files_seen=reading.files_seen,
+        files_seen=out.files_seen,
         items=saved.items,
         original_bytes=saved.original_bytes,
         new_bytes=saved.new_bytes,
-        changed=reading.changed,
-        vanished=reading.vanished,
-        events=tuple(reading.events),
-        event_counts=dict(reading.counts),
+        changed=out.changed,
+        vanished=out.vanished,
+        events=tuple(out.events),
+        event_counts=dict(out.counts),
     )
 
 

@@ -5,27 +5,26 @@ Reading runs ahead of writing as far as the window allows; items are written in 
 
 import stat
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from appliance.backup_jobs import sftp_packets as packets
-from appliance.backup_jobs.borg_library import WHOLE_BYTES, Meta, NewArchive, PreviousItem, Stored
-from appliance.backup_jobs.borg_library_items import pack_chunks
+from appliance.backup_jobs.borg_library import WHOLE_BYTES, Meta, PreviousItem, Stored
 from appliance.backup_jobs.borg_library_patterns import Excludes
 from appliance.backup_jobs.sftp import SftpClient, SftpRefused
 from appliance.backup_jobs.sftp_packets import Attributes
 from appliance.backup_jobs.sftp_pipeline import SMALL_COST, Pipeline
 from appliance.backup_jobs.sftp_reads import FileRead, Reads
 from appliance.backup_jobs.sftp_walk import REASONS, Deep, Found, Limits, Trouble, Walk
-from appliance.backup_jobs.sources import EVENTS_KEPT, Stream
-from appliance.backup_jobs.sources import deep as deep_folders
+from appliance.backup_jobs.sources import Stream
+from appliance.backup_jobs.sources.deep_reading import DeepReading, RunCommand
 from appliance.backup_jobs.sources.defaults import DEFAULT_EXCLUDES
 from appliance.backup_jobs.sources.roots import resolved
-from appliance.backup_jobs.ssh import CommandResult
-from appliance.errors import JobCancelled, RootUnreadable
-from appliance.model import Entry, EntryKind, ReadEvent, ReadEventKind, Source, System
+from appliance.backup_jobs.sources.writing import Writing
+from appliance.errors import RootUnreadable
+from appliance.model import ReadEventKind, Source, System
 from appliance.policy.live_databases import ENGINE_NAMES, detect_live_database
 from appliance.units import MIB, NS_PER_S
 
@@ -40,39 +39,6 @@ _REPORT_S: Final = 0.25
 _LATEST_S: Final = 2**31 - 2 * 86_400  # what Borg stores; see SUPPORT_32BIT_PLATFORMS there
 _SUSPECT_ENDINGS: Final = frozenset({b".ibd", b".mdf", b".ldf", b".fic", b".dbf"})
 _SUSPECT_NAMES: Final = frozenset({b"pg_version", b"ibdata1"})
-
-
-#: Runs a command on the machine: its output, and how it ended.
-RunCommand = Callable[[str], Generator[bytes, None, CommandResult]]
-
-
-class Night(Protocol):
-    """Where changes go (``catalogue.store.Night``)."""
-
-    def put(self, entry: Entry) -> None:
-        """New, or changed since the previous snapshot."""
-
-    def gone(self, path: bytes) -> None:
-        """In the previous snapshot, not in this one."""
-
-
-class Reporter(Protocol):
-    """What is asked of a job's context (``jobs.context.JobContext``)."""
-
-    def report(
-        self,
-        done: int,
-        total: int | None = None,
-        unit: str = "bytes",
-        *,
-        files: int | None = None,
-        step: str | None = None,
-    ) -> None:
-        """Say how far it is."""
-
-    def should_stop(self) -> bool:
-        """Return whether to stop."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +88,20 @@ class _Item:
 
 
 class Reading:
-    """Reads a source once; ``streams``, then ``roots``, then ``finish``."""
+    """Reads a source once: ``streams``, then ``roots``; what it finds goes to ``out``."""
 
     def __init__(
         self,
         source: Source,
-        archive: NewArchive,
-        night: Night,
-        context: Reporter,
+        out: Writing,
         options: PullOptions,
         run_command: RunCommand | None = None,
     ) -> None:
         self._source = source
-        self._run_command = run_command
-        self._archive = archive
-        self._night = night
-        self._context = context
+        self._out = out
+        self._archive = out.archive
         self._options = options
+        self._run_command = run_command
         self._racy_s = options.racy_s + max(0.0, options.clock_behind_s)
         defaults = DEFAULT_EXCLUDES[source.system] if options.default_excludes else ()
         excludes = Excludes(
@@ -152,13 +115,6 @@ class Reading:
         self._pipeline: Pipeline
         self._reads: Reads
         self._walk: Walk
-        self._reported_at = 0.0
-        self._done_bytes = 0
-        self.files_seen = 0
-        self.changed = 0
-        self.vanished = 0
-        self.events: list[ReadEvent] = []
-        self.counts: Counter[ReadEventKind] = Counter()
 
     # --- what goes in ----------------------------------------------------------------------
 
@@ -169,18 +125,18 @@ class Reading:
             RecipeFailed: a program behind one failed.
         """
         for stream in streams:
-            self._report("dumping")
+            self._out.report("dumping")
             meta = Meta(stat.S_IFREG | 0o600, int(time.time()) * NS_PER_S, 0, 0)
             previous = self._archive.previous(stream.path)
             stored = self._archive.store(self._counted(stream.open()), stream.path, meta)
-            self.files_seen += 1
+            self._out.files_seen += 1
             self._new_here.add(hash(stream.path))
-            self._add_file(stream.path, meta, stored, previous)
+            self._out.add_file(stream.path, meta, stored, previous)
 
     def _counted(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         for block in blocks:
-            self._done_bytes += len(block)
-            self._idle()
+            self._out.done_bytes += len(block)
+            self._out.idle()
             yield block
 
     def roots(
@@ -201,7 +157,7 @@ class Reading:
             circles=self._source.system is System.WINDOWS,
             listed_path_bytes=_LISTED_PATH_BYTES.get(self._source.system),
         )
-        self._report("reading")
+        self._out.report("reading")
         for root in resolved(SftpClient(pipeline), roots, self._source.system, stored_as):
             self._roots[root.stored] = root.stored.decode("utf-8", "replace")
             self._walk.add_root(root)
@@ -211,16 +167,9 @@ class Reading:
                 self._advance()
             elif self._walk.ended:
                 return
-            self._idle()
+            self._out.idle()
             if self._archive.checkpoint_due:
                 self._archive.checkpoint()
-
-    def finish(self) -> None:
-        """Name what the previous archive had and this one has not."""
-        for path, is_file in self._archive.vanished():
-            self._night.gone(path)
-            self.vanished += is_file
-        self._report("saving")
 
     # --- from the walk ---------------------------------------------------------------------
 
@@ -242,7 +191,7 @@ class Reading:
                 self._consider(found)
             count += 1
             if not count & 0xFF:
-                self._idle()
+                self._out.idle()
                 self._pipeline.pump(0)
                 if self._archive.checkpoint_due:
                     return
@@ -250,7 +199,7 @@ class Reading:
     def _trouble(self, trouble: Trouble) -> None:
         if trouble.whole_folder and trouble.stored in self._roots:
             raise RootUnreadable(trouble.reason, "/" + self._roots[trouble.stored])
-        self._event(trouble.kind, trouble.stored, trouble.reason)
+        self._out.event(trouble.kind, trouble.stored, trouble.reason)
 
     def _look_at_names(self, folder: bytes, names: list[bytes]) -> None:
         if not self._options.live_databases:
@@ -263,7 +212,7 @@ class Reading:
         if suspects:
             engine = detect_live_database([name.decode("utf-8", "replace") for name in suspects])
             if engine is not None:
-                self._event(ReadEventKind.LIVE_DATABASE, folder, ENGINE_NAMES[engine])
+                self._out.event(ReadEventKind.LIVE_DATABASE, folder, ENGINE_NAMES[engine])
 
     def _consider(self, found: Found) -> None:
         stored_path = found.stored
@@ -278,7 +227,7 @@ class Reading:
                 return
         previous = self._archive.previous(stored_path)
         if self._came_before(stored_path, previous):
-            self._event(ReadEventKind.NAME_REFUSED, stored_path, "a name that is there twice")
+            self._out.event(ReadEventKind.NAME_REFUSED, stored_path, "a name that is there twice")
             return
         meta = self._meta(found, attributes, mode)
         kind = stat.S_IFMT(mode)
@@ -290,8 +239,8 @@ class Reading:
         elif kind == stat.S_IFLNK:
             self._consider_link(item, attributes)
         else:
-            self._event(ReadEventKind.SKIPPED_SPECIAL, stored_path, "socket, device or pipe")
-            self._lost(stored_path)
+            self._out.event(ReadEventKind.SKIPPED_SPECIAL, stored_path, "socket, device or pipe")
+            self._out.lost(stored_path)
 
     def _came_before(self, path: bytes, previous: PreviousItem | None) -> bool:
         if previous is not None:
@@ -308,7 +257,7 @@ class Reading:
         try:
             return SftpClient(self._pipeline).lstat(found.remote)
         except SftpRefused as error:
-            self._event(ReadEventKind.UNREADABLE, found.stored, str(error))
+            self._out.event(ReadEventKind.UNREADABLE, found.stored, str(error))
             return Attributes()
 
     def _meta(self, found: Found, attributes: Attributes, mode: int) -> Meta:
@@ -323,18 +272,18 @@ class Reading:
         return Meta(mode, min(mtime, _LATEST_S) * NS_PER_S, uid, gid, names[0], names[1])
 
     def _consider_file(self, item: _Item, attributes: Attributes) -> None:
-        self.files_seen += 1
+        self._out.files_seen += 1
         size = attributes.size or 0
         previous = item.previous
         if previous is not None and self._is_unchanged(previous, attributes, size):
             item.stored = self._archive.keep(previous.chunks)
             if item.stored is not None:
-                self._done_bytes += size
+                self._out.done_bytes += size
                 self._queue(item)
                 return
         if size > self._options.limits.file_bytes:
-            self._event(ReadEventKind.TOO_LARGE, item.found.stored, "larger than any disk")
-            self._lost(item.found.stored)
+            self._out.event(ReadEventKind.TOO_LARGE, item.found.stored, "larger than any disk")
+            self._out.lost(item.found.stored)
             return
         offset = self._known_beginning(item, attributes, size) if size > WHOLE_BYTES else 0
         item.read = self._reads.begin(item.found.remote, size, offset)
@@ -362,7 +311,7 @@ class Reading:
         ):
             return 0
         item.prefix = list(part.chunks)
-        self._done_bytes += part.size
+        self._out.done_bytes += part.size
         return part.size
 
     def _consider_link(self, item: _Item, attributes: Attributes) -> None:
@@ -412,7 +361,7 @@ class Reading:
             return
         if item.deep is not None:
             self._pending.popleft()
-            self._read_deep(item.deep)
+            DeepReading(item.deep, self._out, self._excluded, _LATEST_S).run(self._run_command)
         elif read is None:
             self._pending.popleft()
             self._write(item)
@@ -431,22 +380,26 @@ class Reading:
         kind = stat.S_IFMT(item.meta.mode)
         if kind == stat.S_IFREG:
             assert item.stored is not None  # noqa: S101 - only kept files come here
-            self._add_file(path, item.meta, item.stored, item.previous)
+            self._out.add_file(path, item.meta, item.stored, item.previous, kept=True)
         elif kind == stat.S_IFLNK and item.target is None:
-            self._event(ReadEventKind.VANISHED, path, "a link that cannot be followed by its text")
-            self._lost(path)
+            self._out.event(
+                ReadEventKind.VANISHED, path, "a link that cannot be followed by its text"
+            )
+            self._out.lost(path)
         else:
-            self._add_other(item)
+            self._out.add_other(path, item.meta, item.target, item.previous)
 
     def _read_small(self, item: _Item, read: FileRead) -> None:
         if read.code is not None:
             self._unread(item, read.code)
             return
         data = read.take_all()
-        self._done_bytes += len(data)
+        self._out.done_bytes += len(data)
         if self._changed_meanwhile(item, read):
             return
-        self._add_file(item.found.stored, item.meta, self._archive.store_whole(data), item.previous)
+        self._out.add_file(
+            item.found.stored, item.meta, self._archive.store_whole(data), item.previous
+        )
 
     def _read_large(self, item: _Item, read: FileRead) -> None:
         path = item.found.stored
@@ -460,12 +413,12 @@ class Reading:
         if self._changed_meanwhile(item, read):
             self._archive.drop(stored)
             return
-        self._add_file(path, item.meta, stored, item.previous)
+        self._out.add_file(path, item.meta, stored, item.previous)
 
     def _blocks(self, read: FileRead) -> Iterator[bytes]:
-        for block in read.blocks(self._idle):
-            self._done_bytes += len(block)
-            self._idle()
+        for block in read.blocks(self._out.idle):
+            self._out.done_bytes += len(block)
+            self._out.idle()
             yield block
         if read.code is not None:
             raise _ReadFailed
@@ -490,209 +443,23 @@ class Reading:
             self._pending.appendleft(item)
             return True
         if read.grew and size > 2 * read.size + MIB:
-            self._event(
+            self._out.event(
                 ReadEventKind.TOO_LARGE, path, "it grew while it was read; its beginning is kept"
             )
         elif whole:
-            self._event(ReadEventKind.CHANGED_WHILE_READ, path, "it was written to meanwhile")
+            self._out.event(ReadEventKind.CHANGED_WHILE_READ, path, "it was written to meanwhile")
         else:
-            self._event(
+            self._out.event(
                 ReadEventKind.CHANGED_WHILE_READ, path, "its size was another than announced"
             )
         # The time from before the reading is stored, so the next night reads it again.
         return False
 
-    def _read_deep(self, deep: Deep) -> None:
-        """Read a folder through `tar` on the machine; what cannot be is said."""
-        if self._run_command is None:
-            self._event(ReadEventKind.UNREADABLE, deep.stored, TOO_LONG)
-            return
-        ended: list[CommandResult] = []
-        blocks = _kept_end(self._run_command(deep_folders.command(deep.remote)), ended)
-        members = DeepMembers(self._excluded, self._event)
-        try:
-            tar = deep_folders.TarStream(blocks)
-            for member in tar.members():
-                path = members.path_of(deep.stored, member)
-                if path is not None:
-                    self._take_member(path, member, tar, members)
-            for _rest in blocks:
-                pass
-        except deep_folders.Refused:
-            self._event(ReadEventKind.UNREADABLE, deep.stored, TOO_LONG)
-            return
-        if ended and ended[0].exit_code == 1:
-            reason = "something in it was written to meanwhile"
-            self._event(ReadEventKind.CHANGED_WHILE_READ, deep.stored, reason)
-        elif not ended or ended[0].exit_code:
-            self._event(ReadEventKind.UNREADABLE, deep.stored, "part of it could not be read")
-
-    def _take_member(
-        self,
-        path: bytes,
-        member: deep_folders.Member,
-        tar: deep_folders.TarStream,
-        members: "DeepMembers",
-    ) -> None:
-        self._idle()
-        previous = self._archive.previous(path)
-        mtime_ns = min(member.mtime, _LATEST_S) * NS_PER_S
-        meta = Meta(member.mode, mtime_ns, member.uid, member.gid, member.owner, member.group)
-        if member.mode == 0:  # another name of a file that was before it
-            known = members.files.get(member.target)
-            stored = known and self._archive.keep(known[1].chunks)
-            if not known or not stored:
-                raise deep_folders.Refused("link")
-            self.files_seen += 1
-            self._add_file(path, known[0], stored, previous)
-        elif stat.S_ISREG(member.mode):
-            self.files_seen += 1
-            stored = self._archive.store(self._counted(tar.content()), path, meta)
-            members.files[member.name] = (meta, stored)
-            self._add_file(path, meta, stored, previous)
-        elif stat.S_ISDIR(member.mode) or stat.S_ISLNK(member.mode):
-            item = _Item(Found(b"", path, Attributes(), b""), meta, previous)
-            item.target = member.target if stat.S_ISLNK(member.mode) else None
-            self._add_other(item)
-        else:
-            self._event(ReadEventKind.SKIPPED_SPECIAL, path, "socket, device or pipe")
-            self._lost(path)
-
     def _unread(self, item: _Item, code: int) -> None:
         missing = code == packets.NO_SUCH_FILE
         kind = ReadEventKind.VANISHED if missing else ReadEventKind.UNREADABLE
-        self._event(kind, item.found.stored, REASONS.get(code, "it cannot be read"))
-        self._lost(item.found.stored)
-
-    def _lost(self, path: bytes) -> None:
-        """Name a path as gone that is not in this archive although the source showed it."""
-        base = self._archive.in_base(path)
-        if base is not None:
-            self._night.gone(path)
-            self.vanished += stat.S_ISREG(base.mode)
-
-    def _add_file(
-        self, path: bytes, meta: Meta, stored: Stored, previous: PreviousItem | None
-    ) -> None:
-        self._archive.add_file(path, meta, stored)
-        base = self._base(path, previous)
-        if base is not None and stat.S_ISREG(base.mode):
-            same = base.size == stored.size and [each[0] for each in base.chunks] == [
-                each[0] for each in stored.chunks
-            ]
-            if same and _same_meta(base, meta):
-                return
-        else:
-            same = False
-        self.changed += not same
-        self._put(path, EntryKind.FILE, meta, stored.size, chunks=pack_chunks(stored.chunks))
-
-    def _add_other(self, item: _Item) -> None:
-        path, meta, target = item.found.stored, item.meta, item.target
-        self._archive.add_other(path, meta, target)
-        base = self._base(path, item.previous)
-        if base is not None and _same_meta(base, meta) and base.content == (target or b""):
-            return
-        kind = EntryKind.FOLDER if target is None else EntryKind.LINK
-        self._put(path, kind, meta, 0, target=target)
-
-    def _base(self, path: bytes, previous: PreviousItem | None) -> PreviousItem | None:
-        if previous is None or previous.in_base:
-            return previous
-        return self._archive.in_base(path)
-
-    def _put(
-        self,
-        path: bytes,
-        kind: EntryKind,
-        meta: Meta,
-        size: int,
-        *,
-        chunks: bytes = b"",
-        target: bytes | None = None,
-    ) -> None:
-        self._night.put(
-            Entry(
-                path=path,
-                kind=kind,
-                size=size,
-                mtime_ns=meta.mtime_ns,
-                mode=meta.mode,
-                uid=meta.uid,
-                gid=meta.gid,
-                owner=None if meta.owner is None else meta.owner.decode("utf-8", "replace"),
-                group=None if meta.group is None else meta.group.decode("utf-8", "replace"),
-                target=target,
-                chunks=chunks,
-            )
-        )
-
-    # --- telling ---------------------------------------------------------------------------
-
-    def _event(self, kind: ReadEventKind, path: bytes, reason: str) -> None:
-        self.counts[kind] += 1
-        if len(self.events) < EVENTS_KEPT:
-            self.events.append(ReadEvent(kind, path, reason))
-
-    def _idle(self) -> None:
-        now = time.monotonic()
-        if now - self._reported_at > _REPORT_S:
-            self._reported_at = now
-            if self._context.should_stop():
-                raise JobCancelled
-            self._report()
-
-    def _report(self, step: str | None = None) -> None:
-        total = self._archive.previous_bytes or None
-        self._context.report(self._done_bytes, total, files=self.files_seen, step=step)
-
-
-TOO_LONG: Final = "its path is so long that the machine may not show all that is in it"
-
-
-class DeepMembers:
-    """What came out of one tar stream."""
-
-    def __init__(
-        self,
-        excluded: Callable[[bytes, bytes], bool],
-        event: Callable[[ReadEventKind, bytes, str], None],
-    ) -> None:
-        self.files: dict[bytes, tuple[Meta, Stored]] = {}
-        self._excluded = excluded
-        self._event = event
-        self._left_out: set[bytes] = set()
-        self._taken: set[bytes] = set()
-
-    def path_of(self, folder: bytes, member: deep_folders.Member) -> bytes | None:
-        """Return the path to store, None for what is left out: the folder itself, excludes, doubles."""
-        if not member.name:
-            return None
-        path = folder + b"/" + member.name
-        parent, _slash, name = path.rpartition(b"/")
-        if parent in self._left_out or self._excluded(path, name):
-            self._left_out.add(path)
-            return None
-        if path in self._taken:
-            self._event(ReadEventKind.NAME_REFUSED, folder, "a name that is there twice")
-            return None
-        self._taken.add(path)
-        return path
-
-
-def _kept_end(
-    output: Generator[bytes, None, CommandResult], ended: list[CommandResult]
-) -> Iterator[bytes]:
-    ended.append((yield from output))
-
-
-def _same_meta(base: PreviousItem, meta: Meta) -> bool:
-    return (
-        base.mtime_ns == meta.mtime_ns
-        and base.mode == meta.mode
-        and base.uid == meta.uid
-        and base.gid == meta.gid
-    )
+        self._out.event(kind, item.found.stored, REASONS.get(code, "it cannot be read"))
+        self._out.lost(item.found.stored)
 
 
 def _owner_names(long_name: bytes, system: System) -> tuple[bytes | None, bytes | None]:
