@@ -150,6 +150,7 @@ def _restore(
             place.finish_folder(parts, item)
         except (CannotPlace, OSError):
             done.fail(item.entry.path, "its rights and times could not be set")
+    place.settle()
 
 
 def _one(
