@@ -144,7 +144,8 @@ def ls(session: Session, place: str) -> Answer:
     def show(out: Console) -> None:
         lines = [
             (
-                stat.filemode(row.mode | _TYPE.get(row.kind, 0)),
+                # A folder above the roots is not in the snapshot itself: nothing is known of it.
+                "" if row.is_implied else stat.filemode(row.mode | _TYPE.get(row.kind, 0)),
                 "" if row.kind is EntryKind.FOLDER else size_words(row.size, session.language),
                 "" if row.is_implied else moment(row.mtime_ns),
                 clean(row.name) + ("/" if row.kind is EntryKind.FOLDER else ""),
