@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_date, format_datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from appliance.clock import utc_now
 from appliance.language import Language, mark, translate, translate_count
@@ -193,3 +193,8 @@ def words_of(request: Request) -> Words:
 def is_fragment(request: Request) -> bool:
     """Return whether htmx asks for a part of a page."""
     return request.headers.get("hx-request") == "true"
+
+
+def refreshed() -> Response:
+    """Tell the page that polls to load itself anew: its pace, or what stands around, has changed."""
+    return Response(status_code=204, headers={"HX-Refresh": "true"})

@@ -194,13 +194,21 @@ def test_a_running_task_moves_by_itself_and_is_stopped(page: Page, site: Site) -
     page.wait_for_selector("progress")
     with site.box.database.write() as connection:
         queue.report(connection, job, Progress("reading", 90, 100, "files", 90), now=utc_now())
+    page.focus("button:has-text('Arrêter')")
     page.wait_for_selector("progress[value='900']")
+    # Whoever works with the keyboard stays where they are while the bar moves.
+    assert page.evaluate("document.activeElement.textContent") == "Arrêter"
     page.once("dialog", lambda dialog: dialog.accept())
     page.click("button:has-text('Arrêter')")
     page.wait_for_selector("text=s’arrête")
     with site.box.database.write() as connection:
         queue.finish(connection, job, JobState.CANCELLED, now=utc_now())
     page.wait_for_selector(".badge:has-text('arrêté par une personne')")
+    page.wait_for_load_state()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2_500)
+    assert [one for one in asked if "/live/" in one] == []
 
 
 def test_the_chart_is_drawn_and_every_page_fits_a_phone(page: Page, site: Site) -> None:

@@ -384,7 +384,7 @@ def test_a_running_task_shows_its_progress_and_stops_on_asking(owner, practice, 
     page = owner.get(f"/jobs/{number}").text
     assert "<progress" in page
     assert "reading the files" in page
-    assert f'hx-get="/live/jobs/{number}" hx-trigger="every 1s"' in page
+    assert f'hx-get="/live/jobs/{number}?pace=1" hx-trigger="every 1s"' in page
     assert owner.post(f"/jobs/{number}/cancel").status_code == 303
 
     assert "stopping" in owner.get(f"/live/jobs/{number}").text
@@ -456,7 +456,7 @@ def test_each_check_shows_as_it_passes(owner, practice, database):
 
     fragment = owner.get(f"/live/sources/{source.id}/set-up").text
 
-    assert 'hx-trigger="every 1s"' in fragment
+    assert 'hx-trigger="every 1s"' in owner.get(f"/sources/{source.id}/set-up").text
     assert "The machine answers." in fragment
     assert "No: x" in fragment
 

@@ -29,7 +29,7 @@ from appliance.policy.status import (
 from appliance.web.deps import Box, TheBox, TheVisitor, language_of
 from appliance.web.pages import tones
 from appliance.web.pages.job_view import JobView, view
-from appliance.web.render import Page, render
+from appliance.web.render import Page, refreshed, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -107,7 +107,6 @@ class RunningFragment(Page):
     template: ClassVar[str] = "_partials/running.html"
     running: list[JobView]
     waiting: int
-    poll_s: int
 
 
 @router.get("/", name="home")
@@ -122,13 +121,18 @@ async def show_home(request: Request, box: TheBox, visitor: TheVisitor) -> Respo
 
 
 @router.get("/live/home", name="live-home")
-async def show_running(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
-    """Return what runs just now."""
+async def show_running(
+    request: Request, box: TheBox, visitor: TheVisitor, pace: int = 0
+) -> Response:
+    """Return what runs just now; when work begins or ends, the whole page is asked for anew."""
     if not visitor.may(Action.STATUS_SEE):
         return Response(status_code=204)
     with box.database.read() as connection:
         running, waiting = _running(connection)
-    return render(request, RunningFragment(running, waiting, _poll_s(running, waiting)))
+    poll_s = _poll_s(running, waiting)
+    if pace and pace != poll_s:
+        return refreshed()
+    return render(request, RunningFragment(running, waiting))
 
 
 def gather(connection: Connection, box: Box, language: Language) -> HomePage:

@@ -16,7 +16,7 @@ from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, TheVisitor, needs
 from appliance.web.pages.home import sources_by_id
 from appliance.web.pages.job_view import JobView, view
-from appliance.web.render import Page, render
+from appliance.web.render import Page, refreshed, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -45,7 +45,6 @@ class JobsFragment(Page):
     active: list[JobView]
     ended: list[JobView]
     older_than: int | None
-    poll_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,6 @@ class JobFragment(Page):
     job: JobView
     notes: list[NoteLine]
     children: list[JobView]
-    parent: JobView | None
-    poll_s: int | None
 
 
 def _list(connection: Connection, before: int | None) -> JobsPage:
@@ -102,10 +99,12 @@ async def list_jobs(request: Request, box: TheBox, before: int | None = None) ->
 
 
 @router.get("/live/jobs", name="live-jobs", dependencies=[needs(Action.JOBS_SEE)])
-async def poll_jobs(request: Request, box: TheBox) -> Response:
+async def poll_jobs(request: Request, box: TheBox, pace: int = 0) -> Response:
     """Return the list as it is now."""
     page = await box.read_aside(lambda connection: _list(connection, None))
-    return render(request, JobsFragment(page.active, page.ended, page.older_than, page.poll_s))
+    if pace and pace != page.poll_s:
+        return refreshed()
+    return render(request, JobsFragment(page.active, page.ended, page.older_than))
 
 
 def _one(connection: Connection, job_id: JobId) -> JobPage:
@@ -134,12 +133,12 @@ async def show_job(request: Request, box: TheBox, job_id: JobId) -> Response:
 
 
 @router.get("/live/jobs/{job_id}", name="live-job", dependencies=[needs(Action.JOBS_SEE)])
-async def poll_job(request: Request, box: TheBox, job_id: JobId) -> Response:
-    """Return a task as it is now."""
+async def poll_job(request: Request, box: TheBox, job_id: JobId, pace: int = 0) -> Response:
+    """Return a task as it is now; once it has ended, the page is loaded anew and polls no more."""
     page = await box.read_aside(lambda connection: _one(connection, job_id))
-    return render(
-        request, JobFragment(page.job, page.notes, page.children, page.parent, page.poll_s)
-    )
+    if pace and pace != page.poll_s:
+        return refreshed()
+    return render(request, JobFragment(page.job, page.notes, page.children))
 
 
 @router.post("/jobs/{job_id}/cancel", name="job-cancel", dependencies=[needs(Action.JOBS_CANCEL)])

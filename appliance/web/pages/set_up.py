@@ -29,7 +29,7 @@ from appliance.web.pages import tones
 from appliance.web.pages.job_view import JobView, view
 from appliance.web.pages.plan import parse_roots
 from appliance.web.pages.sources import SYSTEM_NAMES
-from appliance.web.render import Page, render
+from appliance.web.render import Page, refreshed, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -256,9 +256,14 @@ async def show_set_up(request: Request, box: TheBox, source_id: SourceId) -> Res
     name="live-set-up",
     dependencies=[needs(Action.SOURCES_CHANGE)],
 )
-async def poll_set_up(request: Request, box: TheBox, source_id: SourceId) -> Response:
+async def poll_set_up(
+    request: Request, box: TheBox, source_id: SourceId, pace: int = 0
+) -> Response:
     """Return where the assistant stands now."""
-    return render(request, SetUpFragment(_state(box.database, source_id)))
+    state = _state(box.database, source_id)
+    if pace and pace != state.poll_s:
+        return refreshed()
+    return render(request, SetUpFragment(state))
 
 
 def _state(database: Database, source_id: SourceId) -> SetUpState:
