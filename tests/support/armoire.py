@@ -62,6 +62,8 @@ class Armoire:
         return subprocess.Popen(
             [*PROGRAM, *map(str, argv)], env=self.environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True,
+            # Somebody may run the tests in the background, where Ctrl-C is ignored by inheritance.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
 
