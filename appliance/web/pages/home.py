@@ -128,8 +128,8 @@ async def show_running(
     if not visitor.may(Action.STATUS_SEE):
         return Response(status_code=204)
     with box.database.read() as connection:
-        running, waiting = _running(connection)
-    poll_s = _poll_s(running, waiting)
+        running, waiting = running_now(connection)
+    poll_s = pace_of(running, waiting)
     if pace and pace != poll_s:
         return refreshed()
     return render(request, RunningFragment(running, waiting))
@@ -140,7 +140,7 @@ def gather(connection: Connection, box: Box, language: Language) -> HomePage:
     lines = [line(connection, box, source) for source in sources.all_living(connection)]
     statuses = [one.status for one in lines]
     findings = needs_doing(statuses, box_findings(connection, box.settings, utc_now()))
-    running, waiting = _running(connection)
+    running, waiting = running_now(connection)
     sentence = home_sentence(statuses, language)
     tone = tones.LEVEL[home_level(statuses)] if statuses else tones.CALM
     if tone == tones.GOOD and any(one.severity is not Severity.NOTICE for one in findings):
@@ -156,7 +156,7 @@ def gather(connection: Connection, box: Box, language: Language) -> HomePage:
         legend=[(tones.NIGHT[state], NIGHT_TEXTS[state]) for state in LEGEND],
         running=running,
         waiting=waiting,
-        poll_s=_poll_s(running, waiting),
+        poll_s=pace_of(running, waiting),
     )
 
 
@@ -196,14 +196,20 @@ def sources_by_id(connection: Connection) -> dict[SourceId, Source]:
     return {source.id: source for source in sources.all_living(connection)}
 
 
-def _running(connection: Connection) -> tuple[list[JobView], int]:
+def running_now(
+    connection: Connection, source_id: SourceId | None = None
+) -> tuple[list[JobView], int]:
+    """Return what runs, and how many tasks wait for their turn; of one source when given."""
     now = utc_now()
-    jobs = queue.waiting(connection)
+    jobs = [
+        job for job in queue.waiting(connection) if source_id is None or job.source_id == source_id
+    ]
     known = sources_by_id(connection) if jobs else {}
     running = [view(job, known, now) for job in jobs if job.state is JobState.RUNNING]
     due = [job for job in jobs if job.state is JobState.QUEUED and job.not_before <= now]
     return running, len(due)
 
 
-def _poll_s(running: Sequence[JobView], waiting: int) -> int:
+def pace_of(running: Sequence[JobView], waiting: int) -> int:
+    """Return seconds between two looks of an open page."""
     return 1 if running or waiting else 15

@@ -19,7 +19,6 @@ from appliance.ledger import events
 from appliance.model import (
     Anomaly,
     Consistency,
-    JobState,
     PersonId,
     ReadEventKind,
     Repository,
@@ -37,9 +36,17 @@ from appliance.policy.status import Badge, source_sentence
 from appliance.policy.timetable import next_window
 from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs
 from appliance.web.pages import tones
-from appliance.web.pages.home import BACK_UP_MENDS, SourceLine, ToDo, line
+from appliance.web.pages.home import (
+    BACK_UP_MENDS,
+    RunningFragment,
+    SourceLine,
+    ToDo,
+    line,
+    pace_of,
+    running_now,
+)
 from appliance.web.pages.job_view import JobView, view
-from appliance.web.render import Page, render
+from appliance.web.render import Page, refreshed, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -125,6 +132,8 @@ class SourcePage(Page):
     points: list[Point]  # oldest first
     event_counts: list[tuple[str, int, str]]  # kind, how many, text; of the newest snapshot
     running: list[JobView]
+    waiting: int
+    poll_s: int
     recent: list[JobView]
     plan_sentence: str
     next_at: datetime | None
@@ -187,6 +196,7 @@ def _gather(
     known = {source.id: source}
     jobs = queue.newest(connection, limit=8, source_id=source_id)
     line_ = line(connection, box, source)
+    running, waiting = running_now(connection, source_id)
     window = next_window(source.plan, now, box.zone)
     return SourcePage(
         source=source,
@@ -219,12 +229,28 @@ def _gather(
             for one in reversed(found[:CHARTED])
         ],
         event_counts=event_counts(connection, found[0].id) if found else [],
-        running=[view(job, known, now) for job in jobs if job.state is JobState.RUNNING],
+        running=running,
+        waiting=waiting,
+        poll_s=pace_of(running, waiting),
         recent=[view(job, known, now) for job in jobs],
         plan_sentence=sentence(source.plan.keep, language),
         next_at=window.start if window else None,
         done=done,
     )
+
+
+@router.get(
+    "/live/sources/{source_id}", name="live-source", dependencies=[needs(Action.SOURCES_SEE)]
+)
+async def poll_source(
+    request: Request, box: TheBox, source_id: SourceId, pace: int = 0
+) -> Response:
+    """Return what runs for a source; when work begins or ends, the page is loaded anew."""
+    with box.database.read() as connection:
+        running, waiting = running_now(connection, source_id)
+    if pace and pace != pace_of(running, waiting):
+        return refreshed()
+    return render(request, RunningFragment(running, waiting))
 
 
 def event_counts(connection: Connection, snapshot_id: SnapshotId) -> list[tuple[str, int, str]]:
