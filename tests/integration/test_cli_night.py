@@ -124,7 +124,9 @@ def test_snapshots_are_listed_newest_first_with_their_proofs(practice):
 
 def test_a_folder_is_listed_as_it_was(practice):
     """The newest night by default; an empty folder and a name that is not UTF-8 too."""
-    assert practice.armoire("ls", "accueil:").code == 0  # above the roots nothing is known but names
+    assert (
+        practice.armoire("ls", "accueil:").code == 0
+    )  # above the roots nothing is known but names
     listed = practice.armoire.json("ls", f"accueil:{practice.root}")["entries"]
     names = {each["name"] for each in listed}
 
@@ -262,7 +264,10 @@ def test_the_status_is_one_sentence_from_proofs(practice):
     answer = practice.armoire.json("status")
 
     assert answer["level"] == "proven"
-    assert [each["code"] for each in answer["findings"]] == ["box.worker-silent", "copies.none-elsewhere"]
+    assert [each["code"] for each in answer["findings"]] == [
+        "box.worker-silent",
+        "copies.none-elsewhere",
+    ]
 
 
 def test_a_machine_that_is_off_fails_clearly_and_its_retry_waits(practice):

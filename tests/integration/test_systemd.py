@@ -66,7 +66,9 @@ def test_the_units_call_commands_that_exist():
     from appliance.cli import COMMANDS
 
     for unit in SERVICES:
-        command = re.search(r"^ExecStart=\S+ --data \S+ (\S+)$", (UNITS / unit).read_text(), re.MULTILINE)
+        command = re.search(
+            r"^ExecStart=\S+ --data \S+ (\S+)$", (UNITS / unit).read_text(), re.MULTILINE
+        )
         assert command is not None
         assert command[1] in COMMANDS
 
