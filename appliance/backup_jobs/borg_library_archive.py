@@ -5,6 +5,7 @@ Part of the ``borg_library`` family. Items are packed here exactly as `borg crea
 Source: borg 1.4.5 archive.py, ChunksProcessor, FilesystemObjectProcessors, Archive.save.
 """
 
+import hashlib
 import stat
 import time
 from collections import deque
@@ -17,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from borg.archive import Archive as BorgArchive  # noqa: TID251 - the borg_library family
 from borg.chunker import get_chunker  # noqa: TID251
 from borg.constants import CHUNKER_PARAMS, zeros  # noqa: TID251
+from borg.crypto.key import Blake2RepoKey  # noqa: TID251
 from borg.helpers.msgpack import mp_Packer  # noqa: TID251
 
 from appliance.backup_jobs.borg_library_opening import mapped
@@ -104,6 +106,7 @@ class NewArchive:
         self._write = self._archive.items_buffer.buffer.write
         self._chunker = get_chunker(*CHUNKER_PARAMS, seed=key.chunk_seed, sparse=False)
         self._pending = 0  # bytes of items not flushed
+        self._id_of = _id_function(key)
         self._hasher = ThreadPoolExecutor(1, "hash")  # its thread starts with the first large file
         self._parts = 0
         self.items = 0
@@ -236,7 +239,7 @@ class NewArchive:
         try:
             for piece in self._chunker.chunkify(_Blocks(blocks)):
                 data = zeros[: piece.meta["size"]] if piece.data is None else bytes(piece.data)
-                waiting.append((self._hasher.submit(self._key.id_hash, data), data))
+                waiting.append((self._hasher.submit(self._id_of, data), data))
                 if len(waiting) >= _HASHED_AHEAD:
                     hashed, data = waiting.popleft()
                     yield hashed.result(), data
@@ -259,7 +262,7 @@ class NewArchive:
                 self._cache.chunk_decref(identity, self._stats, wait=False)
 
     def _add_chunk(self, data: Any) -> Chunk:  # noqa: ANN401 - bytes or a view of the chunker's buffer
-        entry = self._cache.add_chunk(self._key.id_hash(data), data, self._stats, wait=False)
+        entry = self._cache.add_chunk(self._id_of(data), data, self._stats, wait=False)
         return (entry[0], entry[1], entry[2])
 
     def _begin(self) -> None:
@@ -373,6 +376,22 @@ class NewArchive:
             max(self._stats.usize, 0) + max(meta.usize, 0),
             self.items,
         )
+
+
+def _id_function(key: Any) -> Callable[[bytes], bytes]:  # noqa: ANN401 - Borg's own class
+    """Return what makes chunk ids: as ``key.id_hash``, without copying every chunk behind the key."""
+    if not isinstance(key, Blake2RepoKey):
+        hashed: Callable[[bytes], bytes] = key.id_hash
+        return hashed
+    # Source: borg 1.4.5 low_level.pyx, blake2b_256: the hash of the key and then the data.
+    begun = hashlib.blake2b(key.id_key, digest_size=32)
+
+    def identity(data: bytes) -> bytes:
+        state = begun.copy()
+        state.update(data)
+        return state.digest()
+
+    return identity
 
 
 class _Blocks:
