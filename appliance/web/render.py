@@ -87,6 +87,8 @@ class Words:
 
     def span(self, span: timedelta) -> str:
         """Return «3 heures»."""
+        if span.total_seconds() < 1:
+            return translate(mark("less than a second"), self.language)
         return duration_words(span, self.language)
 
     def ago(self, moment: datetime) -> str:
