@@ -54,3 +54,12 @@ def database(settings: Settings) -> Iterator[object]:
     opened = open_database(settings.database, create=True)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A real Ceph gateway, started once: twelve seconds. Its tests are of xdist_group «s3»."""
+    from tests.support.s3 import S3Server
+
+    with S3Server(tmp_path_factory.mktemp("ceph")) as server:
+        yield server

@@ -124,6 +124,16 @@ class S3Target:
         """The client, for what is asked about the bucket itself (conformance, tamper test)."""
         return self._client
 
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self._account.bucket
+
+    @property
+    def region(self) -> str:
+        """The region the account was set up with."""
+        return self._account.region
+
     def key(self, name: str) -> str:
         """Return the key of an object in the bucket."""
         return self._account.prefix + check_name(name)

@@ -152,6 +152,10 @@ class SftpTarget:
         with self._mapped("statvfs"):
             return self._free(self._connected())
 
+    def bare(self, name: str) -> tuple[paramiko.SFTPClient, str]:
+        """Return the client and an object's path, for the tamper test: it does what ``Target`` never does."""
+        return self._connected(), self._path(name)
+
     def close(self) -> None:
         """As ``Target.close``."""
         for each in (self._client, self._transport):
