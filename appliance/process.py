@@ -5,6 +5,7 @@ ended as one, and readers that never die on a bad line (or the child would block
 """
 
 import os
+import shutil
 import signal
 import subprocess  # noqa: TID251 - the one door
 import time
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import IO, Final
 
@@ -23,6 +25,8 @@ GRACE_S: Final = 10.0  # seconds between SIGINT and SIGKILL
 TAIL_LINES: Final = 200
 #: What ``start`` and ``pipes`` give, so that others need not import ``subprocess`` for its name.
 Process = subprocess.Popen[bytes]
+#: Ends a program whose parent was killed: a SIGKILL runs no code of ours. Source: prctl(2), setpriv(1).
+_WITH_PARENT: Final = ("/usr/bin/setpriv", "--pdeathsig", "INT", "--")
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -77,11 +81,13 @@ def run(
     """
     collected: list[str] = []
     tail: deque[str] = deque(maxlen=TAIL_LINES)
+    if shutil.which(argv[0], path=(env or {}).get("PATH", PATH)) is None:
+        raise ToolMissing(argv[0])
     with _inheritable_pipe(passphrase) as secret_fd:
         extra = {} if secret_fd is None else {"BORG_PASSPHRASE_FD": str(secret_fd)}
         try:
             process = subprocess.Popen(
-                argv,
+                [*_with_parent(), *argv],
                 env={"PATH": PATH, "LC_ALL": "C.UTF-8", **(env or {}), **extra},
                 cwd=cwd,
                 pass_fds=() if secret_fd is None else (secret_fd,),
@@ -120,6 +126,10 @@ def run(
     if stop is not None:
         raise stop
     return Finished(process.returncode, "\n".join(collected), tuple(tail))
+
+
+def _with_parent() -> tuple[str, ...]:
+    return _WITH_PARENT if Path(_WITH_PARENT[0]).exists() else ()
 
 
 @contextmanager

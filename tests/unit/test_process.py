@@ -1,6 +1,7 @@
 """Programs are run without a shell, with a closed environment, and always ended."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -120,3 +121,26 @@ def test_pipes_are_ended_when_left():
         running.stdin.write(b"ping")
         assert running.stdout.read(4) == b"ping"
     assert running.poll() is not None
+
+
+def test_a_program_ends_when_the_process_that_runs_it_is_killed(tmp_path):
+    """A job killed with -9 leaves no Borg behind that goes on writing."""
+    pid_file = tmp_path / "pid"
+    child = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    code = (
+        "import sys; from appliance import process; "
+        f"process.run([sys.executable, '-c', {child!r}], timeout_s=60)"
+    )
+    job = subprocess.Popen(python(code), cwd=Path(__file__).parents[2])
+    deadline = time.monotonic() + 20
+    while not (pid_file.exists() and pid_file.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    pid = int(pid_file.read_text())
+
+    job.kill()
+    job.wait()
+
+    while Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
