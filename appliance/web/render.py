@@ -157,16 +157,21 @@ class Renderer:
         """Return the page, or a fragment of one, as HTML."""
         words = self.words(request)
         visitor = find_visitor(request)
-        context: dict[str, Any] = {each.name: getattr(page, each.name) for each in fields(page)}
-        context.update(
-            _=words.text,
-            _n=words.count,
-            words=words,
-            language=words.language,
-            visitor=visitor,
-            may=visitor.may if visitor is not None else lambda _: False,
-            path=request.url.path,
-        )
+        context: dict[str, Any] = {
+            "_": words.text,
+            "_n": words.count,
+            "words": words,
+            "language": words.language,
+            "visitor": visitor,
+            "may": visitor.may if visitor is not None else lambda _: False,
+            "address": request.url.path,
+        }
+        for each in fields(page):
+            if each.name in context:
+                raise ValueError(
+                    f"{type(page).__name__}.{each.name} would hide what every page has"
+                )
+            context[each.name] = getattr(page, each.name)
         return self._environment.get_template(page.template).render(context)
 
 

@@ -327,6 +327,7 @@ def test_a_history_shows_every_version_with_its_nights(owner, practice):
     page = owner.get(path).text
 
     assert "11 versions" in page
+    assert f"/{LETTER.decode()}</p>" in page
     assert "present version" in page
     deleted = owner.get(f"/sources/{practice.machine.id}/history?p={pack_path(GONE)}").text
     assert "deleted since" in deleted
