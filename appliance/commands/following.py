@@ -5,12 +5,10 @@ does the work here: claims are conditional, so a worker that starts meanwhile ta
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import IO, Final, Self
+from typing import Final, Self
 
 from rich.progress import (
     BarColumn,
@@ -35,7 +33,7 @@ from appliance.language import Language, explain_stored, mark, translate, transl
 from appliance.model import Job, JobId, JobState
 from appliance.policy.estimate import ProgressSample, estimate
 from appliance.policy.wording import in_language, size_words
-from appliance.worker import locks
+from appliance.worker import locks, log
 from appliance.worker.runner import JOB_MAIN, Runner, runner_name
 
 POLL_S: Final = 0.25  # seconds
@@ -108,8 +106,8 @@ def follow(
     """
     if not roots:
         return []
-    with _job_log(session) as log, _Board(session) as board:
-        runner = Runner(session.settings, session.database, program, log=log)
+    with log.file_of(session.settings, "jobs") as file, _Board(session) as board:
+        runner = Runner(session.settings, session.database, program, log=file)
         bury_at = float("-inf")
         try:
             while True:
@@ -152,15 +150,6 @@ def _stop(session: Session, runner: Runner, roots: Sequence[JobId]) -> None:
             if each.state not in queue.ENDED:
                 queue.ask_cancel(connection, each.id, now=utc_now())
     runner.stop()
-
-
-@contextmanager
-def _job_log(session: Session) -> Iterator[IO[bytes]]:
-    """Yield where jobs that run here write: the terminal belongs to the progress bars."""
-    folder = session.settings.data / "log"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with Path(folder / "jobs.log").open("ab") as file:
-        yield file
 
 
 # --- what is seen ------------------------------------------------------------------------------

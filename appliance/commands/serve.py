@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -20,6 +19,7 @@ from appliance.errors import NotInitialised
 from appliance.language import mark
 from appliance.process import Process, end_group, start
 from appliance.settings import Settings
+from appliance.worker import log
 
 PARTS: Final = ("worker", "serve")
 #: A part has so long to end after SIGTERM; the worker gives its jobs 30 s of it.
@@ -101,8 +101,8 @@ def run_both(session: Session, *, ready: Callable[[], None] | None = None) -> Ex
     try:
         for part in PARTS:
             # What they log is for the box, not for the terminal somebody reads.
-            with _log(session.settings, part).open("ab") as log:
-                parts[part] = start(_argv(session.settings, part), env=_environment(), log=log)
+            with log.file_of(session.settings, part) as file:
+                parts[part] = start(_argv(session.settings, part), env=_environment(), log=file)
         told = False
         while not asked.is_set():
             for part, process in parts.items():
@@ -113,7 +113,7 @@ def run_both(session: Session, *, ready: Callable[[], None] | None = None) -> Ex
                         ),
                         part=part,
                         code=process.returncode,
-                        log=_log(session.settings, part),
+                        log=session.settings.data / "log" / f"{part}.log",
                     )
                     return ExitCode.FAILED
             if not told and _answers(session.settings):
@@ -143,12 +143,6 @@ def stop_parts(processes: list[Process]) -> None:
         time.sleep(0.05)
     for process in processes:
         end_group(process, grace_s=1.0)
-
-
-def _log(settings: Settings, part: str) -> Path:
-    folder = settings.data / "log"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"{part}.log"
 
 
 def _argv(settings: Settings, part: str) -> list[str]:

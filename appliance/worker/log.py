@@ -3,7 +3,16 @@
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Final
+
+from appliance.settings import Settings
+from appliance.units import MIB
+
+#: A log file that is larger when it is opened makes place for a new one.
+ROTATE_BYTES: Final = 10 * MIB
 
 
 def set_up(level: str) -> None:
@@ -14,6 +23,18 @@ def set_up(level: str) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         force=True,
     )
+
+
+@contextmanager
+def file_of(settings: Settings, name: str) -> Iterator[IO[bytes]]:
+    """Yield ``log/<name>.log`` of the data folder, for what runs without a journal; kept twice ROTATE_BYTES."""
+    folder = settings.data / "log"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{name}.log"
+    if path.exists() and path.stat().st_size > ROTATE_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    with path.open("ab") as file:
+        yield file
 
 
 def where(error: BaseException) -> str:

@@ -4,16 +4,18 @@ import os
 import signal
 import time
 from contextlib import suppress
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
 
 from appliance.clock import utc_now
-from appliance.db import workers
+from appliance.db import sources, workers
 from appliance.db.engine import open_database
 from appliance.jobs import queue
 from appliance.jobs.kinds import SetUpSource, TakeSnapshot
-from appliance.model import JobState
+from appliance.model import JobState, Plan
 from tests.support.armoire import Armoire, end, until
 
 pytestmark = pytest.mark.integration
@@ -157,6 +159,24 @@ def test_a_worker_at_rest_is_small_and_quiet(start):
 
     assert sum(each.memory_info().rss for each in family) < 120_000_000
     assert spent / 5 < 0.02  # other tests share these cores; the bench says 0.01
+
+
+def test_a_night_begins_by_itself_when_its_window_is_open(start, armoire, database):
+    """Nobody asked: the planner saw that it was due, and proved it too."""
+    here = datetime.now(tz=ZoneInfo("Europe/Paris"))
+    window = Plan(
+        window_start=f"{here - timedelta(hours=1):%H:%M}",
+        window_end=f"{here + timedelta(hours=3):%H:%M}",
+    )
+    with database.write() as c:
+        sources.change(c, sources.get_by_name(c, "partage").id, plan=window)
+    start()
+
+    until(lambda: states(database).get("repository.prune") == ["succeeded"])
+
+    assert states(database)["snapshot.take"] == ["succeeded"]
+    time.sleep(1)
+    assert armoire.json("jobs")["jobs"] == []  # once
 
 
 def test_setting_a_source_up_twice_makes_nothing_twice(armoire, database):
