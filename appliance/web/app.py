@@ -18,6 +18,7 @@ from appliance.language import explain
 from appliance.settings import Settings
 from appliance.web.deps import Box, language_of
 from appliance.web.failures import ErrorPage, status_of, unforeseen
+from appliance.web.pages.browse import Folders
 from appliance.web.pages.files import Openings
 from appliance.web.pages.ledger import ChainWatch
 from appliance.web.render import Renderer, is_fragment, render
@@ -65,6 +66,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     app.state.renderer = Renderer(static, zone)
     app.state.chain_watch = ChainWatch()
     app.state.openings = Openings()
+    app.state.folders = Folders()
     app.state.on_unforeseen = unforeseen
     app.router.routes.append(Route("/static/{name:path}", static.answer, name="static"))
     app.router.routes.append(Route("/healthz", _healthy, name="healthz"))

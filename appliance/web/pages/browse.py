@@ -1,10 +1,12 @@
 """A snapshot: what it is, its folders, and what one may do with what is picked there."""
 
 from base64 import urlsafe_b64encode
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from threading import Lock
 from typing import Annotated, ClassVar, Final
 from urllib.parse import urlencode
 
@@ -14,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.catalogue import query
 from appliance.catalogue.query import Listed, Order
-from appliance.catalogue.store import of_source
+from appliance.catalogue.store import Catalogue, of_source
 from appliance.clock import from_epoch, utc_now
 from appliance.db import snapshots, sources
 from appliance.errors import InvalidInput, NotFound
@@ -35,6 +37,8 @@ router = APIRouter(include_in_schema=False)
 
 ROWS: Final = 200
 EVENTS_SHOWN: Final = 500
+#: Lines of large folders kept in memory, some 250 bytes each.
+ROWS_KEPT: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,43 @@ class FolderPage(Page):
     following: str | None
     newer_id: SnapshotId | None
     older_id: SnapshotId | None
+
+
+class Folders:
+    """The last large folders somebody turned pages in: a snapshot never changes, so neither do they."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[SourceId, SnapshotId, bytes, Order], list[Listed]] = (
+            OrderedDict()
+        )
+        self._lock = Lock()
+
+    def page(
+        self,
+        catalogue: Catalogue,
+        snapshot_id: SnapshotId,
+        path: bytes,
+        *,
+        offset: int,
+        order: Order,
+    ) -> query.Page:
+        """Return ROWS lines of a folder from ``offset`` on; raises as ``query.folder``."""
+        key = (catalogue.source_id, snapshot_id, path, order)
+        with self._lock:
+            rows = self._known.get(key)
+            if rows is not None:
+                self._known.move_to_end(key)
+        if rows is None:
+            rows = query.folder(catalogue, snapshot_id, path, limit=None, order=order).rows
+            if len(rows) > ROWS:
+                self._keep(key, rows)
+        return query.Page(rows[offset : offset + ROWS], len(rows), offset)
+
+    def _keep(self, key: tuple[SourceId, SnapshotId, bytes, Order], rows: list[Listed]) -> None:
+        with self._lock:
+            self._known[key] = rows
+            while sum(map(len, self._known.values())) > ROWS_KEPT and len(self._known) > 1:
+                self._known.popitem(last=False)
 
 
 def _pair(connection: Connection, snapshot_id: SnapshotId) -> tuple[Source, Snapshot]:
@@ -228,11 +269,12 @@ async def browse(
         source, snapshot = _pair(connection, snapshot_id)
         others = snapshots.of_source(connection, source.id)
 
-    def look() -> query.Page:
-        catalogue = of_source(box.settings, source.id)
-        return query.folder(catalogue, snapshot_id, path, offset=start, limit=ROWS, order=chosen)
-
-    found = await aside(look)
+    folders: Folders = request.app.state.folders
+    found = await aside(
+        lambda: folders.page(
+            of_source(box.settings, source.id), snapshot_id, path, offset=start, order=chosen
+        )
+    )
     newer, older = _neighbours(others, snapshot_id)
     packed = pack_path(path)
 
