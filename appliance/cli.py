@@ -37,7 +37,7 @@ COMMANDS: Final = {
     "ledger": "appliance.commands.ledger:ledger",
     "serve": "appliance.commands.serve:serve",
     "worker": "appliance.commands.serve:worker",
-    "run": "appliance.commands.serve:run",
+    "run": "appliance.commands.running:run",
     "demo": "appliance.commands.demo:demo",
     "completion": "appliance.commands.completion:completion",
 }

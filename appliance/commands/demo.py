@@ -7,7 +7,7 @@ from appliance.clock import utc_now
 from appliance.commands.backup import back_up
 from appliance.commands.following import enqueue, follow
 from appliance.commands.framework import Command, answers, option
-from appliance.commands.serve import run_both
+from appliance.commands.running import run_both
 from appliance.commands.session import Answer, ExitCode, Session, nothing_to_show
 from appliance.commands.setting_up import first_link, prepare
 from appliance.db import repositories, snapshots, sources

@@ -382,3 +382,19 @@ def test_what_a_person_types_about_a_machine_is_checked():
     assert use.values == {"databases": "a,b", "port": "1"}
     with pytest.raises(InvalidInput):
         recipes_of(["postgresql"], ["mariadb.port=1"])
+
+
+def test_the_process_that_serves_the_web_loads_nothing_that_opens_secrets_or_runs_programs():
+    """Beam 1 at run time: what ``armoire serve`` has in memory."""
+    import subprocess
+
+    check = (
+        "import sys, appliance.cli, appliance.commands.serve, appliance.web.server\n"
+        "loaded = {'appliance.process', 'appliance.vault.unseal', 'borg', 'paramiko'} & set(sys.modules)\n"
+        "sys.exit(repr(loaded) if loaded else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
