@@ -13,6 +13,7 @@ from appliance.web.pages import (
     jobs,
     ledger,
     plan,
+    recipes,
     restores,
     search,
     set_up,
@@ -26,6 +27,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     set_up.router,  # «/sources/new» before «/sources/{id}»
     sources.router,
     plan.router,
+    recipes.router,
     browse.router,
     files.router,
     restores.router,

@@ -659,3 +659,61 @@ def test_every_page_says_everything_in_french(client_as, practice, database, per
         text = re.sub(r"<(script|style|head|pre|code|small)\b.*?</\1>", " ", page, flags=re.DOTALL)
         text = re.sub(r"<[^>]+>", " ", text)
         assert not english.findall(text), (path, english.findall(text))
+
+
+# --- recipes -----------------------------------------------------------------------------------------------
+
+
+def test_a_recipe_is_chosen_its_secret_sealed_and_the_machine_tried(
+    owner, practice, database, settings
+):
+    """The password is in the vault, sealed; nowhere else."""
+    from appliance.db import secrets as vault_rows
+    from appliance.vault.seal import make_keys
+
+    make_keys(settings.keys)
+    source = practice.machine
+    here = f"/sources/{source.id}/recipes"
+    page = owner.get(here).text
+    assert "PostgreSQL" in page
+    values = {"use.postgresql": "on", "postgresql.databases": "cabinet", "postgresql.port": "5432",
+              "secret.postgresql": "motdepasse-pg"}  # fmt: skip
+
+    assert owner.post(here, data=values).status_code == 303
+
+    with database.read() as connection:
+        changed = sources.get(connection, source.id)
+        sealed = vault_rows.find_sealed(connection, f"machine:{source.id}:recipe:postgresql")
+    assert [(one.name, one.values) for one in changed.recipes] == [
+        ("postgresql", {"databases": "cabinet"})
+    ]
+    assert sealed is not None
+    assert b"motdepasse" not in sealed
+    assert "motdepasse" not in str(events(database, "recipes.change")) + owner.get(here).text
+    assert waiting(database) == ["machine.check"]
+
+
+def test_a_recipe_that_runs_any_command_line_is_not_chosen_from_the_network(owner, practice):
+    """The process that faces the network may not say what runs on a machine."""
+    from importlib.resources import files
+
+    assert files("appliance").joinpath("backup_jobs", "recipes", "commands.toml").is_file()
+
+    page = owner.get(f"/sources/{practice.machine.id}/recipes").text
+
+    assert "use.sqlite" in page
+    assert "use.commands" not in page
+
+
+@pytest.mark.parametrize(
+    "values", [{"postgresql.databases": "a\nb"}, {"postgresql.databases": "x" * 600}]
+)
+def test_a_value_that_is_no_short_line_changes_nothing(owner, practice, database, values):
+    """The form comes back with the question it is about."""
+    answer = owner.post(
+        f"/sources/{practice.machine.id}/recipes", data={"use.postgresql": "on", **values}
+    )
+
+    assert answer.status_code == 422
+    with database.read() as connection:
+        assert sources.get(connection, practice.machine.id).recipes == ()

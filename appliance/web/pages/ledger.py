@@ -53,6 +53,7 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "plan.change": mark("plan changed"),
     "prune.ask": mark("removal of old snapshots asked for"),
     "prune.refused": mark("removal of old snapshots refused"),
+    "recipes.change": mark("recipes changed"),
     "repository.damaged": mark("damage found in a repository"),
     "repository.key-changed": mark("key of a repository changed"),
     "repository.made": mark("repository made"),
