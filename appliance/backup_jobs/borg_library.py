@@ -35,6 +35,7 @@ from appliance.backup_jobs.borg_library_archive import (
 from appliance.backup_jobs.borg_library_opening import (
     SEGMENT_BYTES,
     borg_environment,
+    break_dead_lock,
     check_identity,
     create_repository,
     export_key,
@@ -304,6 +305,7 @@ def open_repository(
 @contextmanager
 def _locked(path: Path, mode: Mode, lock_wait_s: float, home: Path) -> Iterator[Any]:
     with mapped(path), borg_environment(home):
+        break_dead_lock(path)
         borg = BorgRepository(
             str(path), exclusive=mode is Mode.WRITE, lock_wait=lock_wait_s
         ).__enter__()

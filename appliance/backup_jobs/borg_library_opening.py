@@ -34,6 +34,7 @@ from borg.helpers import Error as BorgError  # noqa: TID251
 from borg.helpers import IntegrityError, Manifest  # noqa: TID251
 from borg.helpers.manifest import NoManifestError  # noqa: TID251
 from borg.locking import LockError, LockFailed  # noqa: TID251
+from borg.platform import get_process_id  # noqa: TID251
 from borg.repository import Repository as BorgRepository  # noqa: TID251
 
 from appliance.errors import (
@@ -135,6 +136,46 @@ def mapped(path: Path) -> Iterator[None]:
         if error.errno in {errno.EIO, errno.EROFS}:
             raise RepositoryDamaged(str(path), os.strerror(error.errno)) from error
         raise
+
+
+def break_dead_lock(path: Path) -> bool:
+    """Remove a lock whose holder is provably gone although its process number is in use again.
+
+    Borg itself removes the lock of a process that is no more. After a restart of the box the number
+    may belong to another program, and Borg would wait for it for ever. Ours are Python programs: a
+    number that is a program of another kind cannot be the holder. In doubt the lock stays.
+
+    Returns:
+        Whether a lock was removed.
+    """
+    host = get_process_id()[0]
+    folder = path / "lock.exclusive"
+    removed = False
+    try:
+        names = [each.name for each in folder.iterdir()]
+    except OSError:
+        return False
+    for name in names:
+        holder, _dash, _thread = name.rpartition("-")
+        its_host, _dot, number = holder.rpartition(".")
+        if its_host == host and number.isdigit() and _is_another_program(int(number)):
+            with suppress(OSError):
+                (folder / name).unlink()
+                removed = True
+    if removed:
+        with suppress(OSError):
+            folder.rmdir()
+            (path / "lock.roster").unlink()
+    return removed
+
+
+def _is_another_program(number: int) -> bool:
+    try:
+        command = Path(f"/proc/{number}/cmdline").read_bytes()
+    except OSError:
+        return False  # gone (Borg sees that itself), or not ours to look at
+    # Nothing is shown of a thread of the kernel, and of a process that is just ending: in doubt, no.
+    return bool(command) and not any(word in command for word in (b"python", b"borg", b"armoire"))
 
 
 def no_space(path: Path) -> NoSpace:

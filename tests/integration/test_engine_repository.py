@@ -1,9 +1,11 @@
 """Opening repositories in process: what plain Borg makes we read, what we make plain Borg reads."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -202,6 +204,40 @@ def test_two_writers_exclude_each_other(repository, home):
         assert other.returncode == 7
     with library.open_repository(repository, PASSPHRASE, home, mode=Mode.WRITE):
         pass
+
+
+@pytest.mark.parametrize(
+    ("holder", "opens"), [("another program", True), ("python", False), ("nobody", True)]
+)
+def test_a_lock_is_broken_only_when_its_holder_is_provably_gone(repository, home, holder, opens):
+    """After a restart the number of the holder may be another program's; a Python one may be ours."""
+    from borg.platform import get_process_id
+
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    argv = ["sleep", "60"] if holder == "another program" else sleeping
+    other = subprocess.Popen(argv)
+    try:
+        time.sleep(0.2)
+        if holder == "nobody":
+            other.kill()
+            other.wait()
+        host = get_process_id()[0]
+        (repository / "lock.exclusive").mkdir()
+        (repository / "lock.exclusive" / f"{host}.{other.pid}-0").touch()
+        entry = {"exclusive": [[host, other.pid, 0]]}
+        (repository / "lock.roster").write_text(json.dumps(entry))
+        if opens:
+            with library.open_repository(repository, PASSPHRASE, home, mode=Mode.WRITE) as opened:
+                assert opened.archives() == []
+        else:
+            with pytest.raises(RepositoryLocked):
+                with library.open_repository(
+                    repository, PASSPHRASE, home, mode=Mode.WRITE, lock_wait_s=0.2
+                ):
+                    pass
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_create_never_replaces_what_is_there(repository, home, tmp_path):
