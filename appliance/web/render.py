@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -19,7 +17,41 @@ from appliance.policy.wording import duration_words, in_language, percent_words,
 from appliance.web.deps import find_visitor, language_of
 from appliance.web.static_files import StaticFiles
 
-_LOCALES: Final[dict[Language, str]] = {"fr": "fr_FR", "en": "en_GB"}
+# Written here: a locale library would keep some megabytes in memory for these 38 words.
+_DAYS: Final[dict[Language, list[str]]] = {
+    "fr": ["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"],
+    "en": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
+}
+_MONTHS: Final[dict[Language, list[str]]] = {
+    "fr": [
+        "janvier",
+        "février",
+        "mars",
+        "avril",
+        "mai",
+        "juin",
+        "juillet",
+        "août",
+        "septembre",
+        "octobre",
+        "novembre",
+        "décembre",
+    ],
+    "en": [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ],
+}
 
 
 JUST_NOW_S: Final = 10
@@ -104,7 +136,7 @@ class Words:
     def moment(self, moment: datetime) -> str:
         """Return the local day and time: «lundi 23 novembre 2026 à 03:12»."""
         local = moment.astimezone(self.zone)
-        return _long_moment(local.replace(second=0, microsecond=0), self.language)
+        return _long_moment(local, self.language)
 
     def short(self, moment: datetime) -> str:
         """Return the local day and time in figures: «23/11/2026 03:12»."""
@@ -121,16 +153,14 @@ class Words:
         return moment.astimezone(self.zone).strftime("%H:%M")
 
 
-@lru_cache(maxsize=512)
 def _long_day(day: date, language: Language) -> str:
-    pattern = "EEEE d MMMM" if language == "fr" else "EEEE, d MMMM"
-    return format_date(day, pattern, locale=_LOCALES[language])
+    name, month = _DAYS[language][day.weekday()], _MONTHS[language][day.month - 1]
+    return f"{name} {day.day} {month}" if language == "fr" else f"{name}, {day.day} {month}"
 
 
-@lru_cache(maxsize=512)
 def _long_moment(moment: datetime, language: Language) -> str:
-    pattern = "EEEE d MMMM y 'à' HH:mm" if language == "fr" else "EEEE, d MMMM y, HH:mm"
-    return format_datetime(moment, pattern, locale=_LOCALES[language])
+    at = " à" if language == "fr" else ","
+    return f"{_long_day(moment.date(), language)} {moment.year}{at} {moment:%H:%M}"
 
 
 class Renderer:
