@@ -1,6 +1,7 @@
 """What every command has at hand: the box, the reader's language, and where answers go."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime
@@ -127,6 +128,13 @@ class Session:
     def tell(self, text: str, **facts: object) -> None:
         """Print a line beside the answer, on standard error."""
         self.err.print(self.say(text, **facts))
+
+    def confirm(self, question: str) -> bool:
+        """Return whether a person says yes, in either language; nobody to ask means no."""
+        if self.as_json or not sys.stdin.isatty():
+            return False
+        self.err.print(f"{question} [{'o/N' if self.language == 'fr' else 'y/N'}] ", end="")
+        return sys.stdin.readline().strip().lower() in {"o", "oui", "y", "yes"}
 
     def give(self, answer: Answer) -> None:
         """Print an answer on standard output."""

@@ -231,11 +231,11 @@ def _probe(session: Session, source: Source) -> tuple[str, str] | None:
 def _is_confirmed(session: Session, found: str, given: str | None) -> bool:
     if given is not None:
         return given == found
-    if session.as_json or not sys.stdin.isatty():
+    if session.as_json:
         return False
     session.tell(mark("The machine shows this identity: %(fingerprint)s"), fingerprint=found)
-    return click.confirm(
-        session.say(mark("Is it the one the machine itself shows (ssh-keygen -lf)?")), err=True
+    return session.confirm(
+        session.say(mark("Is it the one the machine itself shows (ssh-keygen -lf)?"))
     )
 
 
@@ -580,7 +580,7 @@ def _remove(session: Session, source: Source, *, yes: bool) -> Answer:
     question = session.say(
         mark("Stop backing «%(name)s» up? Its snapshots stay on the disk."), name=source.name
     )
-    if not yes and not (sys.stdin.isatty() and click.confirm(question, err=True)):
+    if not yes and not session.confirm(question):
         session.tell(mark("Nothing was changed. Say --yes to do it."))
         return Answer({"name": source.name, "removed": False}, lambda _out: None, ExitCode.REFUSED)
     now = utc_now()

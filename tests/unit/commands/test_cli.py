@@ -398,3 +398,26 @@ def test_the_process_that_serves_the_web_loads_nothing_that_opens_secrets_or_run
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "removed"), [("oui", True), ("O", True), ("y", True), ("", False), ("non", False)]
+)
+def test_a_person_says_yes_in_their_own_language(armoire, box, monkeypatch, typed, removed):
+    """And nothing else is a yes; without a terminal nobody is asked."""
+    import io
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    with box.write() as c:
+        sources.add(
+            c, name="partage", label="p", kind=SourceKind.SHARE, roots=("/a",), now=utc_now()
+        )
+    assert armoire("share", "remove", "partage")[0] == 4
+    monkeypatch.setattr("sys.stdin", Terminal(typed + "\n"))
+
+    assert armoire("share", "remove", "partage")[0] == (0 if removed else 4)
+    with box.read() as c:
+        assert (sources.all_living(c) == []) is removed
