@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI, Request
@@ -16,17 +17,22 @@ from appliance.db.engine import Database, open_database
 from appliance.errors import ArmoireError, NotFound
 from appliance.language import explain
 from appliance.settings import Settings
+from appliance.units import MIB
 from appliance.web.deps import Box, language_of
 from appliance.web.failures import ErrorPage, status_of, unforeseen
 from appliance.web.pages.browse import Folders
 from appliance.web.pages.files import Openings
 from appliance.web.pages.ledger import ChainWatch
+from appliance.web.pages.sign_in import Attempts
 from appliance.web.render import Renderer, is_fragment, render
 from appliance.web.routes import ROUTERS
 from appliance.web.security import SameSiteOnly, SecurityHeaders, SessionGate
 from appliance.web.static_files import StaticFiles
 
 log = logging.getLogger(__name__)
+
+#: Bytes; a form with every line of a page picked is far smaller.
+LARGEST_FORM: Final = 4 * MIB
 
 
 def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
@@ -54,6 +60,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         lifespan=lifespan,
+        max_body_size=LARGEST_FORM,
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(SameSiteOnly),
@@ -66,6 +73,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     app.state.renderer = Renderer(static, zone)
     app.state.chain_watch = ChainWatch()
     app.state.openings = Openings()
+    app.state.attempts = Attempts()
     app.state.folders = Folders()
     app.state.on_unforeseen = unforeseen
     app.router.routes.append(Route("/static/{name:path}", static.answer, name="static"))

@@ -184,3 +184,27 @@ def test_signing_in_never_leads_to_another_site(anonymous, person_of, next_page)
     data = {"login": person_of(Role.OWNER).login, "password": PASSWORD, "next": next_page}
 
     assert anonymous.post("/sign-in", data=data).headers["location"] == "/"
+
+
+def test_one_password_tried_on_everybody_makes_the_address_wait(anonymous):
+    """Thirty unknown logins from one address: the thirty-first is not even looked at."""
+    for number in range(30):
+        anonymous.post("/sign-in", data={"login": f"nobody{number}", "password": "no"})
+
+    answer = anonymous.post("/sign-in", data={"login": "nobody99", "password": "no"})
+
+    assert answer.status_code == 429
+    assert "Wait" in answer.text
+
+
+def test_a_novel_as_a_password_is_refused_without_being_hashed(anonymous, person_of, database):
+    """And a form of many megabytes is not even read."""
+    login = person_of(Role.OWNER).login
+    assert (
+        anonymous.post("/sign-in", data={"login": login, "password": "x" * 5_000}).status_code
+        == 401
+    )
+    with database.read() as connection:
+        assert people.find_row(connection, login).failures == 0
+    huge = anonymous.post("/sign-in", data={"login": login, "password": "x" * 5_000_000})
+    assert huge.status_code == 413

@@ -1,7 +1,9 @@
 """Signing in and out, the one-time link, the first account."""
 
+import time
+from collections import deque
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
@@ -28,6 +30,35 @@ from appliance.web.security import clear_session, set_session
 router = APIRouter(include_in_schema=False)
 
 Text = Annotated[str, Form()]
+
+#: So many failed sign-ins from one address within ATTEMPTS_S, whatever the logins, and it waits: the
+#: lock of an account does not stop one password tried on everybody.
+ATTEMPTS_AT_MOST: Final = 30
+ATTEMPTS_S: Final = 600.0
+ADDRESSES_KNOWN: Final = 10_000
+#: Nobody's password is longer; hashing a novel would keep the box busy.
+LONGEST_PASSWORD: Final = 1_024
+
+
+class Attempts:
+    """Failed sign-ins by address, in memory."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, deque[float]] = {}
+
+    def wait_s(self, address: str) -> int:
+        """Return how many seconds this address waits before it may try again; 0: none."""
+        failed = self._failed.get(address, deque())
+        now = time.monotonic()
+        while failed and now - failed[0] > ATTEMPTS_S:
+            failed.popleft()
+        return int(failed[0] + ATTEMPTS_S - now) + 1 if len(failed) >= ATTEMPTS_AT_MOST else 0
+
+    def failed(self, address: str) -> None:
+        """Remember a failed sign-in."""
+        if len(self._failed) >= ADDRESSES_KNOWN:
+            self._failed.clear()
+        self._failed.setdefault(address, deque(maxlen=ATTEMPTS_AT_MOST)).append(time.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +112,14 @@ async def try_sign_in(
     """Begin a session, or say why not; the answer is the same for a wrong login and a wrong password."""
     language = language_of(request)
 
+    attempts: Attempts = request.app.state.attempts
+
     def work() -> str:
+        wait_s = attempts.wait_s(_address(request))
+        if wait_s:
+            raise TooManyAttempts(wait_s)
+        if len(password) > LONGEST_PASSWORD:
+            raise NotSignedIn
         return signing_in.by_password(
             box.database,
             login.strip(),
@@ -94,6 +132,7 @@ async def try_sign_in(
     try:
         token = await aside(work)
     except NotSignedIn:
+        attempts.failed(_address(request))
         problem = translate(mark("The login or the password is wrong."), language)
         return render(request, SignInPage(login.strip(), _inside(next), problem), 401)
     except (TooManyAttempts, AccountBlocked) as error:
