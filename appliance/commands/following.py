@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.table import Column
 from rich.text import Text
+from sqlalchemy.exc import OperationalError
 
 from appliance.clock import utc_now
 from appliance.commands.session import ExitCode, Session
@@ -38,6 +39,7 @@ from appliance.worker.runner import JOB_MAIN, Runner, runner_name
 
 POLL_S: Final = 0.25  # seconds
 BURY_S: Final = 10.0
+FAILURES_BORNE: Final = 10  # of the database, in a row
 WARNINGS_SHOWN: Final = 5
 SAMPLES_KEPT: Final = 240  # a minute of looks
 
@@ -108,21 +110,25 @@ def follow(
         return []
     with log.file_of(session.settings, "jobs") as file, _Board(session) as board:
         runner = Runner(session.settings, session.database, program, log=file)
-        bury_at = float("-inf")
+        bury_at, failures = float("-inf"), 0
         try:
             while True:
-                now = utc_now()
-                with session.database.read() as connection:
-                    jobs = queue.family(connection, roots)
-                board.show(jobs)
-                if all(each.state in queue.ENDED for each in jobs):
-                    return jobs
-                if runner.running or not has_worker(session):
-                    mine = {each.id for each in jobs}
-                    if time.monotonic() - bury_at >= BURY_S:
-                        runner.bury(now)
-                        bury_at = time.monotonic()
-                    runner.turn(now, mine=_member_of(mine))
+                try:
+                    jobs = _look(session, roots)
+                    board.show(jobs)
+                    if all(each.state in queue.ENDED for each in jobs):
+                        return jobs
+                    if runner.running or not has_worker(session):
+                        if time.monotonic() - bury_at >= BURY_S:
+                            runner.bury(utc_now())
+                            bury_at = time.monotonic()
+                        runner.turn(utc_now(), mine=_member_of({each.id for each in jobs}))
+                    failures = 0
+                except OperationalError:
+                    # A busy or full disk passes, and the jobs go on meanwhile; a broken one does not.
+                    failures += 1
+                    if failures >= FAILURES_BORNE:
+                        raise
                 time.sleep(POLL_S)
         except KeyboardInterrupt:
             _stop(session, runner, roots)
@@ -130,6 +136,11 @@ def follow(
         finally:
             runner.stop(grace_s=1.0)
             runner.reap(utc_now())
+
+
+def _look(session: Session, roots: Sequence[JobId]) -> list[Job]:
+    with session.database.read() as connection:
+        return queue.family(connection, roots)
 
 
 def _member_of(ids: set[JobId]) -> Callable[[Job], bool]:
