@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from fastapi import APIRouter, Request
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import RedirectResponse, Response
 
 from appliance.accounts import people
@@ -24,6 +25,8 @@ from appliance.web.render import Page, render
 router = APIRouter(include_in_schema=False)
 
 SHOWN: Final = 100
+#: Seconds a page waits for a walk along the chain; a long one goes on behind it.
+PATIENCE_S: Final = 2.0
 
 #: Events by the beginning of their name, as a person filters them.
 FILTERS: Final[tuple[tuple[str, str], ...]] = (
@@ -98,18 +101,28 @@ class ChainWatch:
         """What is known now."""
         return self._last
 
-    def walk(self, database: Database) -> ChainCheck:
-        """Walk the whole chain now; another walk under way is waited for."""
-        with self._lock:
+    def begin(self, database: Database) -> ChainCheck:
+        """Walk the whole chain in a thread of its own; return what is known after PATIENCE_S at most."""
+        if not self._last.is_running:
             self._last = replace(self._last, is_running=True)
+            thread = threading.Thread(
+                target=self._walk, args=(database,), name="chain", daemon=True
+            )
+            thread.start()
+            thread.join(PATIENCE_S)
+        return self._last
+
+    def _walk(self, database: Database) -> None:
+        with self._lock:
             try:
                 with database.read() as connection:
                     count = chain.verify(connection)
             except LedgerBroken as broken:
                 self._last = ChainCheck(utc_now(), 0, broken)
+            except SQLAlchemyError:
+                self._last = replace(self._last, is_running=False)  # asked again at the next look
             else:
                 self._last = ChainCheck(utc_now(), count)
-            return self._last
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +163,7 @@ async def show_ledger(
     """Show the journal, newest first; ``at`` begins with that entry."""
     watch: ChainWatch = request.app.state.chain_watch
     if watch.last.at is None:
-        await aside(watch.walk, box.database)
+        await aside(watch.begin, box.database)
     chosen = only if only in {name for name, _ in FILTERS} else ""
     start = at + 1 if at is not None else before
     language = language_of(request)
@@ -177,7 +190,7 @@ async def show_ledger(
 async def verify_ledger(request: Request, box: TheBox) -> Response:
     """Walk the whole chain now."""
     watch: ChainWatch = request.app.state.chain_watch
-    await aside(watch.walk, box.database)
+    await aside(watch.begin, box.database)
     return RedirectResponse("/ledger", 303)
 
 
