@@ -10,10 +10,11 @@ import os
 import random
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,20 +149,32 @@ def fill_small(tree: Path, count: int) -> None:
         os.utime(path, (LONG_AGO, LONG_AGO + number))
 
 
-def change(tree: Path, share: float) -> None:
+def change(tree: Path, share: float, night: int) -> None:
     """Write this share of the files anew, spread over the tree, a while ago."""
-    rng = random.Random(2)
-    for path in sorted(tree.rglob("*.pdf"))[:: int(1 / share)]:
+    rng = random.Random(night)
+    for path in sorted(tree.rglob("*.pdf"))[night :: int(1 / share)]:
         path.write_bytes(content(rng, path.stat().st_size))
-        os.utime(path, (LONG_AGO, LONG_AGO + 10_000_000))
+        os.utime(path, (LONG_AGO, LONG_AGO + 10_000_000 + night))
 
 
-def compare(ground: Ground, name: str, bar: float) -> bool:
-    """Alternate two rounds of what does not change anything; one of what does."""
-    ours, local = ground.pull(), ground.local()
-    ratio = ours / local
-    details = {"pull_s": round(ours, 2), "local_s": round(local, 2), **ground.last}
-    return record(name, ratio, bar, ratio <= bar, details).ok
+def compare(
+    ground: Ground,
+    name: str,
+    bar: float,
+    *,
+    rounds: int = 1,
+    before: Callable[[int], None] = lambda _night: None,
+) -> bool:
+    """Alternate pull and local Borg; the middle of the ratios counts, all of them are shown."""
+    ratios, times = [], []
+    for night in range(rounds):
+        before(night)
+        ours = ground.pull()
+        local = ground.local()
+        ratios.append(ours / local)
+        times.append(f"{ours:.2f}/{local:.2f}")
+    ratio = statistics.median(ratios)
+    return record(name, ratio, bar, ratio <= bar, {"seconds": " ".join(times), **ground.last}).ok
 
 
 def test_fifty_thousand_small_files(ground):
@@ -170,11 +183,18 @@ def test_fifty_thousand_small_files(ground):
     fill_small(ground.tree, count)
     results = [compare(ground, f"pull {count} small files, first / local", 1.3)]
     first_memory = ground.last["memory_mb"]
-    results.append(compare(ground, "pull, nothing changed / local", 0.9))
+    results.append(compare(ground, "pull, nothing changed / local", 0.9, rounds=3))
     assert ground.last["changed"] == 0
-    change(ground.tree, 0.01)
-    results.append(compare(ground, "pull, 1 % changed / local", 0.9))
-    assert ground.last["changed"] == -(-count // 100)
+    results.append(
+        compare(
+            ground,
+            "pull, 1 % changed / local",
+            0.9,
+            rounds=3,
+            before=lambda night: change(ground.tree, 0.01, night),
+        )
+    )
+    assert ground.last["changed"] == count // 100
     memory = max(first_memory, ground.last["memory_mb"])
     results.append(record("pull, peak memory, MB", memory, 150, memory <= 150, {}).ok)
     ground.check()
