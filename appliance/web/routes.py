@@ -12,6 +12,7 @@ from appliance.web.pages import (
     home,
     jobs,
     ledger,
+    people,
     plan,
     recipes,
     restores,
@@ -35,5 +36,6 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     jobs.router,
     ledger.router,
     account.router,
+    people.router,
     v1.router,
 )

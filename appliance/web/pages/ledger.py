@@ -53,6 +53,7 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "machine.confirmed": mark("identity of a machine confirmed"),
     "password.change": mark("password changed"),
     "person.add": mark("account made"),
+    "person.close": mark("account closed"),
     "plan.change": mark("plan changed"),
     "prune.ask": mark("removal of old snapshots asked for"),
     "prune.refused": mark("removal of old snapshots refused"),
