@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -178,6 +179,32 @@ def test_versions_without_a_lock_are_deleted_by_our_key(locked, tmp_path):
 
     assert not result.is_immutable
     assert Action.DELETE_VERSION in result.judgement.done
+
+
+def test_a_lifecycle_rule_deletes_what_is_free_and_not_what_is_locked(locked, tmp_path):
+    """Why a rule our key may set is without effect on a locked object: the host's own sweep is run."""
+    locked.target().create("objects/free", sealed(tmp_path, b"free"))
+    locked.target(lock_mode="COMPLIANCE").create("objects/kept", sealed(tmp_path, b"kept"))
+    rule = {
+        "ID": "everything",
+        "Filter": {"Prefix": ""},
+        "Status": "Enabled",
+        "Expiration": {"Days": 1},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+    }
+    locked.owner.put_bucket_lifecycle_configuration(
+        Bucket=locked.name, LifecycleConfiguration={"Rules": [rule]}
+    )
+    end = time.monotonic() + 30
+    while locked.target().stat("objects/free") is not None and time.monotonic() < end:
+        # First markers over what is current, then what is under them; a second is a day here.
+        time.sleep(1.5)
+        locked.server._run(
+            "radosgw-admin", "lc", "process", "--bucket", locked.name, "--rgw-lc-debug-interval=1"
+        )
+
+    assert locked.target().stat("objects/free") is None
+    assert content(locked.target(), "objects/kept") == b"kept"
 
 
 # --- conformance ----------------------------------------------------------------------------------
