@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "jobs": "appliance.commands.jobs:jobs",
     "job": "appliance.commands.jobs:job",
     "ledger": "appliance.commands.ledger:ledger",
+    "clock": "appliance.commands.clock:clock",
     "serve": "appliance.commands.serve:serve",
     "worker": "appliance.commands.serve:worker",
     "run": "appliance.commands.running:run",

@@ -17,6 +17,7 @@ from appliance.backup_jobs.ssh import Endpoint
 from appliance.catalogue import store
 from appliance.db import facts, repositories, snapshots, sources
 from appliance.errors import ClockWrong, InvalidInput, NoSpace
+from appliance.jobs import clock_watch
 from appliance.jobs.context import JobContext
 from appliance.language import mark
 from appliance.model import Repository, SnapshotId, Source, SourceId
@@ -130,10 +131,11 @@ def check_clock(connection: Connection, source_id: SourceId, now: datetime) -> N
         ClockWrong: the newest is, by more than CLOCK_TOLERANCE.
     """
     newest = snapshots.newest(connection, source_id)
-    if newest is not None and newest.started_at > now + CLOCK_TOLERANCE:
-        raise ClockWrong(
-            now.isoformat(timespec="seconds"), newest.started_at.isoformat(timespec="seconds")
-        )
+    if newest is None:
+        return
+    began = clock_watch.believed(connection, newest.started_at, snapshot_id=newest.id)
+    if began > now + CLOCK_TOLERANCE:
+        raise ClockWrong(now.isoformat(timespec="seconds"), began.isoformat(timespec="seconds"))
 
 
 def reserve_snapshot_id(connection: Connection, now: datetime) -> SnapshotId:

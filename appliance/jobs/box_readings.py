@@ -54,7 +54,10 @@ def _clock(connection: Connection) -> Finding | None:
         "box.clock-wrong",
         Severity.ALARM,
         mark("The clock of the box went back: it says %(now)s, the last record is of %(last)s."),
-        mark("Set the clock right; until then nothing begins and nothing is removed."),
+        mark(
+            "Set the clock right; until then nothing begins and nothing is removed. "
+            "If it is right now: «armoire clock accept»."
+        ),
         {"now": str(clock.get("now")), "last": str(clock.get("last"))},
     )
 

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from appliance.db import anomalies, snapshots, sources
-from appliance.jobs import readings
+from appliance.jobs import clock_watch, readings
 from appliance.ledger import proofs
 from appliance.model import Outcome, Source
 from appliance.policy.retention import FreezeReason, why_frozen
@@ -46,7 +46,9 @@ def reasons(
         open_anomalies=len(open_ones),
         archive_list_readable=archive_list_readable,
         vanished_archives=sum(one.kind == VANISHED for one in open_ones),
-        clock_ok=newest is None or newest.started_at <= now + CLOCK_TOLERANCE,
+        clock_ok=newest is None
+        or clock_watch.believed(connection, newest.started_at, snapshot_id=newest.id)
+        <= now + CLOCK_TOLERANCE,
     )
 
 

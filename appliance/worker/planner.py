@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from appliance.db import facts, repositories, snapshots, sources
 from appliance.db.engine import Database
 from appliance.errors import AlreadyQueued
-from appliance.jobs import queue
+from appliance.jobs import clock_watch, queue
 from appliance.jobs.box_readings import record_disk
 from appliance.jobs.kinds import CheckRepository, ImportPushed, Spec, TakeSnapshot, WakeMachine
 from appliance.ledger import events, proofs
@@ -37,8 +37,6 @@ CHECK_ANY_HOUR: Final = timedelta(days=2)
 NOTES_KEPT: Final = timedelta(days=90)
 #: In a source's facts: the commit that the last import read (``backup_jobs.import_pushed``).
 PUSH_SEEN: Final = "push_seen_transaction"
-LAST: Final = "clock.last"
-WRONG: Final = "clock.wrong"
 
 _log = logging.getLogger("armoire.planner")
 
@@ -79,6 +77,13 @@ class Planner:
             )
             last_try = _newest(connection, source, TakeSnapshot.kind)
             newest = snapshots.of_source(connection, source.id, limit=1, with_removed=True)
+            began = tried = None
+            if newest:
+                began = clock_watch.believed(
+                    connection, newest[0].started_at, snapshot_id=newest[0].id
+                )
+            if last_try is not None and last_try.started_at is not None:
+                tried = clock_watch.believed(connection, last_try.started_at, job_id=last_try.id)
             full_at = _full_check_due(connection, source, repository)
             checked = _newest(
                 connection, source, CheckRepository.kind, lambda job: job.spec.get("full") is True
@@ -94,8 +99,8 @@ class Planner:
                 source,
                 now,
                 zone,
-                last_success=newest[0].started_at if newest else None,
-                last_attempt=last_try.started_at if last_try else None,
+                last_success=began,
+                last_attempt=tried,
             )
         if not busy and not wishes and newest and now >= full_at:
             window = timetable.latest_window(source.plan, now, zone)
@@ -180,13 +185,13 @@ class Planner:
     def _clock_is_right(self, now: datetime) -> bool:
         """Store ``now`` as the newest moment known, or say that it lies before it (beam 6)."""
         with self.database.write() as connection:
-            stored = facts.find(connection, LAST)
+            stored = facts.find(connection, clock_watch.LAST)
             last = datetime.fromisoformat(stored) if isinstance(stored, str) else None
-            wrong = facts.find(connection, WRONG)
+            wrong = facts.find(connection, clock_watch.WRONG)
             if last is not None and now < last - CLOCK_TOLERANCE:
                 if not wrong:
                     reading = {"now": now.isoformat(), "last": last.isoformat()}
-                    facts.put(connection, WRONG, reading, now=now)
+                    facts.put(connection, clock_watch.WRONG, reading, now=now)
                     events.record(
                         connection,
                         at=now,
@@ -198,9 +203,9 @@ class Planner:
                     _log.error("the clock went back: %s after %s", now, last)
                 return False
             if wrong:
-                facts.put(connection, WRONG, None, now=now)
+                facts.put(connection, clock_watch.WRONG, None, now=now)
                 events.record(connection, at=now, event="clock.right-again", subject="box")
-            facts.put(connection, LAST, max(now, last or now).isoformat(), now=now)
+            facts.put(connection, clock_watch.LAST, max(now, last or now).isoformat(), now=now)
             record_disk(connection, self.settings, now)
         return True
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.db import facts, repositories, snapshots, sources
-from appliance.jobs import queue
+from appliance.jobs import clock_watch, frozen, queue
 from appliance.jobs.kinds import CheckRepository, ImportPushed, TakeSnapshot, WakeMachine
 from appliance.ledger import chain, proofs
 from appliance.model import (
@@ -18,6 +18,7 @@ from appliance.model import (
     SnapshotState,
     SourceKind,
 )
+from appliance.policy.retention import FreezeReason
 from appliance.worker.planner import Planner, committed_transaction
 from appliance.worker.seen import Seen
 
@@ -249,3 +250,24 @@ def test_every_byte_is_read_again_once_a_month_at_night(box):
     box.planner.turn(soon)
     box.run_all(soon)
     assert box.planner.turn(soon + timedelta(minutes=1)) == []
+
+
+def test_a_clock_that_jumped_years_ahead_stops_the_box_only_until_a_person_accepts_the_time(box):
+    """A dead battery on one evening must not stop every night until that year has come."""
+    source = box.add()
+    wrong = EVENING.replace(year=2099)
+    box.planner.turn(wrong)
+    box.run_all(wrong)  # a night, dated 2099
+    assert box.planner.turn(EVENING) == []
+
+    with box.database.write() as c:
+        clock_watch.accept(c, now=EVENING - timedelta(minutes=10), actor="command")
+
+    assert box.planner.turn(EVENING) == [TakeSnapshot(source.id)]
+    box.run_all(EVENING)
+    assert box.planner.turn(EVENING + timedelta(hours=1)) == []
+    assert box.planner.turn(EVENING + timedelta(days=1)) == [TakeSnapshot(source.id)]
+    with box.database.read() as c:
+        assert "clock.accepted" in {each.event for each in chain.entries(c)}
+        found = frozen.reasons(c, source, now=EVENING + timedelta(days=1))
+        assert FreezeReason.CLOCK_WRONG not in found
