@@ -214,13 +214,14 @@ class MariadbServer(_Server):
             self._prepare(
                 ["mariadb-install-db", "--no-defaults", f"--datadir={self.data_folder}", "--skip-test-db",
                  "--auth-root-authentication-method=normal", "--innodb-flush-log-at-trx-commit=0",
-                 "--innodb-log-file-size=4M"]
+                 "--innodb-log-file-size=4M", f"--tmpdir={self.folder}"]  # two at once share nothing
             )  # fmt: skip
         self.port = self.port or free_port()
         program = shutil.which("mariadbd", path="/usr/sbin:" + os.environ["PATH"])
         self._launch(
             [program, "--no-defaults", f"--datadir={self.data_folder}", f"--socket={self.socket}",
              f"--port={self.port}", f"--bind-address={self.host}", f"--pid-file={self.folder / 'pid'}",
+             f"--tmpdir={self.folder}",
              "--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=4M",
              "--innodb-buffer-pool-size=16M", "--skip-name-resolve", "--performance-schema=0"]
         )  # fmt: skip
