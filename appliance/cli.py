@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "job": "appliance.commands.jobs:job",
     "ledger": "appliance.commands.ledger:ledger",
     "clock": "appliance.commands.clock:clock",
+    "receive": "appliance.commands.receive:receive",
     "serve": "appliance.commands.serve:serve",
     "worker": "appliance.commands.serve:worker",
     "run": "appliance.commands.running:run",
