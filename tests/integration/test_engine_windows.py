@@ -98,3 +98,34 @@ def test_excludes_do_not_mind_case_where_names_do_not(box, host):
     host.write("C:\\X\\keep", b"k", mtime=LONG_AGO)
     box.take(endpoint(host), ("c:\\X",), system=System.WINDOWS, excludes=("sh:**/CACHE",))
     assert files(box) == {b"C/X/keep"}
+
+
+def test_a_persons_own_folder_with_an_old_name_is_read(box, host):
+    """«Modèles» on an English Windows is somebody's work, not a link: nothing is lost by its name."""
+    home = f"C:\\Users\\{host.user}"
+    for name in ("Modèles", "Mes documents", "Templates"):
+        host.write(f"{home}\\{name}\\Ordonnance.docx", b"o", mtime=LONG_AGO)
+
+    taken, _night = box.take(
+        endpoint(host), ("C:\\Users",), system=System.WINDOWS, options=PullOptions()
+    )
+
+    assert {path.split(b"/")[3].decode() for path in files(box)} == {
+        "Modèles",
+        "Mes documents",
+        "Templates",
+    }
+    assert not taken.events
+
+
+def test_a_folder_that_refuses_and_has_no_old_name_is_still_said(box, host):
+    home = f"C:\\Users\\{host.user}"
+    host.write(f"{home}\\Patients\\a.txt", b"a", mtime=LONG_AGO)
+    host.make_folder(f"{home}\\Privé")
+    host.deny(f"{home}\\Privé")
+
+    taken, _night = box.take(
+        endpoint(host), ("C:\\Users",), system=System.WINDOWS, options=PullOptions()
+    )
+
+    assert taken.event_counts == {ReadEventKind.UNREADABLE: 1}

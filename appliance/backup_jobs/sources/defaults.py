@@ -98,42 +98,16 @@ _WINDOWS: Final = (
     "sh:*/Users/*/AppData/Local/Packages/*/AC/INetCache",
     "sh:*/Users/*/AppData/Local/Packages/*/TempState",
     "sh:*/Users/*/AppData/Local/D3DSCache",
-    # Links to other folders that Windows keeps for old programs; some lead in a circle, nobody may
-    # list them. Source: «dir /aL /s» of Windows 11, in English and in French.
+    # Links that Windows keeps for old programs and that lead in a circle or to what is read anyway. Only
+    # names no person gives; the others («Modèles», «Mes documents» …) are read where they can be listed
+    # and passed over where they cannot: see ``is_legacy_junction``.
     "sh:*/Documents and Settings",
-    "sh:*/Programmes",
     "sh:*/Users/All Users",
     "sh:*/Users/Default User",
-    *(
-        f"sh:*/{place}/{name}"
-        for place in ("ProgramData", "Users/*", "Users/*/AppData/Local")
-        for name in ("Application Data", "Start Menu", "Menu Démarrer", "Templates", "Modèles")
-    ),
-    *(f"sh:*/ProgramData/{name}" for name in ("Desktop", "Bureau", "Documents", "Favoris")),
-    *(
-        f"sh:*/Users/*/{name}"
-        for name in (
-            "Cookies",
-            "Local Settings",
-            "My Documents",
-            "Mes documents",
-            "NetHood",
-            "PrintHood",
-            "Recent",
-            "SendTo",
-            "Voisinage d'impression",
-            "Voisinage réseau",
-            "AppData/Local/History",
-            "AppData/Local/Historique",
-            "AppData/Local/Temporary Internet Files",
-            "Documents/My Music",
-            "Documents/My Pictures",
-            "Documents/My Videos",
-            "Documents/Ma musique",
-            "Documents/Mes images",
-            "Documents/Mes vidéos",
-        )
-    ),
+    "sh:*/ProgramData/Application Data",
+    "sh:*/Users/*/Application Data",
+    "sh:*/Users/*/Local Settings",
+    "sh:*/Users/*/AppData/Local/Application Data",
 )
 
 DEFAULT_EXCLUDES: Final[dict[System, tuple[str, ...]]] = {
@@ -141,3 +115,42 @@ DEFAULT_EXCLUDES: Final[dict[System, tuple[str, ...]]] = {
     System.MACOS: (*_ANYWHERE, *_BROWSERS, *_MACOS),
     System.WINDOWS: (*_ANYWHERE, *_BROWSERS, *_WINDOWS),
 }
+
+#: Names that Windows keeps for programs of 2001: junctions nobody may list, in French and in English.
+#: Source: «dir /aL /s» of a fresh Windows 11; none of them holds a file of its own.
+_JUNCTIONS: Final = {
+    "": {"documents and settings", "programmes"},
+    "programdata": {
+        "application data", "bureau", "desktop", "documents", "favoris", "favorites",
+        "menu démarrer", "start menu", "modèles", "templates",
+    },
+    "users": {"default user", "all users"},
+    "users/*": {
+        "application data", "cookies", "local settings", "menu démarrer", "start menu",
+        "mes documents", "my documents", "modèles", "templates", "recent", "sendto", "nethood",
+        "printhood", "voisinage d'impression", "voisinage réseau",
+    },
+    "users/*/appdata/local": {
+        "application data", "historique", "history", "temporary internet files",
+    },
+    "users/*/documents": {
+        "ma musique", "my music", "mes images", "my pictures", "mes vidéos", "my videos",
+    },
+}  # fmt: skip
+
+
+def is_legacy_junction(stored: bytes) -> bool:
+    """Return whether a Windows folder that refuses to be listed is one of the old names.
+
+    Only asked when the listing was refused: a folder of that name with files in it is read as any other.
+
+    Args:
+        stored: the path as stored, «C/Users/anne/Cookies».
+    """
+    parts = stored.decode("utf-8", "replace").lower().split("/")[1:]
+    if not parts:
+        return False
+    place = parts[:-1]
+    if len(place) > 1 and place[0] == "users":
+        place[1] = "*"
+    return parts[-1] in _JUNCTIONS.get("/".join(place), ())

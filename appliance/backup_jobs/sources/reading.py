@@ -20,7 +20,7 @@ from appliance.backup_jobs.sftp_reads import FileRead, Reads
 from appliance.backup_jobs.sftp_walk import REASONS, Deep, Found, Limits, Trouble, Walk
 from appliance.backup_jobs.sources import Stream
 from appliance.backup_jobs.sources.deep_reading import DeepReading, RunCommand
-from appliance.backup_jobs.sources.defaults import DEFAULT_EXCLUDES
+from appliance.backup_jobs.sources.defaults import DEFAULT_EXCLUDES, is_legacy_junction
 from appliance.backup_jobs.sources.roots import resolved
 from appliance.backup_jobs.sources.writing import Writing
 from appliance.errors import RootUnreadable
@@ -199,6 +199,13 @@ class Reading:
     def _trouble(self, trouble: Trouble) -> None:
         if trouble.whole_folder and trouble.stored in self._roots:
             raise RootUnreadable(trouble.reason, "/" + self._roots[trouble.stored])
+        if (
+            self._source.system is System.WINDOWS
+            and trouble.whole_folder
+            and trouble.kind is ReadEventKind.UNREADABLE
+            and is_legacy_junction(trouble.stored)
+        ):
+            return  # nothing of its own is behind it; a warning every night would hide the real ones
         self._out.event(trouble.kind, trouble.stored, trouble.reason)
 
     def _look_at_names(self, folder: bytes, names: list[bytes]) -> None:
