@@ -13,6 +13,7 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Self, cast
 
 import paramiko
@@ -47,6 +48,8 @@ from appliance.replication.receive_store import Entry, OpenFile, SenderStore
 log = logging.getLogger(__name__)
 
 _VERSION: Final = 3
+#: Names are at most 255 bytes and come twice, so an answer stays under 64 KiB.
+ENTRIES_AN_ANSWER: Final = 64
 _DENIED: Final = frozenset(
     {errno.EACCES, errno.EPERM, errno.ELOOP, errno.EROFS, errno.ENAMETOOLONG}
 )
@@ -57,6 +60,7 @@ _WORDS: Final = {
     errno.ENOSPC: "no room left",
     errno.EEXIST: "there already",
     errno.EMFILE: "too many open files",
+    errno.EMLINK: "too many in one folder",
     errno.ESTALE: "taken over",
 }
 
@@ -234,6 +238,14 @@ class SftpSession(paramiko.SFTPServer):
         else:
             cast("Any", super())._process(kind, request_number, message)  # noqa: SLF001
 
+    def _open_folder(self, request_number: int, path: str) -> None:
+        try:
+            listing = Listing(self._store.list_folder(path))
+        except OSError as error:
+            self._send_status(request_number, _answer(error))
+            return
+        cast("Any", self)._send_handle_response(request_number, listing, True)  # noqa: SLF001
+
     def _extended(self, request_number: int, message: Message) -> None:
         match message.get_text():
             case "fsync@openssh.com":
@@ -295,13 +307,6 @@ class Files(paramiko.SFTPServerInterface):
             return _answer(error)
         return Handle(file, self._transport, self._limits)
 
-    def list_folder(self, path: str) -> list[paramiko.SFTPAttributes] | int:
-        """List a folder of the sender's own."""
-        try:
-            return [_attributes(each) for each in self._store.list_folder(path)]
-        except OSError as error:
-            return _answer(error)
-
     def stat(self, path: str) -> paramiko.SFTPAttributes | int:
         """Say what lies at a path; there are no links to follow."""
         try:
@@ -354,6 +359,17 @@ class Files(paramiko.SFTPServerInterface):
         except OSError as error:
             return _answer(error)
         return int(SFTP_OK)
+
+
+class Listing(paramiko.SFTPHandle):
+    """A folder being read: paramiko's own copies the rest of the list at each answer."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        super().__init__()
+        self._entries = iter(entries)
+
+    def _get_next_files(self) -> list[paramiko.SFTPAttributes]:
+        return [_attributes(each) for each in islice(self._entries, ENTRIES_AN_ANSWER)]
 
 
 class Handle(paramiko.SFTPHandle):

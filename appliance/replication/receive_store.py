@@ -10,7 +10,7 @@
 Killed at any line: an object is there whole or not at all. Between the link of the new name and the removal
 of the draft's, one file has two names; such a draft is never opened again, it is removed where it is met.
 
-Failures are ``OSError`` with the number that says why: EACCES, EDQUOT, EEXIST, ENOENT, ENOSPC, ESTALE, EMFILE.
+Failures are ``OSError`` with the number that says why: EACCES, EDQUOT, EEXIST, ENOENT, ENOSPC, ESTALE, EMLINK.
 """
 
 import errno
@@ -29,6 +29,8 @@ from appliance.replication.target import check_name
 
 #: Charged for each file and folder besides its bytes: what it costs a disk at least.
 ENTRY_BYTES: Final = 4096
+#: 10 TB in 8 MiB objects are 5,000 in each of 256 folders. More than this is somebody filling our memory.
+FOLDER_ENTRIES: Final = 50_000
 _DRAFT: Final = re.compile(r"\.([a-z0-9-][a-z0-9.-]*)\.[0-9a-f]{16}\.part")
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: O_NONBLOCK: a pipe that lies there by some accident must not hold us.
@@ -182,6 +184,7 @@ class SenderStore:
                 if not create:
                     raise
                 self._reserve(ENTRY_BYTES)
+                _check_room(folder)
                 descriptor = _open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL, folder)
                 self._used += ENTRY_BYTES
             else:
@@ -299,6 +302,7 @@ class SenderStore:
             raise OSError(errno.EACCES, "not a folder's name")
         with self._door, self._below(place) as folder:
             self._reserve(ENTRY_BYTES)
+            _check_room(folder)
             os.mkdir(place.leaf, 0o700, dir_fd=folder)
             self._used += ENTRY_BYTES
             os.fsync(folder)
@@ -447,6 +451,11 @@ def _open(place: _Place, flags: int, folder: int) -> int:
         os.close(descriptor)
         raise OSError(errno.EACCES, "not a file")
     return descriptor
+
+
+def _check_room(folder: int) -> None:
+    if len(_names(folder)) >= FOLDER_ENTRIES:
+        raise OSError(errno.EMLINK, "too many in one folder")
 
 
 def _names(folder: int) -> list[str]:

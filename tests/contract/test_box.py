@@ -27,7 +27,7 @@ from appliance.errors import (
     TargetRefuses,
     TargetUnreachable,
 )
-from appliance.replication import fetch, manifest, plan, push, receive
+from appliance.replication import fetch, manifest, plan, push, receive, receive_store
 from appliance.replication.receive_server import Limits
 from appliance.vault import words
 from appliance.vault.secret import Secret
@@ -423,6 +423,20 @@ def test_a_quota_is_said_in_its_own_words_and_holds_for_holes_and_empty_files_to
     assert made < 50
     with pytest.raises(TargetFull):
         receiver.target().create("objects/more", sealed(tmp_path, bytes(300_000)))
+
+
+def test_a_folder_holds_so_many_and_no_more_and_lists_them_all(receiver, tmp_path, monkeypatch):
+    """A list that does not fit the memory would end the box for every sender."""
+    monkeypatch.setattr(receive_store, "FOLDER_ENTRIES", 150)
+    client = receiver.target()._connected()
+    client.mkdir("objects")
+    with pytest.raises(OSError, match="too many in one folder"):
+        for number in range(200):
+            client.open(f"objects/.d{number}.0123456789abcdef.part", "wb").close()
+
+    assert len(client.listdir("objects")) == 150
+    with pytest.raises(OSError, match="too many in one folder"):
+        client.mkdir("objects/more")
 
 
 def test_what_a_draft_used_is_given_back_when_it_goes(receiver, tmp_path):
