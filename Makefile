@@ -32,6 +32,9 @@ test: install-test      ## the checks, then the whole suite
 bench: install-test     ## the bars, peers in the same run: a table and var/bench.json
 	@$(PY) -m pytest tests/bench -m bench -s -q -p no:xdist --timeout=3000
 
+screenshots: install-test   ## pictures of every page of a running box: 390 and 1440 px, light and dark
+	@$(PY) scripts/screenshots --data $(DATA)
+
 format: install-test
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix -q .
 

@@ -18,7 +18,7 @@ from appliance.backup_jobs import anomalies, borg_library, recipe_schema, recipe
 from appliance.backup_jobs.archive_comment import ArchiveComment
 from appliance.backup_jobs.reconcile import reconcile
 from appliance.backup_jobs.sources import Taken
-from appliance.backup_jobs.sources.pulled import pull
+from appliance.backup_jobs.sources.pulled import PullOptions, pull
 from appliance.backup_jobs.sources.share import take_share
 from appliance.backup_jobs.workplace import Workplace
 from appliance.catalogue.store import Catalogue
@@ -181,11 +181,25 @@ def _read_machine(night: _Night, repository: borg_library.Repository) -> _Read:
                 streams=prepared.streams,
                 roots=prepared.roots,
                 stored_as=prepared.stored_as,
+                options=_options(night, prepared),
             )
             listing.commit()
     consistency = recipes.consistency_after(prepared.consistency, taken.events)
     figures = _figures(night, repository, taken)
     return _Read(taken, consistency, figures, time.monotonic() - started)
+
+
+def _options(night: _Night, prepared: recipes.Prepared) -> PullOptions:
+    context, source = night.place.context, night.place.source
+    with context.database.read() as connection:
+        offset = sources.facts(connection, source.id).get("clock_offset_s")
+    behind = -float(offset) if isinstance(offset, int | float) else 0.0
+    return PullOptions(
+        clock_behind_s=max(0.0, behind),
+        # Through a shadow copy a database's files are all of one moment.
+        live_databases=prepared.consistency
+        not in {Consistency.VSS_SIMPLE, Consistency.VSS_WRITER, Consistency.STOPPED},
+    )
 
 
 def _figures(night: _Night, repository: borg_library.Repository, taken: Taken) -> RunFigures:

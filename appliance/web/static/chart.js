@@ -25,6 +25,7 @@ if (place && rows.length && window.uPlot) {
     probe.remove();
     return found;
   };
+  const zone = place.dataset.zone; // the practice's, as everywhere on the page
   const span = data[0].at(-1) - data[0][0];
   const grain = span < 3 * 86400 ? { day: "numeric", hour: "2-digit", minute: "2-digit" } : { day: "numeric", month: "short" };
   const draw = () => {
@@ -36,17 +37,17 @@ if (place && rows.length && window.uPlot) {
     const ceiling = added.at(-1) > 5 * usual ? usual : added.at(-1);
     const options = {
       width: place.clientWidth, height: 260,
-      tzDate: (at) => new Date(at * 1000),
+      tzDate: (at) => window.uPlot.tzDate(new Date(at * 1000), zone),
       cursor: { drag: { x: true, y: false } },
       // The first night adds everything; the others would be flat beside it.
       scales: { b: { range: () => [0, ceiling * 1.15 || 1] }, a: { range: (_, __, max) => [0, max * 1.1 || 1] } },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleString(place.dataset.lang, grain)), space: 80 },
+        { ...axis, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleString(place.dataset.lang, { ...grain, timeZone: zone })), space: 80 },
         { ...axis, scale: "a", size: 74, values: (_, ticks) => ticks.map(size) },
         { ...axis, scale: "b", side: 1, size: 74, grid: { show: false }, values: (_, ticks) => ticks.map(size) },
       ],
       series: [
-        { value: (_, at) => at == null ? "" : new Date(at * 1000).toLocaleString(place.dataset.lang, { dateStyle: "short", timeStyle: "short" }), label: place.dataset.titleTime },
+        { value: (_, at) => at == null ? "" : new Date(at * 1000).toLocaleString(place.dataset.lang, { dateStyle: "short", timeStyle: "short", timeZone: zone }), label: place.dataset.titleTime },
         { label: place.dataset.titleA, scale: "a", stroke: accent, width: 2, value: (_, v) => size(v) },
         { label: place.dataset.titleB, scale: "b", stroke: warn, fill: warn.replace("rgb(", "rgba(").replace(")", ", .25)"), width: 1.5, value: (_, v) => size(v), paths: window.uPlot.paths.bars({ size: [0.5, 24] }) },
       ],
