@@ -64,7 +64,8 @@ ArmoireError
 │   ├── ObjectAlreadyThere    target.object-already-there
 │   ├── ObjectMissing         target.object-missing
 │   ├── ObjectAltered         target.object-altered
-│   └── SendingNotAllowed     target.sending-not-allowed
+│   ├── SendingNotAllowed     target.sending-not-allowed
+│   └── NothingToRecover      target.nothing-to-recover
 ├── CatalogueError
 │   ├── CatalogueMissing      catalogue.missing
 │   ├── CatalogueDamaged      catalogue.damaged
@@ -791,6 +792,16 @@ class SendingNotAllowed(TargetError):
     reason: str
     code = "target.sending-not-allowed"
     public = "Nothing is sent to this place: %(reason)s"
+
+
+@dataclass(eq=False)
+class NothingToRecover(TargetError):
+    """No place shows a generation of this box that opens with these words."""
+
+    #: Codes of what kept places from answering, or «–».
+    reason: str
+    code = "target.nothing-to-recover"
+    public = "No copy of this box was found that opens with these words (%(reason)s). Try another place or another kit."
 
 
 # --- catalogue -----------------------------------------------------------------------------
