@@ -48,6 +48,12 @@ def _cpu(who: int) -> float:
     return used.ru_utime + used.ru_stime
 
 
+def _peak_mb() -> float:
+    """Peak resident memory of this program; getrusage would count what its parent had before exec."""
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def main() -> None:
     order = json.loads(sys.argv[1])
     connection: Connection
@@ -97,7 +103,7 @@ def main() -> None:
                 "events": sum(taken.event_counts.values()),
                 "cpu_s": round(_cpu(resource.RUSAGE_SELF), 2),
                 "ssh_cpu_s": round(_cpu(resource.RUSAGE_CHILDREN), 2),
-                "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "memory_mb": _peak_mb(),
             }
         )
     )
