@@ -5,147 +5,57 @@ and right are not fetched again. Nothing is written to a repository before `borg
 nonces jumped. The sheet at the end is ``recovery-sheet.json``.
 """
 
-import fcntl
-import hashlib
-import json
 import os
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from appliance.db import facts, targets
 from appliance.db.engine import Database, open_database
 from appliance.errors import (
-    AlreadyExists,
-    AlreadyRunning,
-    InvalidInput,
-    JobCancelled,
     NotFound,
-    ObjectAltered,
     ObjectMissing,
     RepositoryDamaged,
     SecretUnreadable,
     TargetError,
     VaultError,
 )
-from appliance.language import mark
 from appliance.ledger import events
-from appliance.replication import fetch, kit, recover_borg, state, takeover
-from appliance.replication.manifest import CopiedFile
+from appliance.replication import kit, recover_borg, state, takeover
 from appliance.replication.recover_adopt import adopt
 from appliance.replication.recover_choice import Content, Look, Proposal, content, in_order
+from appliance.replication.recover_fetch import Fetcher, Line, is_right
+from appliance.replication.recover_progress import Progress, alone, begin, begun, write_progress
+from appliance.replication.recover_sheet import (
+    RecoverySheet,
+    RepositoryBack,
+    TargetAfter,
+    first_readable,
+    iso,
+    note_first_readable,
+    read_sheet,
+    write_sheet,
+)
 from appliance.replication.state import STATE
-from appliance.replication.target import Target
 from appliance.settings import Settings
 from appliance.vault.secret import Secret
 
-PROGRESS: Final = "recovery.json"
-SHEET: Final = "recovery-sheet.json"
-READABLE: Final = "recovery-readable"
-FORMAT: Final = 1
-
-
-@dataclass(frozen=True)
-class Line:
-    """How a recovery reaches the places, and speaks to the outside."""
-
-    #: Name of each place → opens a connection of one thread's own.
-    open_target: Mapping[str, Callable[[], Target]]
-    connections: int = 1
-    on_bytes: Callable[[int], None] = lambda _count: None  # plain bytes that are back; any thread
-    on_step: Callable[[str], None] = lambda _step: None  # state · repository:3 · targets
-    #: The box's state is in place: emergency reading may begin.
-    on_state: Callable[[], None] = lambda: None
-    should_stop: Callable[[], bool] = lambda: False
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryBack:
-    """One repository that came back."""
-
-    source_id: int
-    label: str
-    files: int
-    bytes: int
-    seconds: float
-    check: str  # right · damaged
-    missing: tuple[str, ...]  # paths of files no place had
-    nonce_before: int
-    nonce_after: int
-
-
-@dataclass(frozen=True, slots=True)
-class TargetAfter:
-    """What was done at a place."""
-
-    target: str
-    adopted: int  # generations written into the record
-    takeover: str  # published, or the code of the error that kept us from it
-
-
-@dataclass(frozen=True, slots=True)
-class RecoverySheet:
-    """What a recovery did, with times: aware UTC."""
-
-    is_drill: bool
-    box_id: str
-    instance: str
-    target: str
-    number: int
-    taken_at: datetime  # of the generation
-    data_age_s: int  # from the generation to the beginning of the recovery
-    lost_s: int  # of newer generations that could not be used
-    attempts: int
-    started_at: datetime
-    state_at: datetime  # accounts, rights and catalogues are back
-    first_readable_at: datetime  # a document was, or could be, read
-    finished_at: datetime
-    files: int
-    bytes: int
-    secrets: int
-    unreadable_secrets: tuple[str, ...]
-    repositories: tuple[RepositoryBack, ...]
-    targets: tuple[TargetAfter, ...]
-    faults: tuple[str, ...]  # «place: generation 3 missing»
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether everything of the generation is back and every check was right."""
-        return not self.unreadable_secrets and all(
-            each.check == "right" and not each.missing for each in self.repositories
-        )
-
-    def as_json(self) -> str:
-        """Return the sheet as JSON, times as ISO 8601."""
-        return json.dumps(
-            {"format": FORMAT, **asdict(self)}, default=_iso, sort_keys=True, indent=1
-        )
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What ``recovery.json`` holds."""
-
-    box: str
-    target: str
-    number: int
-    sha256: str
-    instance: str
-    started_at: str
-    attempts: int = 0
-    state: dict[str, Any] | None = None
-    repositories: dict[str, dict[str, Any]] = field(default_factory=dict)
-    targets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    finished_at: str = ""
+__all__ = [
+    "Line",
+    "RecoverySheet",
+    "RepositoryBack",
+    "TargetAfter",
+    "begun",
+    "note_first_readable",
+    "read_sheet",
+    "recover",
+]
 
 
 def recover(
@@ -186,16 +96,15 @@ def recover(
         SecretUnreadable, RepositoryDamaged: the state does not open.
     """
     settings.data.mkdir(parents=True, exist_ok=True)
-    with _alone(settings.data):
-        progress = _begin(settings, proposal, now())
+    with alone(settings.data):
+        progress = begin(settings, proposal, now())
         if progress.finished_at:
             return read_sheet(settings.data)
         if proposal.missing and not accept_incomplete:
             raise ObjectMissing(proposal.target, proposal.missing[0].object)
-        work = _Recovery(
-            proposal, looks, settings, line, identity, progress, now, accept_incomplete
-        )
-        with work.connections():
+        files = Fetcher(proposal, looks, line, identity, accept_incomplete=accept_incomplete)
+        work = _Recovery(proposal, looks, settings, line, identity, progress, now, files)
+        with files.connections():
             if progress.state is None:
                 work.bring_state()
             line.on_state()
@@ -212,41 +121,6 @@ def recover(
                 database.close()
 
 
-def begun(data: Path) -> tuple[str, int] | None:
-    """Return place and number of the generation a recovery in this data folder was begun with, or None."""
-    found = _read_progress(data)
-    return None if found is None else (found.target, found.number)
-
-
-def note_first_readable(data: Path, at: datetime) -> None:
-    """Record that the first document was read straight from the copy; only the first time counts."""
-    with suppress(FileExistsError), (data / READABLE).open("x") as file:
-        file.write(at.isoformat())
-
-
-def read_sheet(data: Path) -> RecoverySheet:
-    """Return the sheet of the recovery that made this box.
-
-    Raises:
-        NotFound: it was not made by one, or it is not finished.
-    """
-    try:
-        values = json.loads((data / SHEET).read_bytes())
-    except FileNotFoundError as error:
-        raise NotFound("recovery", str(data)) from error
-    values.pop("format")
-    for name in ("taken_at", "started_at", "state_at", "first_readable_at", "finished_at"):
-        values[name] = datetime.fromisoformat(values[name])
-    values["repositories"] = tuple(
-        RepositoryBack(**{**each, "missing": tuple(each["missing"])})
-        for each in values["repositories"]
-    )
-    values["targets"] = tuple(TargetAfter(**each) for each in values["targets"])
-    values["unreadable_secrets"] = tuple(values["unreadable_secrets"])
-    values["faults"] = tuple(values["faults"])
-    return RecoverySheet(**values)
-
-
 class _Recovery:
     """One run of ``recover``."""
 
@@ -257,9 +131,9 @@ class _Recovery:
         settings: Settings,
         line: Line,
         identity: Secret,
-        progress: _Progress,
+        progress: Progress,
         now: Callable[[], datetime],
-        accept_incomplete: bool,  # noqa: FBT001 - passed on
+        files: Fetcher,
     ) -> None:
         self._proposal = proposal
         self._looks = looks
@@ -268,20 +142,7 @@ class _Recovery:
         self._identity = identity
         self._progress = progress
         self._now = now
-        self._accept_incomplete = accept_incomplete
-        self._own = threading.local()
-        self._opened: list[Target] = []
-        self._door = threading.Lock()
-        self._others = _elsewhere(proposal, looks)
-
-    @contextmanager
-    def connections(self) -> Iterator[None]:
-        """Close what the threads opened."""
-        try:
-            yield
-        finally:
-            for each in self._opened:
-                each.close()
+        self._files = files
 
     # --- the state -------------------------------------------------------------------------
 
@@ -291,7 +152,7 @@ class _Recovery:
         place = settings.repositories / str(STATE)
         staged = settings.data / ".recovery-state"
         if not (settings.data / state.DATABASE).exists():
-            self._fetch(STATE, place)
+            self._files.repository(STATE, place)
             recover_borg.clean(place, settings.borg_home, self._borg_id(STATE))
             if not recover_borg.check(
                 place, settings.borg_home, should_stop=self._line.should_stop
@@ -316,18 +177,18 @@ class _Recovery:
             came_from={
                 "target": progress.target,
                 "number": progress.number,
-                "generation_at": _iso(self._proposal.taken_at),
+                "generation_at": iso(self._proposal.taken_at),
             },
         )
         if taken.box_id != self._proposal.manifest.box_id:
             raise RepositoryDamaged(str(place), "it is the state of another box")
         # The times of the state's files, before anything is written there again.
         progress.state = {
-            "at": _iso(self._now()),
+            "at": iso(self._now()),
             "secrets": taken.secrets,
             "unreadable": list(taken.unreadable),
         }
-        _write_progress(settings.data, progress)
+        write_progress(settings.data, progress)
         shutil.rmtree(staged, ignore_errors=True)
 
     # --- repositories ----------------------------------------------------------------------
@@ -338,9 +199,9 @@ class _Recovery:
         began = time.monotonic()
         place = settings.repositories / str(source_id)
         files = [file for file in self._proposal.manifest.files if file.repository == source_id]
-        missing = self._fetch(source_id, place)
+        missing = self._files.repository(source_id, place)
         recover_borg.clean(place, settings.borg_home, self._borg_id(source_id))
-        is_right = recover_borg.check(place, settings.borg_home, should_stop=self._line.should_stop)
+        whole = recover_borg.check(place, settings.borg_home, should_stop=self._line.should_stop)
         jump = recover_borg.jump_nonce(place)
         os.sync()  # done means done, even when the power goes now
         label = next(
@@ -355,94 +216,20 @@ class _Recovery:
                 len(files) - len(missing),
                 sum(file.plain_size for file in files if file.path not in missing),
                 round(time.monotonic() - began, 3),
-                "right" if is_right and not missing else "damaged",
+                "right" if whole and not missing else "damaged",
                 tuple(missing),
                 jump.before,
                 jump.after,
             )
         )
         note_first_readable(settings.data, self._now())
-        _write_progress(settings.data, self._progress)
+        write_progress(settings.data, self._progress)
 
     def _borg_id(self, source_id: int) -> str:
         for each in self._proposal.manifest.repositories:
             if each.source_id == source_id:
                 return each.borg_id
         raise NotFound("repository", str(source_id))
-
-    def _fetch(self, source_id: int, place: Path) -> list[str]:
-        """Bring every file of a repository; return the paths of those nobody has."""
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        files = [file for file in self._proposal.manifest.files if file.repository == source_id]
-        wanted = {file.path for file in files}
-        # A repository being brought back holds nothing of its own yet: what a cut left and Borg
-        # made while reading (a newer index, a lock) would contradict what comes.
-        for stray in place.rglob("*"):
-            if stray.is_file() and stray.relative_to(place).as_posix() not in wanted:
-                stray.unlink()
-        missing: list[str] = []
-        with ThreadPoolExecutor(self._line.connections, thread_name_prefix="recover") as pool:
-            running: dict[Future[None], CopiedFile] = {
-                pool.submit(self._fetch_one, file, place / file.path): file for file in files
-            }
-            done, waiting = wait(running, return_when=FIRST_EXCEPTION)
-            failed = self._failure(done, running, missing)
-            while failed is None and waiting:
-                done, waiting = wait(waiting, return_when=FIRST_EXCEPTION)
-                failed = self._failure(done, running, missing)
-            if failed is not None:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise failed
-        return sorted(missing)
-
-    def _failure(
-        self,
-        done: set[Future[None]],
-        running: Mapping[Future[None], CopiedFile],
-        missing: list[str],
-    ) -> BaseException | None:
-        for future in done:
-            error = future.exception()
-            if error is None:
-                continue
-            file = running[future]
-            lost = isinstance(error, (ObjectMissing, ObjectAltered))
-            if lost and self._accept_incomplete and file.repository != STATE:
-                missing.append(file.path)
-            else:
-                return error
-        return None
-
-    def _fetch_one(self, file: CopiedFile, place: Path) -> None:
-        if self._line.should_stop():
-            raise JobCancelled
-        if not _is_right(place, file):
-            self._from_anywhere(file, place)
-        self._line.on_bytes(file.plain_size)
-
-    def _from_anywhere(self, file: CopiedFile, place: Path) -> None:
-        first: TargetError | None = None
-        for name, candidate in [
-            (self._proposal.target, file),
-            *self._others.get(content(file), ()),
-        ]:
-            try:
-                fetch.fetch_file(self._target(name), candidate, place, identity=self._identity)
-            except TargetError as error:
-                first = first or error
-            else:
-                return
-        assert first is not None  # noqa: S101 - the loop ran at least once
-        raise first
-
-    def _target(self, name: str) -> Target:
-        mine: dict[str, Target] = self._own.__dict__.setdefault("targets", {})
-        if name not in mine:
-            opened = self._line.open_target[name]()
-            mine[name] = opened
-            with self._door:
-                self._opened.append(opened)
-        return mine[name]
 
     # --- afterwards ------------------------------------------------------------------------
 
@@ -459,7 +246,7 @@ class _Recovery:
                 adopted = adopt(database, row.id, look.generations, times, now=self._now())
             told = self._tell(database, look.target, signer)
             self._progress.targets[look.target] = asdict(TargetAfter(look.target, adopted, told))
-            _write_progress(self._settings.data, self._progress)
+            write_progress(self._settings.data, self._progress)
         published = {
             name for name, each in self._progress.targets.items() if each["takeover"] == "published"
         }
@@ -475,7 +262,7 @@ class _Recovery:
             if kit.signer_text(key.public_key()) != kit.signer_text(signer):
                 raise SecretUnreadable(kit.SIGNING_KEY)
             takeover.publish(
-                self._target(name),
+                self._files.target(name),
                 box_id=self._proposal.manifest.box_id,
                 instance=self._progress.instance,
                 signing_key=key,
@@ -498,7 +285,7 @@ class _Recovery:
                 if file.path.startswith("data/"):
                     is_same = facts_of.st_size == file.plain_size
                 else:
-                    is_same = _is_right(place, file)
+                    is_same = is_right(place, file)
                 if is_same:
                     found[content(file)] = facts_of.st_mtime_ns
         return found
@@ -512,7 +299,6 @@ class _Recovery:
             RepositoryBack(**{**each, "missing": tuple(each["missing"])})
             for each in progress.repositories.values()
         )
-        readable = data / READABLE
         sheet = RecoverySheet(
             is_drill=is_drill,
             box_id=proposal.manifest.box_id,
@@ -525,11 +311,7 @@ class _Recovery:
             attempts=progress.attempts,
             started_at=started,
             state_at=datetime.fromisoformat(progress.state["at"]),
-            first_readable_at=(
-                datetime.fromisoformat(readable.read_text("ascii"))
-                if readable.exists()
-                else finished
-            ),
+            first_readable_at=first_readable(data, finished),
             finished_at=finished,
             files=sum(each.files for each in back),
             bytes=sum(each.bytes for each in back),
@@ -558,110 +340,13 @@ class _Recovery:
                     seconds=int((finished - started).total_seconds()),
                 )
                 facts.put(connection, "box.recovery-finished", progress.instance, now=finished)
-        _write(data / SHEET, sheet.as_json())
-        progress.finished_at = _iso(finished)
-        _write_progress(data, progress)
-        readable.unlink(missing_ok=True)
+        write_sheet(data, sheet)
+        progress.finished_at = iso(finished)
+        write_progress(data, progress)
         return sheet
-
-
-def _elsewhere(
-    proposal: Proposal, looks: Sequence[Look]
-) -> dict[Content, list[tuple[str, CopiedFile]]]:
-    found: dict[Content, list[tuple[str, CopiedFile]]] = {}
-    for look in looks:
-        for looked in look.generations:
-            if looked.manifest is None or (
-                (look.target, looked.number) == (proposal.target, proposal.number)
-            ):
-                continue
-            absent = set(looked.missing)
-            for file in looked.manifest.files:
-                if file not in absent:
-                    found.setdefault(content(file), []).append((look.target, file))
-    return found
 
 
 def _top_of(staged: Path) -> Path:
     """Return the folder that holds the state, however deep the archive names it."""
     found = next(staged.rglob(state.DESCRIPTION), None)
     return staged if found is None else found.parent
-
-
-def _is_right(place: Path, file: CopiedFile) -> bool:
-    try:
-        if place.stat().st_size != file.plain_size:
-            return False
-        with place.open("rb") as there:
-            return hashlib.file_digest(there, "sha256").hexdigest() == file.plain_sha256
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def _alone(data: Path) -> Iterator[None]:
-    with (data / ".recovery.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunning(str(data)) from error
-        yield
-
-
-def _begin(settings: Settings, proposal: Proposal, now: datetime) -> _Progress:
-    progress = _read_progress(settings.data)
-    if progress is not None and progress.sha256 != proposal.sha256:
-        if progress.state is not None or (settings.data / state.DATABASE).exists():
-            raise InvalidInput(
-                "generation",
-                mark("A recovery of another generation was begun here. Go on with that one."),
-            )
-        progress = _fresh(proposal, now)
-    if progress is None:
-        # What lies there may be newer than the copy: a person decides, not this program.
-        lives = (settings.data / state.DATABASE).exists()
-        if lives or (settings.repositories.is_dir() and any(settings.repositories.iterdir())):
-            raise AlreadyExists("box", str(settings.data))
-        progress = _fresh(proposal, now)
-    if not progress.finished_at:
-        progress.attempts += 1
-        _write_progress(settings.data, progress)
-    return progress
-
-
-def _fresh(proposal: Proposal, now: datetime) -> _Progress:
-    return _Progress(
-        box=proposal.manifest.box_id,
-        target=proposal.target,
-        number=proposal.number,
-        sha256=proposal.sha256,
-        instance=takeover.new_instance(),
-        started_at=_iso(now),
-    )
-
-
-def _read_progress(data: Path) -> _Progress | None:
-    try:
-        values = json.loads((data / PROGRESS).read_bytes())
-    except FileNotFoundError:
-        return None
-    values.pop("format")
-    return _Progress(**values)
-
-
-def _write_progress(data: Path, progress: _Progress) -> None:
-    _write(data / PROGRESS, json.dumps({"format": FORMAT, **asdict(progress)}, indent=1))
-
-
-def _write(place: Path, text: str) -> None:
-    draft = place.with_name(place.name + ".new")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(place)
-
-
-def _iso(moment: object) -> str:
-    assert isinstance(moment, datetime)  # noqa: S101 - nothing else needs telling
-    return moment.isoformat()
