@@ -40,7 +40,8 @@ from cryptography.hazmat.primitives.serialization import (
 from appliance.clock import from_epoch, utc_now
 from appliance.errors import AlreadyRunning, SettingsInvalid
 from appliance.replication.receive_accounts import Sender, Senders
-from appliance.replication.receive_server import Desk, Door, Limits
+from appliance.replication.receive_calls import Limits
+from appliance.replication.receive_server import Desk, Door
 from appliance.replication.receive_store import SenderStore
 from appliance.units import DAY_S, GIB
 

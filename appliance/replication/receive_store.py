@@ -15,49 +15,25 @@ Failures are ``OSError`` with the number that says why: EACCES, EDQUOT, EEXIST, 
 
 import errno
 import os
-import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from appliance.errors import InvalidInput
-from appliance.replication.target import check_name
-
-#: Charged for each file and folder besides its bytes: what it costs a disk at least.
-ENTRY_BYTES: Final = 4096
-#: 10 TB in 8 MiB objects are 5,000 in each of 256 folders. More than this is somebody filling our memory.
-FOLDER_ENTRIES: Final = 50_000
-_DRAFT: Final = re.compile(r"\.([a-z0-9-][a-z0-9.-]*)\.[0-9a-f]{16}\.part")
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: O_NONBLOCK: a pipe that lies there by some accident must not hold us.
-_FILE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What lies under a name."""
-
-    name: str  # last part
-    size: int
-    is_folder: bool
-    modified_s: int  # Unix time
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A path of the sender's, checked."""
-
-    folders: tuple[str, ...]
-    leaf: str  # empty: the sender's own folder
-    is_draft: bool
-
-    @property
-    def name(self) -> str:
-        return "/".join((*self.folders, self.leaf))
+from appliance.replication.receive_paths import (
+    ENTRY_BYTES,
+    FOLDER_FLAGS,
+    Entry,
+    Place,
+    charge_of,
+    check_room,
+    checked,
+    drafted,
+    entry_of,
+    names_in,
+    open_file,
+)
 
 
 class OpenFile:
@@ -127,7 +103,7 @@ class SenderStore:
             on_object: told the name of each new whole object.
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._root = os.open(folder, _FOLDER)
+        self._root = os.open(folder, FOLDER_FLAGS)
         self._quota_bytes = quota_bytes
         self._floor_bytes = floor_bytes
         self._on_object = on_object
@@ -136,7 +112,7 @@ class SenderStore:
         self._opened: set[OpenFile] = set()
         self._used = 0
         for _, _, facts in self._everything():
-            self._used += _charge(facts)
+            self._used += charge_of(facts)
 
     @property
     def used_bytes(self) -> int:
@@ -157,9 +133,11 @@ class SenderStore:
         Raises:
             OSError: ENOENT, EACCES.
         """
-        place = _checked(path)
+        place = checked(path)
         with self._door, self._below(place) as folder:
-            return self._kept(OpenFile(self, _open(place, os.O_RDONLY, folder), is_writing=False))
+            return self._kept(
+                OpenFile(self, open_file(place, os.O_RDONLY, folder), is_writing=False)
+            )
 
     def open_draft(self, path: str, *, create: bool, cut: bool, exclusive: bool) -> OpenFile:
         """Return a draft, open to read and write; an older session that has it open loses it.
@@ -173,19 +151,19 @@ class SenderStore:
         Raises:
             OSError: EACCES it is not a draft; ENOENT; EEXIST; EDQUOT, ENOSPC.
         """
-        place = _checked(path)
+        place = checked(path)
         if not place.is_draft:
             raise OSError(errno.EACCES, "objects are written once")
         with self._door, self._below(place) as folder:
             self._end_half_published(place, folder)
             try:
-                descriptor = _open(place, os.O_RDWR, folder)
+                descriptor = open_file(place, os.O_RDWR, folder)
             except FileNotFoundError:
                 if not create:
                     raise
                 self._reserve(ENTRY_BYTES)
-                _check_room(folder)
-                descriptor = _open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL, folder)
+                check_room(folder)
+                descriptor = open_file(place, os.O_RDWR | os.O_CREAT | os.O_EXCL, folder)
                 self._used += ENTRY_BYTES
             else:
                 if exclusive:
@@ -221,15 +199,14 @@ class SenderStore:
             OSError: EACCES these names do not belong together; ENOENT no such draft; EEXIST the name is
                 taken: nothing is overwritten.
         """
-        old, new = _checked(draft), _checked(name)
+        old, new = checked(draft), checked(name)
         if not old.is_draft or new.is_draft or old.folders != new.folders:
             raise OSError(errno.EACCES, "only a draft becomes an object, beside it")
-        match = _DRAFT.fullmatch(old.leaf)
-        if match is None or match[1] != new.leaf:
+        if drafted(old.leaf) != new.leaf:
             raise OSError(errno.EACCES, "the draft of another object")
         with self._door, self._below(old) as folder:
             self._end_half_published(old, folder)
-            descriptor = _open(old, os.O_RDONLY, folder)
+            descriptor = open_file(old, os.O_RDONLY, folder)
             try:
                 self._take_away(os.fstat(descriptor).st_ino)
                 os.fsync(descriptor)
@@ -250,7 +227,7 @@ class SenderStore:
         Raises:
             OSError: EACCES it is not a draft; ENOENT.
         """
-        place = _checked(path)
+        place = checked(path)
         if not place.is_draft:
             raise OSError(errno.EACCES, "objects stay")
         with self._door, self._below(place) as folder:
@@ -264,7 +241,7 @@ class SenderStore:
         Raises:
             OSError: EACCES the path leads elsewhere.
         """
-        place = _checked(path)
+        place = checked(path)
         with self._door:
             try:
                 with self._below(place) as folder:
@@ -272,7 +249,7 @@ class SenderStore:
                         return Entry("", 0, True, int(os.fstat(folder).st_mtime))
                     if place.is_draft:
                         self._end_half_published(place, folder)
-                    return _entry(place.leaf, folder)
+                    return entry_of(place.leaf, folder)
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
@@ -282,11 +259,11 @@ class SenderStore:
         Raises:
             OSError: ENOENT, EACCES.
         """
-        place = _checked(path)
+        place = checked(path)
         with self._door, self._below(place) as folder:
-            opened = os.open(place.leaf or ".", _FOLDER, dir_fd=folder)
+            opened = os.open(place.leaf or ".", FOLDER_FLAGS, dir_fd=folder)
             try:
-                found = [_entry(name, opened) for name in _names(opened)]
+                found = [entry_of(name, opened) for name in names_in(opened)]
             finally:
                 os.close(opened)
         return [each for each in found if each is not None]
@@ -297,12 +274,12 @@ class SenderStore:
         Raises:
             OSError: EEXIST, ENOENT, EACCES, EDQUOT, ENOSPC.
         """
-        place = _checked(path)
+        place = checked(path)
         if place.is_draft or not place.leaf:
             raise OSError(errno.EACCES, "not a folder's name")
         with self._door, self._below(place) as folder:
             self._reserve(ENTRY_BYTES)
-            _check_room(folder)
+            check_room(folder)
             os.mkdir(place.leaf, 0o700, dir_fd=folder)
             self._used += ENTRY_BYTES
             os.fsync(folder)
@@ -315,7 +292,7 @@ class SenderStore:
         removed = 0
         with self._door:
             for folders, name, facts in self._everything():
-                if not _DRAFT.fullmatch(name) or not stat.S_ISREG(facts.st_mode):
+                if drafted(name) is None or not stat.S_ISREG(facts.st_mode):
                     continue
                 if facts.st_nlink == 1 and (
                     now_s - facts.st_mtime < older_than_s or facts.st_ino in self._writers
@@ -323,7 +300,7 @@ class SenderStore:
                     continue
                 with (
                     suppress(FileNotFoundError),
-                    self._below(_Place(folders, name, True)) as folder,
+                    self._below(Place(folders, name, True)) as folder,
                 ):
                     self._unlink(name, folder)
                     removed += 1
@@ -374,24 +351,24 @@ class SenderStore:
         facts = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
         if facts.st_nlink == 1:
             self._take_away(facts.st_ino)
-            self._used -= _charge(facts)
+            self._used -= charge_of(facts)
         os.unlink(leaf, dir_fd=folder)
 
-    def _end_half_published(self, place: _Place, folder: int) -> None:
+    def _end_half_published(self, place: Place, folder: int) -> None:
         """A kill came between the two steps of ``publish``: the object is whole, this name must go."""
         with suppress(FileNotFoundError):
             if os.stat(place.leaf, dir_fd=folder, follow_symlinks=False).st_nlink > 1:
                 os.unlink(place.leaf, dir_fd=folder)
 
     @contextmanager
-    def _below(self, place: _Place) -> Iterator[int]:
+    def _below(self, place: Place) -> Iterator[int]:
         """Open the folder a path lies in, one part at a time, following no link."""
         if self._root < 0:
             raise OSError(errno.ESTALE, "closed")
         current = os.dup(self._root)
         try:
             for part in place.folders:
-                following = os.open(part, _FOLDER, dir_fd=current)
+                following = os.open(part, FOLDER_FLAGS, dir_fd=current)
                 os.close(current)
                 current = following
             yield current
@@ -403,8 +380,8 @@ class SenderStore:
         seen: set[int] = set()
         while waiting:
             folders = waiting.pop()
-            with self._below(_Place(folders, "", False)) as folder:
-                for name in _names(folder):
+            with self._below(Place(folders, "", False)) as folder:
+                for name in names_in(folder):
                     with suppress(FileNotFoundError):
                         facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
                         if stat.S_ISDIR(facts.st_mode):
@@ -413,67 +390,3 @@ class SenderStore:
                             continue  # an object and its draft: charged once
                         seen.add(facts.st_ino)
                         yield folders, name, facts
-
-
-def _checked(path: str) -> _Place:
-    """Return where a client's path leads, relative to its folder.
-
-    Raises:
-        OSError: EACCES it could lead elsewhere, or is no name of ours.
-    """
-    rest = path
-    for start in ("./", "/"):
-        if rest.startswith(start):
-            rest = rest.removeprefix(start)
-            break
-    rest = rest.removesuffix("/") if rest != "/" else ""
-    if rest in {"", "."}:
-        return _Place((), "", False)
-    *folders, leaf = rest.split("/")
-    match = _DRAFT.fullmatch(leaf)
-    try:
-        check_name("/".join((*folders, match[1] if match else leaf)))
-    except InvalidInput as error:
-        raise OSError(errno.EACCES, "not a name of ours") from error
-    return _Place(tuple(folders), leaf, match is not None)
-
-
-def _open(place: _Place, flags: int, folder: int) -> int:
-    if not place.leaf:
-        raise OSError(errno.EACCES, "a folder")
-    try:
-        descriptor = os.open(place.leaf, flags | _FILE, 0o600, dir_fd=folder)
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
-            raise OSError(errno.EACCES, "not a file") from error
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EACCES, "not a file")
-    return descriptor
-
-
-def _check_room(folder: int) -> None:
-    if len(_names(folder)) >= FOLDER_ENTRIES:
-        raise OSError(errno.EMLINK, "too many in one folder")
-
-
-def _names(folder: int) -> list[str]:
-    """Return what an open folder holds; pathlib cannot list a descriptor."""
-    return sorted(os.listdir(folder))
-
-
-def _entry(leaf: str, folder: int) -> Entry | None:
-    try:
-        facts = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    if stat.S_ISDIR(facts.st_mode):
-        return Entry(leaf, 0, True, int(facts.st_mtime))
-    if stat.S_ISREG(facts.st_mode):
-        return Entry(leaf, facts.st_size, False, int(facts.st_mtime))
-    return None
-
-
-def _charge(facts: os.stat_result) -> int:
-    return ENTRY_BYTES + (facts.st_size if stat.S_ISREG(facts.st_mode) else 0)

@@ -27,8 +27,8 @@ from appliance.errors import (
     TargetRefuses,
     TargetUnreachable,
 )
-from appliance.replication import fetch, manifest, plan, push, receive, receive_store
-from appliance.replication.receive_server import Limits
+from appliance.replication import fetch, manifest, plan, push, receive, receive_paths
+from appliance.replication.receive_calls import Limits
 from appliance.vault import words
 from appliance.vault.secret import Secret
 from tests.contract.target_contract import Place, TargetContract, content, sealed
@@ -427,7 +427,7 @@ def test_a_quota_is_said_in_its_own_words_and_holds_for_holes_and_empty_files_to
 
 def test_a_folder_holds_so_many_and_no_more_and_lists_them_all(receiver, tmp_path, monkeypatch):
     """A list that does not fit the memory would end the box for every sender."""
-    monkeypatch.setattr(receive_store, "FOLDER_ENTRIES", 150)
+    monkeypatch.setattr(receive_paths, "FOLDER_ENTRIES", 150)
     client = receiver.target()._connected()
     client.mkdir("objects")
     with pytest.raises(OSError, match="too many in one folder"):
