@@ -107,3 +107,28 @@ def test_what_is_no_key_is_refused_and_changes_are_in_the_journal(armoire, key):
     text = json.dumps(armoire("ledger", "list")[1])
     assert "sender.added" in text
     assert "sender.revoked" in text
+
+
+def test_the_unit_that_receives_sees_its_own_folder_only(tmp_path):
+    """It faces the other building: neither this box's keys nor its database exist for it."""
+    root = Path(__file__).parent.parent.parent
+    text = (root / "systemd" / "armoire-receive.service").read_text("utf-8")
+    unit = tmp_path / "armoire-receive.service"
+    unit.write_text(text.replace("/opt/armoire", str(root)), "utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    level = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+
+    assert level is not None, done.stdout + done.stderr
+    assert float(level[1]) <= 1.5
+    assert re.findall(r"^ReadWritePaths=(.*)$", text, re.MULTILINE) == ["/var/lib/armoire/receive"]
+    hidden = " ".join(re.findall(r"^InaccessiblePaths=(.*)$", text, re.MULTILINE))
+    for name in ("keys", "repositories", "borg", "state.sqlite", "tls"):
+        assert f"-/var/lib/armoire/{name}" in hidden.split()
+    command = re.search(r"^ExecStart=\S+ --data \S+ (.+)$", text, re.MULTILINE)[1]
+    assert command == "receive serve"
