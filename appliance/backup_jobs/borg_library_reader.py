@@ -10,7 +10,7 @@ import os
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from struct import Struct
@@ -43,8 +43,15 @@ _TRIES: Final = 5
 class Reader:
     """Chunks of one repository, by id; safe for several threads."""
 
-    def __init__(self, path: Path, identity: str, segments_per_dir: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: str,
+        segments_per_dir: int,
+        before_read: Callable[[int], None] | None = None,
+    ) -> None:
         self._path = path
+        self._before_read = before_read
         self._identity = identity
         self._segments_per_dir = segments_per_dir
         self._door = threading.Lock()
@@ -214,6 +221,8 @@ class Reader:
         if known is not None:
             self._files.move_to_end(segment)
             return known
+        if self._before_read is not None:
+            self._before_read(segment)
         try:
             descriptor = os.open(self._segment_file(segment), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -262,7 +271,12 @@ class Reader:
 
 @contextmanager
 def open_reader(
-    path: Path, passphrase: Secret, home: Path, expected_id: str | None = None
+    path: Path,
+    passphrase: Secret,
+    home: Path,
+    expected_id: str | None = None,
+    *,
+    before_read: Callable[[int], None] | None = None,
 ) -> Iterator[Reader]:
     """Yield a reader of chunks that holds no lock and never writes; open once, keep it for long.
 
@@ -271,6 +285,8 @@ def open_reader(
         passphrase: opens its key; not kept.
         home: Borg's home on this box.
         expected_id: 64 hex digits that must be found there.
+        before_read: called with a segment's number before its file is opened, one at a time: brings the
+            segment there when the repository is being read from a copy. What it raises reaches the caller.
 
     Raises:
         RepositoryMissing: nothing lies there (an empty mount point is no empty repository).
@@ -283,7 +299,7 @@ def open_reader(
         per_dir = config.getint("repository", "segments_per_dir")
     except ValueError as error:
         raise RepositoryDamaged(str(path), "its settings cannot be read") from error
-    reader = Reader(path, config.get("repository", "id"), per_dir)
+    reader = Reader(path, config.get("repository", "id"), per_dir, before_read)
     try:
         with mapped(path), borg_environment(home):
             reader.load()
