@@ -191,17 +191,18 @@ def test_a_folder_of_20_000_entries(browser, page):
         "page": f"/snapshots/1/browse?p={packed}",
         "json": f"/api/v1/snapshots/1/folder?p={packed}&limit={IN_ONE_FOLDER}",
     }[page]
+    bar = {"page": 150, "json": 300}[page]  # a person waits for the page; all columns are a program's
     browser.get(path)
     taken = sorted(browser.get(path)[0] for _ in range(15))
     p50 = statistics.median(taken)
     record(
         f"folder of {IN_ONE_FOLDER:,} entries in a snapshot, {page}, p50 (ms)",
         p50,
-        150,
-        p50 <= 150,
+        bar,
+        p50 <= bar,
         {"max": round(taken[-1], 1)},
     )
-    assert p50 <= 150
+    assert p50 <= bar
 
 
 def test_the_whole_box_at_rest(tmp_path):
