@@ -191,7 +191,8 @@ def test_a_folder_of_20_000_entries(browser, page):
         "page": f"/snapshots/1/browse?p={packed}",
         "json": f"/api/v1/snapshots/1/folder?p={packed}&limit={IN_ONE_FOLDER}",
     }[page]
-    bar = {"page": 150, "json": 300}[page]  # a person waits for the page; all columns are a program's
+    # A person waits for the page; all columns are a program's.
+    bar = {"page": 150, "json": 300}[page]
     browser.get(path)
     taken = sorted(browser.get(path)[0] for _ in range(15))
     p50 = statistics.median(taken)
