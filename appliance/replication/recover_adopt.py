@@ -8,7 +8,7 @@ generation for another box's, and send everything again.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from appliance.db import copies
 from appliance.db.engine import Database
@@ -68,13 +68,8 @@ def _one(
             copies.published(connection, target_id, looked.number, now=now)
         return 0
     if row is not None:
-        # About to be published when the state was taken, and then built anew: the one there counts.
-        connection.execute(
-            update(generation)
-            .where(generation.c.id == row.id)
-            .values(sha256=looked.sha256, published_at=now)
-        )
-        return 1
+        # About to be published when the state was taken, and built anew since: the one there counts.
+        connection.execute(delete(generation).where(generation.c.id == row.id))
     copies.intend(
         connection,
         target_id,
