@@ -1,32 +1,21 @@
 """docs/formats/offsite.md is enough: its own commands make a repository again, without a line of ours."""
 
-import hashlib
 import os
-import random
 import re
 import shutil
 import subprocess
 import sys
-from contextlib import nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from appliance.db import targets
-from appliance.db.engine import open_database
-from appliance.replication import kit, manifest, moment, push
-from appliance.replication.targets.directory import DirectoryTarget, DiskLabel, write_label
+from appliance.replication import kit
 from appliance.vault import words
+from tests.support.copied_box import CopiedBox, tree_of
 
 pytestmark = pytest.mark.integration
 PAGE = Path(__file__).parent.parent.parent / "docs" / "formats" / "offsite.md"
 PROGRAMS = Path(sys.executable).parent
-NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
-SECRET = words.make_secret()
-KEY = Ed25519PrivateKey.generate()
-BOX = push.Box("box-1", words.recipient(SECRET), KEY)
 IMAGE = "Imagerie été"
 
 
@@ -41,7 +30,6 @@ def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         env={
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
-            "BORG_PASSPHRASE": "x",
             "BORG_BASE_DIR": str(folder / "borg"),
             "HOME": str(folder),
         },
@@ -53,69 +41,32 @@ def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 class Copy:
-    """Two nights of a real repository, copied to a disk; and a desk with what a person would have."""
+    """Two nights of a box with two sources, on a disk; and a desk with what a person would have."""
 
-    def __init__(self, folder: Path, database) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.box = CopiedBox(folder)
+        try:
+            (self.box.trees[1] / IMAGE).mkdir()
+            (self.box.trees[1] / IMAGE / "panoramique.dcm").write_bytes(bytes(range(256)) * 300)
+            self.box.night()
+            self.box.night()
+        finally:
+            self.box.database.close()
         self.desk = folder / "desk"
-        self.disk = self.desk / "copy"
-        self.disk.mkdir(parents=True)
-        self.tree = folder / "tree"
-        (self.tree / IMAGE).mkdir(parents=True)
-        repository = folder / "repositories" / "1"
-        repository.parent.mkdir()
-        chance = random.Random(3)
-        write_label(self.disk, DiskLabel("disk-1", "box-1", "Lundi", NOW.date()))
-        with database.write() as connection:
-            target_id = targets.add(
-                connection, name="disque", label="Disque", kind="directory", place={}, now=NOW
-            ).id
-        made = run(
-            f"borg init -e repokey-blake2 {repository}\n"
-            f"borg config {repository} max_segment_size 262144\n",
-            folder,
-        )
-        assert made.returncode == 0, made.stderr
-        borg_id = re.search(r"^id = (\w+)$", (repository / "config").read_text(), re.MULTILINE)[1]
-        for night in range(2):
-            for number in range(6):
-                (self.tree / IMAGE / f"{night}-{number}.jpg").write_bytes(chance.randbytes(70_000))
-            done = run(f"cd {self.tree}; borg create -C none {repository}::1-{night} .", folder)
-            assert done.returncode == 0, done.stderr
-            files = moment.freeze(repository, 1, folder / "moment" / "1", locked=nullcontext)
-            one = manifest.CopiedRepository(
-                1, borg_id, "accueil", 'Accueil {"borg_id":"0"} été', "pulled"
-            )
-            push.push(
-                database,
-                target_id,
-                box=BOX,
-                moment=push.Moment(NOW, folder / "moment", tuple(files), (one,)),
-                line=push.Line(
-                    lambda: DirectoryTarget(
-                        self.disk, disk_id="disk-1", box_id="box-1", today=NOW.date()
-                    )
-                ),
-                spool=folder / "spool",
-                now=lambda: NOW,
-            )
-        sheets = words.split(SECRET, needed=2, sheets=3)
+        shutil.copytree(self.box.disk, self.desk / "copy")
+        sheets = words.split(self.box.words, needed=2, sheets=3)
         (self.desk / "words.txt").write_text(f"{sheets[2]}\n{sheets[0]}\n")
         (self.desk / "armoire.kit").write_bytes(
             kit.write_file(
-                kit.KitFile("box-1", "Cabinet", "2026", kit.signer_text(KEY.public_key()), ()),
-                recipient=BOX.recipient,
+                kit.KitFile("box-1", "Cabinet", "2026", kit.signer_text(self.box.signer), ()),
+                recipient=self.box.recipient,
             )
         )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    database = open_database(f"sqlite:///{folder / 'state.sqlite'}", create=True)
-    try:
-        return Copy(folder, database)
-    finally:
-        database.close()
+    return Copy(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
@@ -124,22 +75,17 @@ def desk(made, tmp_path):
     return Path(shutil.copytree(made.desk, tmp_path / "desk"))
 
 
-def tree_of(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
 def test_the_commands_of_the_page_bring_everything_back(made, desk):
     """In thirty years somebody has the page, the sheets and four programs."""
     done = run("\n".join(commands()), desk)
 
     assert done.returncode == 0, done.stderr
-    assert tree_of(desk / "restored" / "accueil") == tree_of(made.tree)
-    assert (desk / "identity.txt").read_text().strip().encode() == words.identity(SECRET).reveal()
-    assert len(commands()) == 5
+    for number in (1, 2):
+        assert tree_of(desk / "restored" / f"r{number}") == tree_of(made.box.trees[number])
+    identity = (desk / "identity.txt").read_text().strip().encode()
+    assert identity == made.box.identity.reveal()
+    assert (desk / "box.key").read_bytes() == (made.box.settings.keys / "box.key").read_bytes()
+    assert len(commands()) == 6
 
 
 @pytest.mark.parametrize(
