@@ -31,7 +31,14 @@ from appliance.replication import kit, recover_borg, state, takeover
 from appliance.replication.recover_adopt import adopt
 from appliance.replication.recover_choice import Content, Look, Proposal, content, in_order
 from appliance.replication.recover_fetch import Fetcher, Line, is_right
-from appliance.replication.recover_progress import Progress, alone, begin, begun, write_progress
+from appliance.replication.recover_progress import (
+    Progress,
+    alone,
+    altered,
+    begin,
+    begun,
+    write_progress,
+)
 from appliance.replication.recover_sheet import (
     RecoverySheet,
     RepositoryBack,
@@ -51,6 +58,7 @@ __all__ = [
     "RecoverySheet",
     "RepositoryBack",
     "TargetAfter",
+    "altered",
     "begun",
     "note_first_readable",
     "read_sheet",
@@ -91,7 +99,8 @@ def recover(
         AlreadyRunning: another recovery runs in this data folder.
         AlreadyExists: a box lives there.
         InvalidInput: a recovery of another generation was begun there.
-        ObjectMissing, ObjectAltered: no place has a file as it was; what came stays.
+        ObjectMissing, ObjectAltered: no place has a file as it was; what came stays. Look again with what
+            ``altered`` says: as long as the state is not in place, an older generation may be taken.
         TargetUnreachable, JobCancelled: call again.
         SecretUnreadable, RepositoryDamaged: the state does not open.
     """
@@ -152,7 +161,7 @@ class _Recovery:
         place = settings.repositories / str(STATE)
         staged = settings.data / ".recovery-state"
         if not (settings.data / state.DATABASE).exists():
-            self._files.repository(STATE, place)
+            self._fetch(STATE, place)
             recover_borg.clean(place, settings.borg_home, self._borg_id(STATE))
             if not recover_borg.check(
                 place, settings.borg_home, should_stop=self._line.should_stop
@@ -199,7 +208,7 @@ class _Recovery:
         began = time.monotonic()
         place = settings.repositories / str(source_id)
         files = [file for file in self._proposal.manifest.files if file.repository == source_id]
-        missing = self._files.repository(source_id, place)
+        missing = self._fetch(source_id, place)
         recover_borg.clean(place, settings.borg_home, self._borg_id(source_id))
         whole = recover_borg.check(place, settings.borg_home, should_stop=self._line.should_stop)
         jump = recover_borg.jump_nonce(place)
@@ -224,6 +233,17 @@ class _Recovery:
         )
         note_first_readable(settings.data, self._now())
         write_progress(settings.data, self._progress)
+
+    def _fetch(self, source_id: int, place: Path) -> list[str]:
+        """Bring a repository's files; what was found altered is remembered, whatever happens."""
+        try:
+            return self._files.repository(source_id, place)
+        finally:
+            for name, objects in self._files.altered.items():
+                known = set(self._progress.altered.get(name, ()))
+                self._progress.altered[name] = sorted(known | objects)
+            if self._files.altered:
+                write_progress(self._settings.data, self._progress)
 
     def _borg_id(self, source_id: int) -> str:
         for each in self._proposal.manifest.repositories:

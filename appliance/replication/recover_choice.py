@@ -4,7 +4,7 @@
 from its own place or from another one, and in words what is lost by it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -100,15 +100,31 @@ def content(file: CopiedFile) -> Content:
 
 
 def look(
-    name: str, target: Target, *, signer: Ed25519PublicKey, box_id: str, identity: Secret
+    name: str,
+    target: Target,
+    *,
+    signer: Ed25519PublicKey,
+    box_id: str,
+    identity: Secret,
+    known_bad: Collection[str] = (),
 ) -> Look:
     """Return what a place shows of this box: never raises for what the place does.
 
     Generations are opened from the newest down to the first whole one, LOOK_BACK at most.
+
+    Args:
+        name: what it is called in the box's own record.
+        target: the place.
+        signer: public half of the box's signing key.
+        box_id: whose generations.
+        identity: ``AGE-SECRET-KEY-1…`` of the sheets.
+        known_bad: objects that were read there and are not what was sent (``recover.altered``): as good as missing.
     """
     try:
         survey = fetch.survey(target, signer=signer, box_id=box_id)
-        there = {info.name: info.size for info in target.list("objects/")}
+        there = {
+            info.name: info.size for info in target.list("objects/") if info.name not in known_bad
+        }
         found = []
         for each in survey.generations[:LOOK_BACK]:
             looked = _open(target, each, there, signer=signer, identity=identity)

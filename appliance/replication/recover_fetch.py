@@ -51,6 +51,8 @@ class Fetcher:
         self._opened: list[Target] = []
         self._door = threading.Lock()
         self._others = _elsewhere(proposal, looks)
+        #: Place → objects read there that are not what was sent.
+        self.altered: dict[str, set[str]] = {}
 
     @contextmanager
     def connections(self) -> Iterator[None]:
@@ -128,6 +130,9 @@ class Fetcher:
                 fetch.fetch_file(self.target(name), candidate, place, identity=self._identity)
             except TargetError as error:
                 first = first or error
+                if isinstance(error, ObjectAltered):
+                    with self._door:
+                        self.altered.setdefault(name, set()).add(candidate.object)
             else:
                 return
         assert first is not None  # noqa: S101 - the loop ran at least once

@@ -34,6 +34,8 @@ class Progress:
     state: dict[str, Any] | None = None
     repositories: dict[str, dict[str, Any]] = field(default_factory=dict)
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Place → objects read there that are not what was sent.
+    altered: dict[str, list[str]] = field(default_factory=dict)
     finished_at: str = ""
 
 
@@ -41,6 +43,12 @@ def begun(data: Path) -> tuple[str, int] | None:
     """Return place and number of the generation a recovery in this data folder was begun with, or None."""
     found = _read_progress(data)
     return None if found is None else (found.target, found.number)
+
+
+def altered(data: Path, target: str) -> frozenset[str]:
+    """Return the objects that a recovery in this data folder read at a place and found altered: for ``look``."""
+    found = _read_progress(data)
+    return frozenset() if found is None else frozenset(found.altered.get(target, ()))
 
 
 @contextmanager
@@ -72,7 +80,8 @@ def begin(settings: Settings, proposal: Proposal, now: datetime) -> Progress:
                 "generation",
                 mark("A recovery of another generation was begun here. Go on with that one."),
             )
-        progress = _fresh(proposal, now)
+        known, progress = progress.altered, _fresh(proposal, now)
+        progress.altered = known
     if progress is None:
         # What lies there may be newer than the copy: a person decides, not this program.
         lives = (settings.data / state.DATABASE).exists()

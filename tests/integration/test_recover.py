@@ -358,6 +358,29 @@ def test_an_object_altered_in_place_stops_it_and_what_came_stays(copied, disk, n
     assert next((new.repositories / "2" / "data" / "0").iterdir()).stat().st_ino == inode
 
 
+def test_a_state_that_was_altered_makes_it_fall_back_once_it_was_read(copied, disk, new):
+    """A listing shows sizes only; what reading showed is not forgotten."""
+    newest, looks = proposal_of(copied, disk)
+    (disk / object_name(2)).rename(disk / "aside")
+    older = {file.object for file in propose([look_at(copied, disk)]).manifest.files}
+    (disk / "aside").rename(disk / object_name(2))
+    victim = next(
+        file
+        for file in newest.manifest.files
+        if file.repository == 0 and file.path.startswith("data/") and file.object not in older
+    )
+    (disk / victim.object).write_bytes(b"x" * victim.sealed_size)
+    with pytest.raises(ObjectAltered):
+        rise(copied, new, disk, proposal=newest, looks=looks)
+
+    look = look_at(copied, disk, known_bad=recover.altered(new.data, "disque"))
+    proposal = propose([look])
+    sheet = rise(copied, new, disk, proposal=proposal, looks=[look])
+
+    assert recover.altered(new.data, "disque") == {victim.object}
+    assert (proposal.number, sheet.number, sheet.is_whole) == (1, 1, True)
+
+
 def test_wrong_words_and_another_kit_open_nothing(copied, disk, new):
     other = words.identity(Secret(b"another kit 1234"))
 

@@ -193,13 +193,16 @@ def push_box(settings, database, target_id, box: CopiedBox, now: datetime) -> pu
     )
 
 
-def look_at(box: CopiedBox, disk: Path, *, name: str = "disque", identity=None) -> Look:
+def look_at(
+    box: CopiedBox, disk: Path, *, name: str = "disque", identity=None, known_bad=()
+) -> Look:
     return look(
         name,
         open_disk(disk),
         signer=box.signer,
         box_id=BOX,
         identity=identity or box.identity,
+        known_bad=known_bad,
     )
 
 
