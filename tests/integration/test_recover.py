@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from appliance.backup_jobs.borg_library import Mode, open_reader, open_repository
 from appliance.db import facts, repositories, secrets, targets
 from appliance.db.engine import open_database
+from appliance.db.schema import ledger
 from appliance.errors import (
     AlreadyExists,
     AlreadyRunning,
@@ -37,9 +39,11 @@ from appliance.replication.manifest import object_name
 from appliance.replication.recover_borg import SLOT
 from appliance.replication.recover_cache import Place, SegmentCache
 from appliance.replication.recover_choice import Proposal, propose
+from appliance.replication.recover_compare import compare
 from appliance.replication.recover_reading import CopyReader
 from appliance.settings import Settings
 from appliance.vault import words
+from appliance.vault.seal import seal
 from appliance.vault.secret import Secret
 from appliance.vault.unseal import unseal
 from tests.support.copied_box import (
@@ -189,6 +193,39 @@ def test_the_new_box_pushes_on_what_lies_there_and_the_old_one_may_not(copied, d
     database.close()
 
 
+def _look_closely(copied, new, manifest):
+    """The comparison is right, and every harm in it is seen."""
+    found = compare(copied.settings, new, manifest)
+    assert found.is_right
+    assert found.segments == found.segments_same > 4
+    assert found.secrets_same >= 4
+    assert (found.secrets_changed, found.segments_gone) == ((), 0)
+    assert found.ledger_entries > 0
+    segment = next((new.repositories / "1" / "data" / "0").iterdir())
+    right = segment.read_bytes()
+    segment.write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
+    assert compare(copied.settings, new, manifest).segments_different == (
+        f"1/data/0/{segment.name}",
+    )
+    segment.write_bytes(right)
+    (new.repositories / "2").rename(new.data / "aside")
+    harmed = compare(copied.settings, new, manifest)
+    assert harmed.repositories_missing == (2,)
+    (new.data / "aside").rename(new.repositories / "2")
+    database = open_database(new.database)
+    with database.write() as connection:
+        name = "repository:1:passphrase"
+        secrets.put_sealed(connection, name, seal(Secret(b"other"), new.keys), now=FIRE)
+        connection.execute(
+            update(ledger).where(ledger.c.seq == found.ledger_entries).values(digest="x" * 64)
+        )
+    database.close()
+    harmed = compare(copied.settings, new, manifest)
+    assert (harmed.passphrases_wrong, harmed.secrets_changed) == ((1,), (name,))
+    assert not harmed.ledger_follows
+    assert not harmed.is_right
+
+
 def test_a_drill_makes_the_box_and_leaves_every_place_as_it_was(copied, disk, new):
     """The box lives on: a drill that took over would stop its copies."""
     before = tree_of(disk)
@@ -199,6 +236,7 @@ def test_a_drill_makes_the_box_and_leaves_every_place_as_it_was(copied, disk, ne
     assert sheet.is_drill
     assert sheet.targets == ()
     assert tree_of(disk) == before
+    _look_closely(copied, new, proposal_of(copied, disk)[0].manifest)
     takeover.check_takeover(open_disk(disk), None, box_id=BOX, signer=copied.signer)
 
 
