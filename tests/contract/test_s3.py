@@ -12,17 +12,16 @@ from appliance.replication.targets.s3 import S3Account, S3Target
 from appliance.vault.secret import Secret
 from tests.contract.target_contract import Place, TargetContract, content, sealed
 from tests.support.delay import DelayProxy
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server
+from tests.support.s3 import ACCESS_KEY, SECRET_KEY
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("s3")]
 
 _buckets = iter(range(1_000_000))
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with S3Server(tmp_path_factory.mktemp("ceph")) as one:
-        yield one
+@pytest.fixture
+def server(s3_server):
+    return s3_server
 
 
 def account(server, bucket, **more):
