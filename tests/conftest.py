@@ -58,15 +58,8 @@ def database(settings: Settings) -> Iterator[object]:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """A real Ceph gateway, started once: twelve seconds. Its tests are of xdist_group «s3»."""
+    """A real Ceph gateway, started once: twelve seconds."""
     from tests.support.s3 import S3Server
 
     with S3Server(tmp_path_factory.mktemp("ceph")) as server:
         yield server
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker: what a module sets up is then set up once."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))

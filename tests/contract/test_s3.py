@@ -14,7 +14,7 @@ from tests.contract.target_contract import Place, TargetContract, content, seale
 from tests.support.delay import DelayProxy
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("s3")]
+pytestmark = pytest.mark.integration
 
 _buckets = iter(range(1_000_000))
 

@@ -22,7 +22,7 @@ from appliance.web.server import make_server
 from tests.support.box import Box
 from tests.support.reading import ReaderProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.e2e
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [

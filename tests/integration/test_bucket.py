@@ -24,7 +24,7 @@ from tests.contract.target_contract import content, sealed
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY
 from tests.support.sshd import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("s3")]
+pytestmark = pytest.mark.integration
 
 _names = itertools.count()
 SEND_ONLY = [

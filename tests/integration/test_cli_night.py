@@ -15,7 +15,7 @@ import pytest
 from tests.support.armoire import Armoire, end, until
 from tests.support.sshd import SshServer, make_key
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cli-night")]
+pytestmark = pytest.mark.integration
 
 LETTER = "Courriers/DUPONT Éloïse/lettre au confrère.txt"
 OLD, NEW = b"premiere version\n" * 20, b"seconde version\n" * 20
@@ -340,7 +340,10 @@ def test_ctrl_c_without_a_worker_stops_the_run_and_the_next_one_goes_on(practice
     (practice.share / "enorme.bin").unlink()
     again = practice.armoire("backup", "partage")
     assert again.code in {0, 3}, again.err  # 3: the anomaly of the big file of the test before
-    assert len(practice.armoire.json("snapshots", "partage")["snapshots"]) == len(before) + 1
+    # A stop that came after the archive was whole leaves it to be listed by the next run.
+    after = practice.armoire.json("snapshots", "partage")["snapshots"]
+    assert len(after) - len(before) in {1, 2}
+    assert {each["id"] for each in before} < {each["id"] for each in after}
 
 
 def test_the_ledger_of_all_this_is_whole(practice):

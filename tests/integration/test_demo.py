@@ -14,7 +14,7 @@ import pytest
 from tests.support.armoire import Armoire, end, until
 from tests.support.sshd import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.integration
 
 #: PostgreSQL's own user must reach its cluster, so this is not under pytest's folder (0700, root's).
 PATIENTS = "2"

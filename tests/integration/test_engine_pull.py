@@ -23,6 +23,7 @@ from appliance.errors import (
 )
 from appliance.model import EntryKind, ReadEventKind
 from tests.support import trees
+from tests.support.delay import DelayProxy
 from tests.support.engine import Box, Context, endpoint_of, new_box
 from tests.support.raw_sftp import RawServer, file, folder
 from tests.support.raw_sftp import tree as tree_of
@@ -251,11 +252,12 @@ def test_a_stopped_night_is_no_snapshot_and_the_next_goes_on(box, sshd, tmp_path
     tree = tmp_path / "tree"
     for number in range(8):
         aged(tree / f"{number}", os.urandom(8_000_000))
-    machine = endpoint_of(sshd)
-    with pytest.raises(JobCancelled):
+    # A line slow enough that the stop comes in the middle, however fast this computer is.
+    with DelayProxy(sshd.port, rate_bytes_s=16_000_000) as line, pytest.raises(JobCancelled):
+        machine = endpoint_of(sshd, port=line.port)
         box.take(machine, (str(tree),), options=EXACT, context=Context(stop_after_reports=2))
     assert box.archives(checkpoints=False) == []
-    taken, _night = box.take(machine, (str(tree),), options=EXACT)
+    taken, _night = box.take(endpoint_of(sshd), (str(tree),), options=EXACT)
     assert box.archives() == [taken.archive]
     box.check()
 

@@ -14,7 +14,7 @@ import pytest
 from appliance.model import Keep, SnapshotId
 from appliance.policy.retention import KeepCandidate, KeepReason, decide
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("retention-like-borg")]
+pytestmark = pytest.mark.integration
 
 BORG = str(Path(sys.executable).with_name("borg"))
 ZONE = "Europe/Paris"
