@@ -219,6 +219,24 @@ def test_two_gigabytes_in_twenty_files(ground):
     assert all(results)
 
 
+def test_one_file_of_ten_gigabytes_keeps_memory_flat(ground):
+    """Whole and right in the archive, in the memory of any other night; its middle is a hole."""
+    ground.tree.mkdir()
+    path = ground.tree / "irm.raw"
+    block = random.Random(4).randbytes(1024 * 1024)
+    with path.open("wb") as file:
+        file.write(block)
+        file.seek(int(10_000_000_000 * SCALE))
+        file.write(block)
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    seconds = ground.pull()
+    memory = ground.last["memory_mb"]
+    details = {"seconds": round(seconds, 1), "GB": round(path.stat().st_size / 1e9, 1)}
+    row = record("pull one file of 10 GB, peak memory, MB", memory, 150, memory <= 150, details)
+    assert ground.last["files"] == 1
+    assert row.ok
+
+
 def test_a_million_files_stay_under_600_mb(ground):
     """The files are made up by a server of our own as they are asked for; memory only."""
     count = int(1_000_000 * SCALE)
