@@ -344,6 +344,9 @@ def test_ctrl_c_without_a_worker_stops_the_run_and_the_next_one_goes_on(practice
     after = practice.armoire.json("snapshots", "partage")["snapshots"]
     assert len(after) - len(before) in {1, 2}
     assert {each["id"] for each in before} < {each["id"] for each in after}
+    new = sorted(each["id"] for each in after if each not in before)
+    states = {each["id"]: each["state"] for each in after}
+    assert all(states[number] == "warned" for number in new[:-1])  # listed late is never green
 
 
 def test_the_ledger_of_all_this_is_whole(practice):
