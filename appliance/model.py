@@ -8,12 +8,15 @@ exactly the path Borg stores. A Windows file ``C:\Users\a`` is ``C/Users/a``.
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 SourceId = NewType("SourceId", int)
 SnapshotId = NewType("SnapshotId", int)
 JobId = NewType("JobId", int)
 PersonId = NewType("PersonId", int)
+
+#: The source that is the box's own state; also its repository's number in a copy. Others begin at 1.
+BOX_SOURCE: Final = SourceId(0)
 
 
 class SourceKind(StrEnum):
@@ -22,6 +25,7 @@ class SourceKind(StrEnum):
     PULLED = "pulled"  # over SSH, by the box
     PUSHED = "pushed"  # by the machine, into `borg serve --append-only`
     SHARE = "share"  # a folder tree of the box
+    BOX = "box"  # the box's own state; its number is BOX_SOURCE
 
 
 class System(StrEnum):

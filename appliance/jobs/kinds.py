@@ -170,6 +170,84 @@ class WakeMachine(Spec):
     attempts: ClassVar[int] = 1
 
 
+@dataclass(frozen=True, slots=True)
+class OnTarget(Spec):
+    """Work that writes at a target, or reads much of it: one at a time for each."""
+
+    target_id: int
+
+    @property
+    def lock(self) -> str:
+        """One running job per target."""
+        return f"target:{self.target_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetUpTarget(Spec):
+    """Make the key the box signs in with, and ask the place for its host key; safe to run again."""
+
+    target_id: int
+    kind: ClassVar[str] = "target.set-up"
+    title: ClassVar[str] = mark("Preparing the destination")
+    attempts: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTarget(Spec):
+    """Try a target and say in words what works; runs beside a push that lasts days."""
+
+    target_id: int
+    kind: ClassVar[str] = "target.check"
+    title: ClassVar[str] = mark("Trying the destination")
+    attempts: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PushCopy(OnTarget):
+    """Send what a target lacks and publish a generation, then queue its verification."""
+
+    kind: ClassVar[str] = "copy.push"
+    title: ClassVar[str] = mark("Sending the copy")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyCopy(OnTarget):
+    """Compare what a target has with what was sent, read a part back, remove what may go."""
+
+    full: bool = False  # read every object back
+    kind: ClassVar[str] = "copy.verify"
+    title: ClassVar[str] = mark("Proof: reading the copy back")
+
+
+@dataclass(frozen=True, slots=True)
+class TamperCopy(OnTarget):
+    """Try to harm a canary at a target with the box's own credentials; ask a bucket for its settings."""
+
+    kind: ClassVar[str] = "copy.tamper"
+    title: ClassVar[str] = mark("Trying to harm the copy")
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptCopy(OnTarget):
+    """Verify and count what was carried to a target by disk."""
+
+    kind: ClassVar[str] = "copy.adopt"
+    title: ClassVar[str] = mark("Reading what was carried there")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDrill(OnTarget):
+    """Make the box again from a target in a scratch place, compare, measure and remove it.
+
+    The kit's words lie sealed in the vault under ``drill:words`` and are forgotten when it ends.
+    """
+
+    kind: ClassVar[str] = "drill.run"
+    title: ClassVar[str] = mark("Exercise: making the box again")
+    restarts: ClassVar[bool] = False  # a person is there for it: it is they who begin it again
+    attempts: ClassVar[int] = 1
+
+
 KINDS: Final[dict[str, type[Spec]]] = {
     spec.kind: spec
     for spec in (
@@ -184,6 +262,13 @@ KINDS: Final[dict[str, type[Spec]]] = {
         ProbeHostKey,
         SetUpSource,
         WakeMachine,
+        SetUpTarget,
+        CheckTarget,
+        PushCopy,
+        VerifyCopy,
+        TamperCopy,
+        AdoptCopy,
+        RunDrill,
     )
 }
 
