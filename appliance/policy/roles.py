@@ -2,7 +2,8 @@
 
 The technical administrator keeps the box running and sees no document: neither contents nor names,
 for the name of a document is a patient's datum too. The secretary sees whether the night went well;
-shares of her own come with the network disk. A locum has no right here until the practice gives one.
+shares of her own come with the network disk. The sheets that open every copy, and the word on what a
+place is to the practice, are an owner doctor's. A locum has no right here until the practice gives one.
 """
 
 from enum import StrEnum
@@ -31,6 +32,12 @@ class Action(StrEnum):
     JOBS_CANCEL = "jobs.cancel"
     PEOPLE_CHANGE = "people.change"
     SETTINGS_CHANGE = "settings.change"
+    COPIES_SEE = "copies.see"  # where sealed copies lie and what was proven about them
+    COPIES_CHANGE = "copies.change"  # add, test, push, verify, pace, remove
+    #: What a place is to the practice, and the host's dossier: an owner doctor's word (HDS-01).
+    COPIES_DECLARE = "copies.declare"
+    KIT_PRINT = "kit.print"  # make, print and confirm the sheets that open every copy
+    DRILL_RUN = "drill.run"
 
 
 #: The whole of what is allowed; whatever is not written here is refused.
@@ -48,6 +55,8 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
             Action.SNAPSHOT_PROTECT,
             Action.JOBS_SEE,
             Action.LEDGER_SEE,
+            Action.COPIES_SEE,
+            Action.DRILL_RUN,
         }
     ),
     Role.SECRETARY: frozenset({Action.STATUS_SEE}),
@@ -62,6 +71,8 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
             Action.JOBS_SEE,
             Action.JOBS_CANCEL,
             Action.SETTINGS_CHANGE,
+            Action.COPIES_SEE,
+            Action.COPIES_CHANGE,
         }
     ),
 }

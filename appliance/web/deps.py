@@ -30,6 +30,7 @@ _SEEING: Final = frozenset(
         Action.FILE_OPEN,
         Action.LEDGER_SEE,
         Action.JOBS_SEE,
+        Action.COPIES_SEE,
     }
 )
 

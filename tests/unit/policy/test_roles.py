@@ -23,6 +23,11 @@ jobs.see                 yes yes -   -  yes
 jobs.cancel              yes -   -   -  yes
 people.change            yes -   -   -  -
 settings.change          yes -   -   -  yes
+copies.see               yes yes -   -  yes
+copies.change            yes -   -   -  yes
+copies.declare           yes -   -   -  -
+kit.print                yes -   -   -  -
+drill.run                yes yes -   -  -
 """
 ROLES = (Role.OWNER, Role.ASSOCIATE, Role.SECRETARY, Role.LOCUM, Role.TECHNICAL_ADMIN)
 CELLS = [
@@ -51,6 +56,13 @@ def test_the_technical_administrator_sees_no_document_and_no_name_of_one():
     for action in Action:
         if action.startswith(("file.", "snapshot.")):
             assert not may(Role.TECHNICAL_ADMIN, action)
+
+
+def test_only_an_owner_doctor_says_what_a_place_is_and_holds_the_sheets():
+    """HDS-01: the declaration binds the practice; and who holds the sheets holds every document."""
+    for role in Role:
+        for action in (Action.COPIES_DECLARE, Action.KIT_PRINT):
+            assert may(role, action) is (role is Role.OWNER)
 
 
 def test_whatever_is_not_allowed_is_refused(monkeypatch):
