@@ -279,6 +279,7 @@ class Proof:
     source_id: SourceId | None
     snapshot_id: SnapshotId | None
     figures: dict[str, object]  # what was checked, how many, how long
+    target_id: int | None = None  # copy.listing · copy.read-back · copy.complete · copy.tamper · …
 
 
 @dataclass(frozen=True, slots=True)

@@ -288,7 +288,9 @@ proof: Final = Table(
     Column("source_id", Key, ForeignKey("source.id")),
     Column("snapshot_id", Key, ForeignKey("snapshot.id")),
     Column("figures", JSON, nullable=False),
+    Column("target_id", Key, ForeignKey("target.id")),
     Index("ix_proof_source_kind", "source_id", "kind", "seq"),
+    Index("ix_proof_target_kind", "target_id", "kind", "seq"),
 )
 
 anomaly: Final = Table(
@@ -406,5 +408,18 @@ generation: Final = Table(
     Column("new_bytes", BigInteger, nullable=False),  # sealed bytes sent for it
     Column("removed_at", Moment),
     Index("uq_generation_number", "target_id", "number", unique=True),
+    sqlite_autoincrement=True,
+)
+
+forged: Final = Table(
+    "forged",
+    metadata,
+    _id(),
+    Column("target_id", Key, ForeignKey("target.id"), nullable=False),
+    Column("name", String(200), nullable=False),  # of the object: under our identity, not ours
+    Column("sha256", String(64), nullable=False),
+    Column("found_at", Moment, nullable=False),
+    Column("passed_over_at", Moment),  # None: pushing stops until a person looked at it
+    Index("uq_forged_name", "target_id", "name", "sha256", unique=True),
     sqlite_autoincrement=True,
 )

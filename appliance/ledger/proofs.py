@@ -20,6 +20,7 @@ def record(
     figures: Mapping[str, object],
     source_id: SourceId | None = None,
     snapshot_id: SnapshotId | None = None,
+    target_id: int | None = None,
     actor: str = "box",
 ) -> Proof:
     """Store a proof as a link of the chain, inside the caller's write transaction.
@@ -32,16 +33,22 @@ def record(
         figures: what was checked, how many, how long; no file name.
         source_id: the source it speaks of.
         snapshot_id: the snapshot it speaks of.
+        target_id: the target it speaks of: ``copy.listing``, ``copy.read-back``, ``copy.complete`` …
         actor: «job:12».
     """
-    subject = f"snapshot:{snapshot_id}" if snapshot_id is not None else f"source:{source_id}"
+    about: dict[str, object] = {"source": source_id}
+    if target_id is not None:
+        about = {"target": target_id}
+        subject = f"target:{target_id}"
+    else:
+        subject = f"snapshot:{snapshot_id}" if snapshot_id is not None else f"source:{source_id}"
     entry = chain.append(
         connection,
         at=at,
         event=f"proof.{kind}",
         actor=actor,
         subject=subject,
-        body={"outcome": outcome.value, "source": source_id, **figures},
+        body={"outcome": outcome.value, **about, **figures},
     )
     connection.execute(
         insert(proof).values(
@@ -52,9 +59,10 @@ def record(
             source_id=source_id,
             snapshot_id=snapshot_id,
             figures=dict(figures),
+            target_id=target_id,
         )
     )
-    return Proof(entry.seq, at, kind, outcome, source_id, snapshot_id, dict(figures))
+    return Proof(entry.seq, at, kind, outcome, source_id, snapshot_id, dict(figures), target_id)
 
 
 def latest(
@@ -71,6 +79,34 @@ def latest(
         query = query.where(proof.c.outcome == outcome.value)
     row = connection.execute(query).first()
     return None if row is None else _proof(row)
+
+
+def latest_of_target(
+    connection: Connection, target_id: int, kind: str, outcome: Outcome | None = None
+) -> Proof | None:
+    """Return the newest proof of ``kind`` about a target, of ``outcome`` when given, or None."""
+    query = (
+        select(proof)
+        .where(proof.c.target_id == target_id, proof.c.kind == kind)
+        .order_by(proof.c.seq.desc())
+        .limit(1)
+    )
+    if outcome is not None:
+        query = query.where(proof.c.outcome == outcome.value)
+    row = connection.execute(query).first()
+    return None if row is None else _proof(row)
+
+
+def of_target(
+    connection: Connection, target_id: int, kind: str | None = None, *, limit: int = 200
+) -> list[Proof]:
+    """Return the proofs about a target, newest first."""
+    query = select(proof).where(proof.c.target_id == target_id)
+    if kind is not None:
+        query = query.where(proof.c.kind == kind)
+    return [
+        _proof(row) for row in connection.execute(query.order_by(proof.c.seq.desc()).limit(limit))
+    ]
 
 
 def latest_by_source(connection: Connection) -> dict[tuple[SourceId, str], Proof]:
@@ -104,5 +140,12 @@ def of_source(
 
 def _proof(row: Row[Any]) -> Proof:
     return Proof(
-        row.seq, row.at, row.kind, Outcome(row.outcome), row.source_id, row.snapshot_id, row.figures
+        row.seq,
+        row.at,
+        row.kind,
+        Outcome(row.outcome),
+        row.source_id,
+        row.snapshot_id,
+        row.figures,
+        row.target_id,
     )

@@ -1,0 +1,1 @@
+"""Jobs about copies: ``replication.registry`` says which kind runs which."""
