@@ -286,17 +286,27 @@ def open_repository(
     """
     path = path.absolute()
     check_identity(path, expected_id)
+    with alone_in_process(path), _locked(path, mode, lock_wait_s, home) as borg:
+        with mapped(path), borg_environment(home):
+            manifest, key = _load(borg, path, passphrase)
+            assert_secure(borg, manifest, lock_wait_s)
+        yield Repository(path, borg, manifest, key, home)
+
+
+@contextmanager
+def alone_in_process(path: Path) -> Iterator[None]:
+    """Keep the repository at ``path`` for one user of this process: Borg's lock is per process.
+
+    Raises:
+        RepositoryLocked: this process has it open already.
+    """
     real = path.resolve()
     with _opened_door:
         if real in _opened:
             raise RepositoryLocked(str(path))
         _opened.add(real)
     try:
-        with _locked(path, mode, lock_wait_s, home) as borg:
-            with mapped(path), borg_environment(home):
-                manifest, key = _load(borg, path, passphrase)
-                assert_secure(borg, manifest, lock_wait_s)
-            yield Repository(path, borg, manifest, key, home)
+        yield
     finally:
         with _opened_door:
             _opened.discard(real)

@@ -85,9 +85,9 @@ def main(argv: Sequence[str] | None = None, runs: Mapping[str, Run] | None = Non
 
 def _registry() -> Mapping[str, Run]:
     # Late: it imports Borg, and a mistake in there must end as a failed job, not as a silent one.
-    from appliance.backup_jobs.registry import RUN  # noqa: PLC0415
+    from appliance.worker import wiring  # noqa: PLC0415
 
-    return RUN
+    return wiring.runs()
 
 
 def run_one(

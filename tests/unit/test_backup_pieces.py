@@ -16,13 +16,16 @@ from appliance.backup_jobs.restore_places import CannotPlace, LocalPlace, safe_p
 from appliance.backup_jobs.source_files import State, is_still, same_bytes
 from appliance.jobs.kinds import KINDS
 from appliance.model import Consistency, Entry, EntryKind, JobId, SnapshotId
+from appliance.replication import registry as copies
+from appliance.worker import wiring
 
 RECORDINGS = Path(__file__).parent / "recordings"
 
 
 def test_every_kind_of_job_has_somebody_who_does_it():
     """A kind that is queued and that nobody does would fail every night."""
-    assert set(registry.RUN) == set(KINDS)
+    assert set(wiring.runs()) == set(KINDS)
+    assert not set(registry.RUN) & set(copies.runs(wiring.tools()))
     for spec, module in registry._MODULES.items():
         assert callable(import_module(f"appliance.backup_jobs.{module}").run), spec.kind
 
