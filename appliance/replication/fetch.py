@@ -17,6 +17,7 @@ from appliance.errors import ObjectAltered, ObjectMissing
 from appliance.replication import manifest as manifests
 from appliance.replication.manifest import ChainFault, CopiedFile, Header, Manifest
 from appliance.replication.target import Target
+from appliance.vault import words
 from appliance.vault.secret import Secret
 
 #: A generation's object of 10 TB of copies; more is not one of ours.
@@ -135,7 +136,7 @@ def fetch_file(target: Target, file: CopiedFile, destination: Path, *, identity:
         ObjectMissing: the target does not have it.
         ObjectAltered: sealed or opened, its bytes are not those that were sent.
     """
-    opener = pyrage.x25519.Identity.from_str(identity.reveal().decode("ascii"))
+    opened_by = words.openers(identity)
     draft = destination.with_name(f".{destination.name}.part")
     destination.parent.mkdir(parents=True, exist_ok=True)
     sealed = _HashedBlocks(target.read(file.object))
@@ -143,7 +144,7 @@ def fetch_file(target: Target, file: CopiedFile, destination: Path, *, identity:
         with draft.open("wb") as raw:
             plain = _HashedWriter(raw)
             try:
-                pyrage.decrypt_io(io.BufferedReader(sealed), plain, [opener])
+                pyrage.decrypt_io(io.BufferedReader(sealed), plain, opened_by)
             except (pyrage.DecryptError, OSError) as error:
                 # age reports every failure as one of these two; the streams know the real reason.
                 known = sealed.failure or plain.failure

@@ -1,15 +1,16 @@
 """The kit: what a person needs to make the box again. Sheets with words, and a file for a USB stick.
 
 The recovery secret is made once. The box keeps its public half for ever (it seals to it every night) and
-the secret itself only until a person has typed words from the sheets: then it is erased here.
+the secret itself only until a person has typed words from the sheets: then it is erased here. What needs
+no unsealing (typing the words, a new kit, what is known of it) is in ``jobs.kit_words``.
 
 Secrets of the vault: ``kit:secret`` and ``kit:sheets`` (until confirmed), ``box:signing-key``.
-Facts: ``kit.recipient`` · ``kit.plan`` (needed, sheets, holders) · ``kit.confirmed_at`` · ``kit.number``.
+Formats: docs/formats/kit.md.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,15 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy import Connection
 
 from appliance.db import facts, secrets
-from appliance.errors import AlreadyExists, NotFound, SecretUnreadable, SheetOfAnotherKit
+from appliance.errors import AlreadyExists, SecretUnreadable
+from appliance.jobs.kit_words import (
+    NEXT_SECRET,
+    NEXT_SHEETS,
+    SECRET,
+    SHEETS,
+    confirm,
+    open_former,
+)
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.vault import words
@@ -33,11 +42,25 @@ from appliance.vault.seal import seal
 from appliance.vault.secret import Secret
 from appliance.vault.unseal import unseal
 
-SECRET: Final = "kit:secret"  # noqa: S105 - a name
-SHEETS: Final = "kit:sheets"
+__all__ = [
+    "FILE_MAGIC",
+    "SECRET",
+    "SHEETS",
+    "SIGNING_KEY",
+    "KitFile",
+    "Sheet",
+    "confirm",
+    "identities",
+    "make",
+    "read_file",
+    "signer_from_text",
+    "signer_text",
+    "signing_key",
+    "split",
+    "write_file",
+]
+
 SIGNING_KEY: Final = "box:signing-key"
-#: A rehearsal of the words is asked for so often (days).
-REHEARSE_DAYS: Final = 365
 FILE_MAGIC: Final = b"armoire kit 1\n"
 
 
@@ -61,7 +84,11 @@ class KitFile:
     practice: str
     made_at: str  # ISO, UTC
     signer: str  # Ed25519 public key, hex
-    targets: tuple[Mapping[str, object], ...]  # kind, place, and credentials for reading
+    #: name · label · kind · place (``policy.place``) · secrets ({"key", "password", "s3": base64}) · reads_only
+    targets: tuple[Mapping[str, object], ...]
+    number: str = ""  # of the kit, five digits, as on the sheets
+    #: base64 of age to the words: identities of kits before, one a line; "": none.
+    former: str = ""
 
 
 def make(connection: Connection, keys: Path, *, now: datetime) -> str:
@@ -113,6 +140,8 @@ def split(
 ) -> list[Sheet]:
     """Return the sheets, one per holder; until they are confirmed the same ones are returned again.
 
+    While a new kit waits to be confirmed, the sheets are the new kit's.
+
     Args:
         connection: inside ``Database.write()``.
         keys: of the box.
@@ -123,20 +152,28 @@ def split(
     Raises:
         AlreadyExists: the kit was confirmed: the words are not here any more. Re-key instead.
     """
-    if facts.find(connection, "kit.confirmed_at") is not None:
+    coming = facts.find(connection, "kit.next")
+    is_next = isinstance(coming, dict)
+    if not is_next and facts.find(connection, "kit.confirmed_at") is not None:
         raise AlreadyExists("confirmed kit", str(facts.find(connection, "kit.number")))
     plan = {"needed": needed, "holders": list(holders)}
-    sealed = secrets.find_sealed(connection, SHEETS)
-    if sealed is not None and facts.find(connection, "kit.plan") == plan:
-        texts = json.loads(unseal(SHEETS, sealed, keys).reveal())
+    known = coming["plan"] if isinstance(coming, dict) else facts.find(connection, "kit.plan")
+    secret_name, sheets_name = (NEXT_SECRET, NEXT_SHEETS) if is_next else (SECRET, SHEETS)
+    sealed = secrets.find_sealed(connection, sheets_name)
+    if sealed is not None and known == plan:
+        texts = json.loads(unseal(sheets_name, sealed, keys).reveal())
     else:
-        secret = unseal(SECRET, secrets.get_sealed(connection, SECRET), keys)
+        secret = unseal(secret_name, secrets.get_sealed(connection, secret_name), keys)
         texts = words.split(secret, needed=needed, sheets=len(holders))
         secrets.put_sealed(
-            connection, SHEETS, seal(Secret(json.dumps(texts).encode()), keys), now=now
+            connection, sheets_name, seal(Secret(json.dumps(texts).encode()), keys), now=now
         )
-        facts.put(connection, "kit.plan", plan, now=now)
-        facts.put(connection, "kit.number", words.kit_number(texts[0]), now=now)
+        number = words.kit_number(texts[0])
+        if isinstance(coming, dict):
+            facts.put(connection, "kit.next", dict(coming, plan=plan, number=number), now=now)
+        else:
+            facts.put(connection, "kit.plan", plan, now=now)
+            facts.put(connection, "kit.number", number, now=now)
         events.record(
             connection, at=now, event="kit.split", subject="box", needed=needed, sheets=len(holders)
         )
@@ -144,31 +181,6 @@ def split(
         Sheet(words.kit_number(text), place, needed, len(holders), holder, tuple(text.split()))
         for place, (text, holder) in enumerate(zip(texts, holders, strict=True), start=1)
     ]
-
-
-def confirm(connection: Connection, typed: Sequence[str], *, now: datetime) -> None:
-    """Check words typed from the sheets; the first time, erase the secret here. Later it is a rehearsal.
-
-    Raises:
-        WordUnknown, WordsWrong, SheetTwice, SheetMissing, SheetOfAnotherKit: as ``words.join``.
-        NotFound: no kit was made.
-    """
-    recipient = facts.find(connection, "kit.recipient")
-    if recipient is None:
-        raise NotFound("kit", "–")
-    if words.recipient(words.join(typed)) != recipient:
-        raise SheetOfAnotherKit(1)
-    first = facts.find(connection, "kit.confirmed_at") is None
-    facts.put(connection, "kit.confirmed_at", now.isoformat(), now=now)
-    if first:
-        secrets.forget(connection, [SECRET, SHEETS])
-    events.record(
-        connection,
-        at=now,
-        event="kit.confirmed" if first else "kit.rehearsed",
-        subject="box",
-        sheets=len(typed),
-    )
 
 
 def write_file(kit: KitFile, *, recipient: str) -> bytes:
@@ -187,9 +199,25 @@ def read_file(data: bytes, secret: Secret) -> KitFile:
     if not data.startswith(FILE_MAGIC):
         raise SecretUnreadable(mark("the kit file"))
     opener = pyrage.x25519.Identity.from_str(words.identity(secret).reveal().decode("ascii"))
+    known = {each.name for each in fields(KitFile)}
     try:
         values = json.loads(pyrage.decrypt(data[len(FILE_MAGIC) :], [opener]))
         values["targets"] = tuple(values["targets"])
-        return KitFile(**values)
-    except (pyrage.DecryptError, ValueError, TypeError, KeyError) as error:
+        # A later program may say more; what is missing makes it no kit file.
+        return KitFile(**{name: value for name, value in values.items() if name in known})
+    except (pyrage.DecryptError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise SecretUnreadable(mark("the kit file")) from error
+
+
+def identities(kit: KitFile, secret: Secret) -> Secret:
+    """Return what opens everything this kit stands for: an age identity file, one identity a line.
+
+    The first is the words' own; others are of kits before, whose objects still lie at the targets.
+
+    Raises:
+        SheetOfAnotherKit: the older ones are sealed to other words.
+    """
+    own = words.identity(secret)
+    if not kit.former:
+        return own
+    return Secret(own.reveal() + b"\n" + open_former(kit.former, secret).reveal())

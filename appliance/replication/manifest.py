@@ -26,6 +26,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from appliance.errors import ObjectAltered
+from appliance.vault import words
 from appliance.vault.secret import Secret
 
 FORMAT: Final = 1
@@ -144,8 +145,8 @@ def open_manifest(name: str, data: bytes, *, identity: Secret, header: Header) -
     """
     _, body = _parts(name, data)
     try:
-        opener = pyrage.x25519.Identity.from_str(identity.reveal().decode("ascii"))
-        packed = bytes(pyrage.decrypt(body, [opener]))
+        opened_by = words.openers(identity)
+        packed = bytes(pyrage.decrypt(body, opened_by))
         size = zstandard.frame_content_size(packed)
         if not 0 <= size <= LARGEST_BYTES:
             raise ObjectAltered("", name, "its size is not possible")

@@ -38,6 +38,7 @@ from appliance.ledger import events
 from appliance.replication.plan import LocalFile
 from appliance.replication.takeover import INSTANCE
 from appliance.settings import FILE_NAME, Settings
+from appliance.vault import words
 from appliance.vault.seal import make_keys, seal
 from appliance.vault.secret import Secret
 
@@ -314,9 +315,9 @@ def _description(folder: Path) -> Mapping[str, Any]:
 
 
 def _open(place: Path, name: str, identity: Secret) -> Secret:
-    opener = pyrage.x25519.Identity.from_str(identity.reveal().decode("ascii"))
+    opened_by = words.openers(identity)
     try:
-        return Secret(bytes(pyrage.decrypt(place.read_bytes(), [opener])))
+        return Secret(bytes(pyrage.decrypt(place.read_bytes(), opened_by)))
     except (pyrage.DecryptError, OSError) as error:
         raise SecretUnreadable(name) from error
 

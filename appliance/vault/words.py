@@ -43,6 +43,16 @@ def recipient(secret: Secret) -> str:
     return str(opened.to_public())
 
 
+def openers(identities: Secret) -> list[pyrage.x25519.Identity]:
+    """Return what pyrage opens with, out of an age identity file: one ``AGE-SECRET-KEY-1…`` a line.
+
+    Raises:
+        ValueError, pyrage.IdentityError: a line is none.
+    """
+    lines = identities.reveal().decode("ascii").split()
+    return [pyrage.x25519.Identity.from_str(line) for line in lines]
+
+
 def split(secret: Secret, *, needed: int, sheets: int) -> list[str]:
     """Return the words of each sheet, parted by spaces; any ``needed`` of them give the secret back.
 

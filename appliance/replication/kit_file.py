@@ -1,0 +1,78 @@
+"""The kit file for a USB stick: where the copies are and how to reach them, sealed to the words."""
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from appliance.db import facts, secrets, targets
+from appliance.db.targets import TargetRow
+from appliance.errors import NotFound
+from appliance.replication.kit import KitFile, signer_text, signing_key, write_file
+from appliance.settings import Settings
+from appliance.vault.unseal import unseal
+
+NAME: Final = "armoire.kit"
+#: Short names of a target's secrets; ``target:<id>:read-<name>`` goes before ``target:<id>:<name>``.
+SECRETS: Final = ("key", "password", "s3")
+
+
+def build_kit_file(connection: Connection, settings: Settings, *, now: datetime) -> bytes:
+    """Return the kit file of this moment: every living target, sealed to the words of the kit that counts.
+
+    Credentials are those for reading where the practice entered some (``target:<id>:read-…``), else the
+    ones the box sends with; ``reads_only`` of a target says which.
+
+    Args:
+        connection: a read is enough; ``jobs.kit_readings.file_written`` is the caller's.
+        settings: of the box.
+        now: aware UTC.
+
+    Raises:
+        NotFound: no kit was made.
+        SecretMissing, KeyMissing, SecretUnreadable: of the vault.
+    """
+    recipient = facts.find(connection, "kit.recipient")
+    if not isinstance(recipient, str):
+        raise NotFound("kit", "–")
+    former = facts.find(connection, "kit.former")
+    kit = KitFile(
+        box_id=str(facts.find(connection, "box.id") or ""),
+        practice=str(facts.find(connection, "practice.name") or ""),
+        made_at=now.isoformat(),
+        signer=signer_text(signing_key(connection, settings.keys).public_key()),
+        targets=tuple(
+            _target(connection, settings, each) for each in targets.all_living(connection)
+        ),
+        number=str(facts.find(connection, "kit.number") or ""),
+        former=str(former["sealed"]) if isinstance(former, dict) else "",
+    )
+    return write_file(kit, recipient=recipient)
+
+
+def reads_only(connection: Connection, target: TargetRow) -> bool:
+    """Say whether the practice entered credentials that can only read; a disk has none at all."""
+    return any(
+        secrets.find_sealed(connection, f"target:{target.id}:read-{name}") for name in SECRETS
+    )
+
+
+def _target(connection: Connection, settings: Settings, target: TargetRow) -> Mapping[str, object]:
+    begins = "read-" if reads_only(connection, target) else ""
+    given = {}
+    for short in SECRETS:
+        name = f"target:{target.id}:{begins}{short}"
+        sealed = secrets.find_sealed(connection, name)
+        if sealed is not None:
+            plain = unseal(name, sealed, settings.keys).reveal()
+            given[short] = base64.b64encode(plain).decode("ascii")
+    return {
+        "name": target.name,
+        "label": target.label,
+        "kind": target.kind,
+        "place": dict(target.place),
+        "secrets": given,
+        "reads_only": bool(begins),
+    }
