@@ -116,6 +116,20 @@ def change(connection: Connection, target_id: TargetId, **values: object) -> Non
         raise NotFound("target", str(target_id))
 
 
+def set_facts(connection: Connection, target_id: TargetId, values: Mapping[str, object]) -> None:
+    """Merge ``values`` into what was last asked of a living target; a value of None takes a fact away.
+
+    Raises:
+        NotFound: there is none.
+    """
+    known = {**get(connection, target_id).facts, **values}
+    change(
+        connection,
+        target_id,
+        facts={name: value for name, value in known.items() if value is not None},
+    )
+
+
 def _target(row: Row[Any]) -> TargetRow:
     return TargetRow(
         id=TargetId(row.id),

@@ -4,9 +4,11 @@
 person fills in over weeks is therefore storable from its first field on.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import date
+from hashlib import sha256
 from typing import Any, Final
 
 from appliance.errors import InvalidInput
@@ -117,6 +119,12 @@ def with_account(dossier: Dossier, *, professional_disabled: bool) -> Dossier:
         dossier,
         professional=replace(dossier.professional, account_disabled=professional_disabled),
     )
+
+
+def digest(stored: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a stored dossier in its canonical form, 64 hex digits."""
+    text = json.dumps(stored, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(text.encode()).hexdigest()
 
 
 # --- one field -------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ Secrets of the vault: ``target:<id>:key`` (OpenSSH private key), ``target:<id>:p
 ``target:<id>:s3`` (JSON ``{"access_key": …, "secret_key": …}``).
 """
 
+import base64
+import binascii
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -118,3 +121,52 @@ def _check(place: Place) -> None:
         raise InvalidInput("port", mark("a number from 1 to 65535."))
     if not (place.user if isinstance(place, SftpPlace) else place.sender):
         raise InvalidInput("user", mark("the name of the account."))
+
+
+def fingerprint(host_key: str) -> str:
+    """Return «SHA256:…» of a public key line, as ``ssh-keygen -l`` shows it.
+
+    Raises:
+        InvalidInput: it is no line «ssh-ed25519 AAAA…».
+    """
+    parts = host_key.split()
+    try:
+        blob = base64.b64decode(parts[1], validate=True)
+        size = int.from_bytes(blob[:4], "big")
+        if blob[4 : 4 + size].decode("ascii") != parts[0]:
+            raise IndexError  # noqa: TRY301 - one road for all that is no key
+    except (IndexError, ValueError, binascii.Error, UnicodeDecodeError) as error:
+        raise InvalidInput("host_key", mark("a line «ssh-ed25519 AAAA…».")) from error
+    digest = base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("=")
+    return f"SHA256:{digest}"
+
+
+def is_same_spot(before: Place, after: Place) -> bool:
+    """Say whether both name the same host, account and folder; lines, locks and keys aside."""
+    return _spot(before) == _spot(after)
+
+
+def where(place: Place) -> str:
+    """Return where a place is, in a few characters for a list; no secret is in it."""
+    match place:
+        case DirectoryPlace():
+            return place.folder or f"disk {place.disk_id[:8]}"
+        case SftpPlace():
+            port = "" if place.port == 22 else f":{place.port}"
+            return f"{place.user}@{place.host}{port}/{place.folder.lstrip('./')}".rstrip("/")
+        case BoxPlace():
+            return f"{place.sender}@{place.host}:{place.port}"
+        case S3Place():
+            return f"{place.endpoint}/{place.bucket}/{place.prefix}".rstrip("/")
+
+
+def _spot(place: Place) -> tuple[object, ...]:
+    match place:
+        case DirectoryPlace():
+            return ("directory", place.disk_id)
+        case SftpPlace():
+            return ("sftp", place.host, place.port, place.user, place.folder)
+        case BoxPlace():
+            return ("box", place.host, place.port, place.sender)
+        case S3Place():
+            return ("s3", place.endpoint, place.bucket, place.prefix)
