@@ -893,6 +893,91 @@ class NothingRestored(RestoreError):
     )
 
 
+# --- the network disk ----------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class DiskError(ArmoireError):
+    """Something on the network disk is not as asked; nothing was changed."""
+
+    code = "disk.error"
+
+
+@dataclass(eq=False)
+class FileMissing(DiskError):
+    """Nothing is at this path."""
+
+    code = "disk.file-missing"
+    public = "This file or folder is not there any more. Look in its earlier versions, or in the bin."
+
+
+@dataclass(eq=False)
+class NotAFile(DiskError):
+    """A folder, a link or a device, where a file was asked for."""
+
+    code = "disk.not-a-file"
+    public = "This is not a file that can be opened: a folder, or a link, which the box does not follow."
+
+
+@dataclass(eq=False)
+class NotAFolder(DiskError):
+    """A file or a link, where a folder was asked for."""
+
+    code = "disk.not-a-folder"
+    public = "This is not a folder: a file, or a link, which the box does not follow."
+
+
+@dataclass(eq=False)
+class NameTaken(DiskError):
+    """The name is in use in this folder."""
+
+    name: str = private()
+    code = "disk.name-taken"
+    public = "«%(name)s» is already there. Choose another name, or say that it may be replaced."
+
+
+@dataclass(eq=False)
+class FileChanged(DiskError):
+    """Somebody changed the file since it was looked at."""
+
+    code = "disk.file-changed"
+    public = "Somebody changed this file since you opened it. Open it again; nothing was lost."
+
+
+@dataclass(eq=False)
+class ShareFull(DiskError):
+    """The share's quota, or the disk's free space, is not enough."""
+
+    free_bytes: int
+    code = "disk.share-full"
+    public = "There is not enough room: %(free_bytes)s bytes are left. Nothing was written."
+
+
+@dataclass(eq=False)
+class UploadGone(DiskError):
+    """An upload is not known any more: it ended, or waited too long."""
+
+    code = "disk.upload-gone"
+    public = "This upload is not known any more. Send the file again."
+
+
+@dataclass(eq=False)
+class UploadDamaged(DiskError):
+    """What arrived is not what was sent."""
+
+    code = "disk.upload-damaged"
+    public = "The file arrived damaged and was not kept. Send it again."
+
+
+@dataclass(eq=False)
+class NotPreviewed(DiskError):
+    """A file cannot be shown: of an unknown kind, damaged, or too large to be read safely."""
+
+    reason: str
+    code = "disk.not-previewed"
+    public = "This file cannot be shown here (%(reason)s). Download it to open it."
+
+
 # --- jobs ----------------------------------------------------------------------------------
 
 

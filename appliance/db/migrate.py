@@ -8,7 +8,7 @@ from sqlalchemy import Engine, inspect, text
 from appliance.errors import DatabaseUnusable
 
 #: The newest revision in ``migrations/versions``; a test compares them.
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 
 
 def upgrade(engine: Engine) -> None:

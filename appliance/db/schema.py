@@ -77,6 +77,9 @@ person: Final = Table(
     Column("locked_until", Moment),
     Column("created_at", Moment, nullable=False),
     Column("disabled_at", Moment),
+    Column("email", String(254), nullable=False, server_default=""),  # for notices only
+    Column("rpps", String(11), nullable=False, server_default=""),
+    Column("needs_second_factor", Boolean, nullable=False, server_default="0"),  # wherever they are
     sqlite_autoincrement=True,
 )
 
@@ -92,6 +95,11 @@ session: Final = Table(
     Column("address", String(64), nullable=False),
     Column("user_agent", String(300), nullable=False),
     Column("revoked_at", Moment),
+    Column("factors", String(40), nullable=False, server_default="password"),  # «password+totp»
+    Column(
+        "is_half", Boolean, nullable=False, server_default="0"
+    ),  # the second factor is still due
+    Column("proven_at", Moment),  # when the person last showed who they are, for what matters most
     Index("ix_session_person", "person_id"),
 )
 

@@ -11,15 +11,24 @@ from appliance.errors import (
     AlreadyQueued,
     ArmoireError,
     CatalogueMissing,
+    FileChanged,
+    FileMissing,
     Frozen,
     InputError,
     LinkExpired,
+    NameTaken,
+    NotAFile,
+    NotAFolder,
     NotAllowed,
     NotFound,
+    NotPreviewed,
     NotSignedIn,
     RestoreError,
+    ShareFull,
     SnapshotMissing,
     TooManyAttempts,
+    UploadDamaged,
+    UploadGone,
 )
 from appliance.language import mark
 from appliance.web.render import Page, render
@@ -37,6 +46,15 @@ _STATUS: Final[tuple[tuple[type[ArmoireError], int], ...]] = (
     (NotAllowed, 403),
     (LinkExpired, 410),
     (TooManyAttempts, 429),
+    (FileMissing, 404),
+    (NotAFile, 404),
+    (NotAFolder, 404),
+    (UploadGone, 404),
+    (NameTaken, 409),
+    (FileChanged, 412),
+    (ShareFull, 507),
+    (UploadDamaged, 460),  # the status tus gives a wrong checksum
+    (NotPreviewed, 415),
 )
 
 

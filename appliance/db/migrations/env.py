@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from appliance.db.schema import metadata
+from appliance.db.tables import metadata
 
 with context.config.attributes["connection"] as connection:
     context.configure(

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from appliance.db import migrate
 from appliance.db.engine import open_database
-from appliance.db.schema import metadata
+from appliance.db.tables import metadata
 from appliance.errors import DatabaseUnusable, NotInitialised
 
 
