@@ -8,6 +8,7 @@ Source: Amazon S3 API reference 2006-03-01; boto3 1.44; seen on Ceph RGW 16.2.
 
 import base64
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -43,11 +44,17 @@ from appliance.replication.target import (
 )
 from appliance.vault.secret import Secret
 
-#: Larger objects go in parts of this size; S3 allows 10,000 parts of at least 5 MiB.
-PART_BYTES: Final = 64 * 1024 * 1024
+#: Larger objects go in parts of this size; S3 allows 10,000 parts of at least 5 MiB. Each connection holds one.
+PART_BYTES: Final = 16 * 1024 * 1024
+CONNECT_S: Final = 20  # seconds
+STALL_S: Final = 60  # seconds without a byte until the line counts as cut
+#: How long a host may take to show in its list what it said it has: some are behind.
+SHOWN_AFTER_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
 _TAKEN: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
 _FULL: Final = frozenset({"QuotaExceeded", "EntityTooLarge", "InsufficientStorage", "507"})
+#: Signatures of a clock a quarter of an hour off are refused. It is set right by itself once there is a network.
+_SKEWED: Final = "RequestTimeTooSkewed"
 _LATER: Final = frozenset(
     {
         "SlowDown",
@@ -58,7 +65,6 @@ _LATER: Final = frozenset(
         "502",
         "503",
         "504",
-        "RequestTimeTooSkewed",
     }
 )
 
@@ -103,8 +109,8 @@ class S3Target:
             region_name=account.region,
             config=Config(
                 signature_version="s3v4",
-                connect_timeout=20,
-                read_timeout=60,
+                connect_timeout=CONNECT_S,
+                read_timeout=STALL_S,
                 retries={"max_attempts": attempts, "mode": "standard"},
                 s3={"addressing_style": "path"},
                 # Content-MD5 is understood everywhere; trailing checksums are not (Ceph 16).
@@ -151,9 +157,7 @@ class S3Target:
                 on_bytes(sealed.size)
             else:
                 version = self._put_parts(key, sealed, on_bytes)
-            oldest = self._oldest(key)
-            if oldest is None:
-                raise TargetUnreachable(self.label, "the host does not show what was sent")
+            oldest = self._shown(key)
             if version not in {None, "null"} and oldest["VersionId"] != version:
                 # Somebody was quicker; theirs is the object, ours is taken back where that is allowed.
                 with suppress(ClientError):
@@ -257,17 +261,20 @@ class S3Target:
         }
 
     def _put_whole(self, key: str, sealed: SealedFile) -> str | None:
-        data = sealed.path.read_bytes()
-        digest = hashlib.md5(data, usedforsecurity=False).digest()
-        answer = self._client.put_object(
-            Bucket=self._account.bucket,
-            Key=key,
-            Body=data,
-            ContentMD5=base64.b64encode(digest).decode("ascii"),
-            ContentType="application/octet-stream",
-            Metadata={"sha256": sealed.sha256},
-            **self._lock(),
-        )
+        with sealed.path.open("rb") as file:
+            digest = hashlib.file_digest(file, _md5).digest()
+            file.seek(0)
+            answer = self._client.put_object(
+                Bucket=self._account.bucket,
+                Key=key,
+                Body=file,
+                ContentMD5=base64.b64encode(digest).decode("ascii"),
+                ContentType="application/octet-stream",
+                Metadata={"sha256": sealed.sha256},
+                # Where the host knows it: a request whose answer was lost is not done twice.
+                IfNoneMatch="*",
+                **self._lock(),
+            )
         tag = answer.get("ETag", "").strip('"')
         if len(tag) == 32 and tag != digest.hex():
             raise TargetUnreachable(self.label, "the host kept other bytes than were sent")
@@ -325,6 +332,19 @@ class S3Target:
         for page in pages.paginate(Bucket=self._account.bucket, Prefix=prefix):
             yield from page.get("Versions", [])
 
+    def _shown(self, key: str) -> dict[str, Any]:
+        """Return what the list shows of an object the host said it has.
+
+        Raises:
+            TargetUnreachable: nothing, for a long time.
+        """
+        for pause in SHOWN_AFTER_S:
+            time.sleep(pause)
+            found = self._oldest(key)
+            if found is not None:
+                return found
+        raise TargetUnreachable(self.label, "the host does not show what was sent")
+
     def _oldest(self, key: str) -> dict[str, Any] | None:
         found = [each for each in self._versions(key) if each["Key"] == key]
         return min(found, key=lambda each: (each["LastModified"], each["VersionId"]), default=None)
@@ -342,6 +362,10 @@ class S3Target:
                 raise ObjectAlreadyThere(self.label, name) from error
             if code in _FULL or status == "507":
                 raise TargetFull(self.label) from error
+            if code == _SKEWED:
+                raise TargetUnreachable(
+                    self.label, "the clock of this box and that of the host differ"
+                ) from error
             if code in _LATER or status.startswith("5"):
                 raise TargetUnreachable(self.label, code or status) from error
             raise TargetRefuses(self.label, action, code or status) from error
@@ -349,6 +373,11 @@ class S3Target:
             raise TargetUnreachable(self.label, type(error).__name__) from error
         except (BotoCoreError, OSError) as error:
             raise TargetUnreachable(self.label, type(error).__name__) from error
+
+
+def _md5() -> "hashlib._Hash":
+    """Return a digest S3 asks for against accidents, not against anybody."""
+    return hashlib.md5(usedforsecurity=False)
 
 
 def _version(info: dict[str, Any]) -> dict[str, str]:
