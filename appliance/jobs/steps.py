@@ -25,4 +25,12 @@ STEP_NAMES: Final[dict[str, str]] = {
     "comparing": mark("comparing"),
     "importing": mark("reading what the machine sent"),
     "listing": mark("listing the files"),
+    "tampering": mark("trying to harm a canary"),
+    "asking": mark("asking the bucket about itself"),
+    "drill-looking": mark("looking at what the place holds"),
+    "drill-state": mark("bringing accounts, rights and lists of files back"),
+    "drill-first": mark("opening a first document straight from the copy"),
+    "drill-restoring": mark("bringing everything back"),
+    "drill-comparing": mark("comparing with the living box"),
+    "drill-removing": mark("removing everything again"),
 }
