@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from appliance.db.schema import copy_object, generation
 from appliance.db.targets import TargetId
@@ -45,6 +45,19 @@ class GenerationRow:
     files: int
     plain_bytes: int
     new_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopySummary:
+    """What lies at a target by our record, in figures."""
+
+    generations: int
+    number: int  # of the newest published generation
+    taken_at: datetime
+    published_at: datetime
+    files: int  # of it
+    plain_bytes: int  # of it
+    new_bytes: int  # sealed bytes that were sent for it
 
 
 def sealed(
@@ -167,6 +180,40 @@ def generations(connection: Connection, target_id: TargetId) -> list[GenerationR
         .order_by(generation.c.number.desc())
     )
     return [_generation(row) for row in connection.execute(query)]
+
+
+def summary(connection: Connection, target_id: TargetId) -> CopySummary | None:
+    """Return the figures of a target, or None while no generation was published: two indexed reads."""
+    kept = (
+        generation.c.target_id == target_id,
+        generation.c.removed_at.is_(None),
+        generation.c.published_at.is_not(None),
+    )
+    count = connection.execute(select(func.count()).select_from(generation).where(*kept)).scalar()
+    row = connection.execute(
+        select(
+            generation.c.number,
+            generation.c.taken_at,
+            generation.c.published_at,
+            generation.c.files,
+            generation.c.plain_bytes,
+            generation.c.new_bytes,
+        )
+        .where(*kept)
+        .order_by(generation.c.number.desc())
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    return CopySummary(
+        int(count or 0),
+        row.number,
+        row.taken_at,
+        row.published_at,
+        row.files,
+        row.plain_bytes,
+        row.new_bytes,
+    )
 
 
 def newest_number(connection: Connection, target_id: TargetId) -> tuple[int, str] | None:

@@ -217,6 +217,7 @@ job: Final = Table(
     # The planner and the home page ask for the newest job of a source and kind.
     Index("ix_job_source_kind", "source_id", "kind", "id"),
     Index("ix_job_state", "state", "not_before"),
+    Index("ix_job_lock", "lock", "kind", "id"),  # the jobs of a target
     sqlite_autoincrement=True,
 )
 

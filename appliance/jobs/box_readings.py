@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from appliance.db import copies, facts, targets, workers
+from appliance.db import facts, workers
+from appliance.jobs.copy_readings import copy_findings
 from appliance.language import mark
 from appliance.policy.findings import Finding, Severity, days_until_full, disk_finding
 from appliance.settings import Settings
@@ -31,8 +32,8 @@ def record_disk(connection: Connection, settings: Settings, now: datetime) -> No
 def box_findings(connection: Connection, settings: Settings, now: datetime) -> list[Finding]:
     """Return what the box's own readings say needs doing."""
     found = [_worker(connection, now), _clock(connection), _disk(connection, settings)]
-    found.append(_elsewhere(connection))
-    return [each for each in found if each is not None]
+    said = [each for each in found if each is not None]
+    return said + copy_findings(connection, settings, now)
 
 
 def _worker(connection: Connection, now: datetime) -> Finding | None:
@@ -78,19 +79,6 @@ def _disk(connection: Connection, settings: Settings) -> Finding | None:
         if each["total"] == usage.total  # another disk has another story
     ]
     return disk_finding(usage.used, usage.total, days_until_full(readings, usage.total))
-
-
-def _elsewhere(connection: Connection) -> Finding | None:
-    """Green sources in a building that may burn are not the whole truth (domain.md SAV-10, SAV-18)."""
-    for target in targets.all_living(connection):
-        if any(each.published_at for each in copies.generations(connection, target.id)):
-            return None
-    return Finding(
-        "copies.none-elsewhere",
-        Severity.NOTICE,
-        mark("All these backups are in the building of the box: a fire or a theft takes them too."),
-        mark("Keep another copy in another building, disconnected or at a certified host."),
-    )
 
 
 def _readings(connection: Connection) -> list[dict[str, Any]]:

@@ -295,6 +295,7 @@ def newest(
     kind: str | None = None,
     before_id: int | None = None,
     since: datetime | None = None,
+    lock: str | None = None,
 ) -> list[Job]:
     """Return jobs newest first."""
     query: Select[Any] = select(job).order_by(job.c.id.desc()).limit(limit)
@@ -308,6 +309,8 @@ def newest(
         query = query.where(job.c.id < before_id)
     if since is not None:
         query = query.where(job.c.queued_at >= since)
+    if lock is not None:
+        query = query.where(job.c.lock == lock)
     return [_job(row) for row in connection.execute(query)]
 
 

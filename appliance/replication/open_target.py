@@ -1,9 +1,8 @@
 """From a target's row and its secrets to a connection: the only place where the kinds are told apart."""
 
 import json
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -17,10 +16,10 @@ from appliance.db.targets import TargetRow
 from appliance.errors import (
     NotInitialised,
     SecretUnreadable,
-    TargetIdentityChanged,
     TargetRefuses,
     TargetUnreachable,
 )
+from appliance.jobs.disks import MOUNTS, find_disk
 from appliance.policy import place as places
 from appliance.policy.place import BoxPlace, DirectoryPlace, Place, S3Place, SftpPlace
 from appliance.replication.target import Target
@@ -28,41 +27,18 @@ from appliance.settings import Settings
 from appliance.vault.secret import Secret
 from appliance.vault.unseal import unseal
 
-#: The kernel's own file systems, and those of a network: a label is looked for on disks only, for a
-#: server that does not answer would hold us.
-_NOT_DISKS: Final = frozenset(
-    [
-        "autofs",
-        "binfmt_misc",
-        "bpf",
-        "cgroup",
-        "cgroup2",
-        "cifs",
-        "configfs",
-        "debugfs",
-        "devpts",
-        "devtmpfs",
-        "efivarfs",
-        "fuse.sshfs",
-        "fusectl",
-        "hugetlbfs",
-        "mqueue",
-        "nfs",
-        "nfs4",
-        "nsfs",
-        "overlay",
-        "proc",
-        "pstore",
-        "ramfs",
-        "rpc_pipefs",
-        "securityfs",
-        "smb3",
-        "squashfs",
-        "sysfs",
-        "tracefs",
-    ]
-)
-_MOUNTS: Final = Path("/proc/self/mountinfo")
+__all__ = [
+    "Credentials",
+    "find_disk",
+    "key_name",
+    "open_credentials",
+    "open_place",
+    "open_target",
+    "password_name",
+    "s3_credentials",
+    "s3_name",
+]
+
 #: boto3 makes clients from one shared session, which is not safe in several threads at once.
 _one_at_a_time: Final = threading.Lock()
 
@@ -98,7 +74,7 @@ def open_target(
     settings: Settings,
     *,
     now: Callable[[], datetime],
-    mounts: Path = _MOUNTS,
+    mounts: Path = MOUNTS,
 ) -> Callable[[], Target]:
     """Return what opens a connection to ``row``'s place, as often and in as many threads as wanted.
 
@@ -180,7 +156,7 @@ def open_place(
     box_id: str,
     zone: ZoneInfo,
     now: Callable[[], datetime],
-    mounts: Path = _MOUNTS,
+    mounts: Path = MOUNTS,
 ) -> Callable[[], Target]:
     """Return what opens a connection to ``place``; for a kit, which knows places without rows.
 
@@ -199,33 +175,6 @@ def open_place(
     if isinstance(place, BoxPlace):
         return lambda: _box(place, credentials)
     return lambda: _sftp(place, credentials)
-
-
-def find_disk(disk_id: str, *, mounts: Path = _MOUNTS) -> Path | None:
-    """Return where the disk with this label is mounted, or None when it is not plugged in."""
-    from appliance.replication.targets.directory import find_label  # noqa: PLC0415 - as below
-
-    for folder in _mounted(mounts):
-        try:
-            label = find_label(folder)
-        except (TargetIdentityChanged, OSError):  # another's, unreadable: not the one looked for
-            continue
-        if label is not None and label.disk_id == disk_id:
-            return folder
-    return None
-
-
-def is_plugged_in(place: DirectoryPlace, *, mounts: Path = _MOUNTS) -> bool:
-    """Return whether the disk of ``place`` can be seen now."""
-    if not place.folder:
-        return find_disk(place.disk_id, mounts=mounts) is not None
-    from appliance.replication.targets.directory import find_label  # noqa: PLC0415 - as below
-
-    try:
-        label = find_label(Path(place.folder))
-    except (TargetIdentityChanged, OSError):
-        return False
-    return label is not None and label.disk_id == place.disk_id
 
 
 # The kinds are imported when they are opened: paramiko and boto3 weigh 60 MB together.
@@ -299,17 +248,3 @@ def _s3(place: S3Place, credentials: Credentials, now: Callable[[], datetime]) -
 def _confirmed(label: str, host_key: str) -> None:
     if not host_key:
         raise TargetRefuses(label, "sign in", "its host key was not confirmed yet")
-
-
-def _mounted(mounts: Path) -> Iterator[Path]:
-    """Yield where disks are mounted. Source: proc(5), /proc/pid/mountinfo; octal escapes in names."""
-    try:
-        lines = mounts.read_bytes().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        fields, _, rest = line.partition(b" - ")
-        parts, kind = fields.split(), rest.split()[:1]
-        if len(parts) >= 5 and kind and kind[0].decode("ascii", "replace") not in _NOT_DISKS:
-            name = parts[4].decode("unicode_escape").encode("latin-1")
-            yield Path(os.fsdecode(name))

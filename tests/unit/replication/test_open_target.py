@@ -7,10 +7,10 @@ import pytest
 
 from appliance.db import facts, secrets, targets
 from appliance.errors import SecretMissing, SecretUnreadable, TargetRefuses, TargetUnreachable
+from appliance.jobs.disks import find_disk
 from appliance.policy.place import DirectoryPlace, SftpPlace
 from appliance.replication.open_target import (
     Credentials,
-    find_disk,
     open_place,
     open_target,
     s3_name,

@@ -35,3 +35,4 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("uq_forged_name", "forged", ["target_id", "name", "sha256"], unique=True)
+    op.create_index("ix_job_lock", "job", ["lock", "kind", "id"], unique=False)
