@@ -56,6 +56,11 @@ class Settings:
         return self.data / "catalogues"
 
     @property
+    def state(self) -> Path:
+        """What the worker keeps of its own: the box's state laid out to be archived, and its catalogue."""
+        return self.data / "state"
+
+    @property
     def keys(self) -> Path:
         """``box.key`` (worker only) and ``box.pub``."""
         return self.data / "keys"

@@ -87,7 +87,7 @@ def record(connection: Connection, place: Workplace, damage: Damage) -> None:
         snapshots.add_events(
             connection,
             snapshot_id,
-            [ReadEvent(ReadEventKind.DAMAGED, path, _REASON) for path in paths[:left]],
+            [ReadEvent(ReadEventKind.DAMAGED, place.told(path), _REASON) for path in paths[:left]],
         )
         left -= min(left, len(paths))
     newest = damage.snapshots[0] if damage.snapshots else None

@@ -46,6 +46,7 @@ from appliance.model import (
     Outcome,
     RestoreSheet,
     Snapshot,
+    SourceKind,
 )
 
 #: Failures named on the sheet; the count is whole.
@@ -95,6 +96,8 @@ def run(context: JobContext, spec: RestoreFiles) -> JobState:
         MachineError, BackupError, NoSpace, JobCancelled: the sheet says what was done until then.
     """
     place = workplace.workplace(context, spec.source_id)
+    if place.source.kind is SourceKind.BOX:
+        raise NotFound("file", "box")  # password hashes, sealed secrets: nobody's to open
     with context.database.read() as connection:
         snapshot = snapshots.get(connection, spec.snapshot_id)
     if snapshot.source_id != spec.source_id:

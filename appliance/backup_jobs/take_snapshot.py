@@ -7,14 +7,16 @@ night begins with.
 
 import platform
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
 
 from appliance import __version__
-from appliance.backup_jobs import anomalies, borg_library, recipe_schema, recipes, workplace
+from appliance.backup_jobs import anomalies, borg_library, prune, recipe_schema, recipes, workplace
 from appliance.backup_jobs.archive_comment import ArchiveComment
 from appliance.backup_jobs.reconcile import reconcile
 from appliance.backup_jobs.sources import Taken
@@ -25,14 +27,15 @@ from appliance.catalogue.store import Catalogue
 from appliance.clock import utc_now
 from appliance.db import facts, repositories, snapshots, sources
 from appliance.errors import ArmoireError, InvalidInput, JobCancelled
-from appliance.jobs import queue
+from appliance.jobs import frozen, queue
 from appliance.jobs.context import JobContext
-from appliance.jobs.kinds import TakeSnapshot, VerifySnapshot
+from appliance.jobs.kinds import Prune, TakeSnapshot, VerifySnapshot
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import (
     Consistency,
     JobState,
+    ReadEvent,
     ReadEventKind,
     Snapshot,
     SnapshotId,
@@ -43,6 +46,11 @@ from appliance.policy.anomaly import FoundAnomaly, RunFigures
 
 #: Nothing of value is lost with these: they are recorded and shown, but do not make a night warned.
 HARMLESS: Final = frozenset({ReadEventKind.SKIPPED_SPECIAL})
+
+#: Lays the box's state out below a folder, and seals the passphrase of its repository beside that.
+LayOut = Callable[[Workplace, Path], None]
+#: Below ``settings.state``: what is archived as the box's own source, kept from night to night.
+LAID_OUT: Final = "copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +84,15 @@ class _Read:
     seconds: float
 
 
-def run(context: JobContext, spec: TakeSnapshot) -> JobState:
+def run(context: JobContext, spec: TakeSnapshot, *, lay_out: LayOut | None = None) -> JobState:
     """Read a source into a new snapshot and list it once it is complete.
 
     Safe to run again after a crash at any line. Nothing is listed that is not whole in the repository.
+
+    Args:
+        context: of the job.
+        spec: which source.
+        lay_out: lays out the box's own state; only the worker knows how (``worker/wiring.py``).
 
     Returns:
         WARNED when something could not be read, changed while read, or looks abnormal; else SUCCEEDED.
@@ -93,7 +106,7 @@ def run(context: JobContext, spec: TakeSnapshot) -> JobState:
         JobCancelled: a person stopped it; no snapshot is listed, what was sent is kept.
     """
     try:
-        return _take(context, workplace.workplace(context, spec.source_id))
+        return _take(context, workplace.workplace(context, spec.source_id), lay_out)
     except JobCancelled:
         raise
     except ArmoireError as error:
@@ -104,7 +117,7 @@ def run(context: JobContext, spec: TakeSnapshot) -> JobState:
         raise
 
 
-def _take(context: JobContext, place: Workplace) -> JobState:
+def _take(context: JobContext, place: Workplace, lay_out: LayOut | None) -> JobState:
     source = place.source
     context.step("preparing")
     workplace.check_space(place)
@@ -113,7 +126,9 @@ def _take(context: JobContext, place: Workplace) -> JobState:
         workplace.check_clock(connection, source.id, now)
     if source.kind is SourceKind.PUSHED:
         raise InvalidInput("source", mark("This machine sends its snapshots by itself."))
-    if source.kind is SourceKind.SHARE:
+    if source.kind is SourceKind.BOX:
+        place = _box_laid_out(place, lay_out)
+    if source.kind in {SourceKind.SHARE, SourceKind.BOX}:
         # Borg's own program will open the repository: this process must not hold it.
         with place.open() as repository:
             reconcile(place, repository)
@@ -135,13 +150,50 @@ def _begin(place: Workplace, now: datetime) -> _Night:
     return _Night(place, place.catalogue(create=True), snapshot_id, now, previous)
 
 
+def _box_laid_out(place: Workplace, lay_out: LayOut | None) -> Workplace:
+    """Remove what the plan no longer keeps, lay the box's state out, and return where it is read from.
+
+    Pruning comes before the night here, not after its proof: the state says which snapshots there are,
+    its own too, and a box that is made again from it must not miss one that went in the same night.
+    """
+    if lay_out is None:
+        raise InvalidInput("source", mark("Only the worker lays the state of the box out."))
+    context, source = place.context, place.source
+    with context.database.read() as connection:
+        may_prune = snapshots.newest(connection, source.id) is not None and not frozen.reasons(
+            connection, source, now=utc_now()
+        )
+    try:
+        if may_prune:
+            prune.run(context, Prune(source.id))
+    except JobCancelled:
+        raise
+    except ArmoireError as error:
+        # What is grave about it stops the night itself in a moment; a full disk must not.
+        context.note(
+            mark("Old states of the box were not removed: %(code)s."),
+            level="warning",
+            code=error.code,
+        )
+    context.step("preparing")
+    settings = context.settings
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = settings.state / LAID_OUT
+    lay_out(place, folder)
+    # Files of one name begin with a dot: what was made from what, of use to this box alone.
+    laid_out = replace(source, roots=(str(folder),), excludes=(f"sh:{folder}/.*",))
+    return replace(place, source=laid_out)
+
+
 # --- reading -------------------------------------------------------------------------------
 
 
 def _read_share(night: _Night) -> _Read:
     place = night.place
     started = time.monotonic()
-    consistency = Consistency.FILES
+    # Every file of the state is one moment of itself, made by SQLite's own backup.
+    is_box = place.source.kind is SourceKind.BOX
+    consistency = Consistency.DUMP if is_box else Consistency.FILES
     place.context.step("reading")
     with night.catalogue.night(night.snapshot_id, night.started_at) as listing:
         taken = take_share(
@@ -243,7 +295,9 @@ def _list(night: _Night, read: _Read) -> JobState:
         snapshots.add(
             connection,
             snapshot,
-            events=taken.events,
+            events=[
+                ReadEvent(each.kind, place.told(each.path), each.reason) for each in taken.events
+            ],
             stats=_stats(connection, night, read, snapshot, found),
         )
         now = utc_now()

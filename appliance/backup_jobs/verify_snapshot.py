@@ -141,7 +141,8 @@ def run(context: JobContext, spec: VerifySnapshot) -> JobState:
         context.enqueue(CheckRepository(spec.source_id, full=True))  # what else is damaged?
         raise ProofFailed(snapshot.id, len(compared.mismatches))
     context.enqueue(CheckRepository(spec.source_id))
-    context.enqueue(Prune(spec.source_id))
+    if place.source.kind is not SourceKind.BOX:  # prunes before its night: ``take_snapshot``
+        context.enqueue(Prune(spec.source_id))
     return JobState.WARNED if compared.source_unreachable else JobState.SUCCEEDED
 
 
@@ -207,7 +208,7 @@ def _source_files(
     place: Workplace, snapshot: Snapshot, compared: _Compared
 ) -> Iterator[SourceFiles]:
     source = place.source
-    if source.kind is SourceKind.SHARE:
+    if source.kind in {SourceKind.SHARE, SourceKind.BOX}:
         yield LocalFiles(snapshot.started_at)
         return
     if source.kind is SourceKind.PUSHED:
@@ -351,7 +352,9 @@ def _record(
                 connection,
                 snapshot.id,
                 [
-                    ReadEvent(ReadEventKind.DAMAGED, path, "it did not come back as it was")
+                    ReadEvent(
+                        ReadEventKind.DAMAGED, place.told(path), "it did not come back as it was"
+                    )
                     for path in compared.mismatches
                 ],
             )

@@ -20,7 +20,7 @@ from appliance.errors import ClockWrong, InvalidInput, NoSpace
 from appliance.jobs import clock_watch
 from appliance.jobs.context import JobContext
 from appliance.language import mark
-from appliance.model import Repository, SnapshotId, Source, SourceId
+from appliance.model import Repository, SnapshotId, Source, SourceId, SourceKind
 from appliance.vault.secret import Secret
 
 #: The clock may be so much behind the newest record: it was set right by a little.
@@ -44,8 +44,15 @@ class Workplace:
 
     @property
     def catalogue_path(self) -> Path:
-        """Where the catalogue lies."""
-        return store.path_of(self.context.settings, self.source.id)
+        """Where the catalogue lies; the box's own is where no page and no command looks."""
+        settings, source = self.context.settings, self.source
+        if source.kind is SourceKind.BOX:
+            return settings.state / f"{source.id}.sqlite"
+        return store.path_of(settings, source.id)
+
+    def told(self, path: bytes) -> bytes:
+        """Return a file's path as it may be recorded: what the box keeps about itself is never named."""
+        return b"" if self.source.kind is SourceKind.BOX else path
 
     def catalogue(self, *, create: bool = False) -> store.Catalogue:
         """Return the catalogue of the source.
@@ -53,7 +60,7 @@ class Workplace:
         Raises:
             CatalogueMissing, CatalogueDamaged.
         """
-        return store.of_source(self.context.settings, self.source.id, create=create)
+        return store.opened(self.catalogue_path, create=create)
 
     @contextmanager
     def open(

@@ -12,7 +12,7 @@ from appliance.catalogue.schema import GONE
 from appliance.catalogue.store import Catalogue, at_path, known_in, may_not_open
 from appliance.catalogue.words import normalise_name, split
 from appliance.errors import CatalogueError, DatabaseUnusable
-from appliance.model import EntryKind, SnapshotId, SourceId
+from appliance.model import BOX_SOURCE, EntryKind, SnapshotId, SourceId
 
 #: So many names are looked at closer in each catalogue, those that were met last; the newest
 #: versions among them are returned. A search that matches fewer names misses none.
@@ -81,6 +81,8 @@ def find_names(
     unreadable: list[SourceId] = []
     is_more = False
     for source in sources:
+        if source == BOX_SOURCE:
+            continue  # nobody looks for files in it
         catalogue = at_path(catalogues / f"{source}.sqlite")
         try:
             found, overflows = _find_in(catalogue, wanted, snapshot, limit, under)

@@ -24,12 +24,22 @@ from appliance.errors import (
     DatabaseUnusable,
     NightOutOfOrder,
     NoSpace,
+    NotFound,
 )
 from appliance.language import mark
-from appliance.model import SnapshotId, SourceId
+from appliance.model import BOX_SOURCE, SnapshotId, SourceId
 from appliance.settings import Settings
 
-__all__ = ["Catalogue", "Known", "Night", "NightCounts", "at_path", "of_source", "path_of"]
+__all__ = [
+    "Catalogue",
+    "Known",
+    "Night",
+    "NightCounts",
+    "at_path",
+    "of_source",
+    "opened",
+    "path_of",
+]
 
 IDLE_CONNECTIONS: Final = 4
 
@@ -70,7 +80,14 @@ class Known:
 
 
 def path_of(settings: Settings, source_id: SourceId) -> Path:
-    """Return where the catalogue of a source lies."""
+    """Return where the catalogue of a source lies.
+
+    Raises:
+        NotFound: the source is the box itself. What it holds (password hashes, sealed secrets) is looked
+            at by nobody, so its catalogue lies elsewhere and only the jobs on its repository know it.
+    """
+    if source_id == BOX_SOURCE:
+        raise NotFound("file", "box")
     return settings.catalogues / f"{source_id}.sqlite"
 
 
@@ -78,10 +95,20 @@ def of_source(settings: Settings, source_id: SourceId, *, create: bool = False) 
     """Return the catalogue of a source.
 
     Raises:
+        NotFound: the source is the box itself.
         CatalogueMissing: there is none and ``create`` is False.
         CatalogueDamaged: it cannot be read.
     """
-    path = path_of(settings, source_id)
+    return opened(path_of(settings, source_id), create=create)
+
+
+def opened(path: Path, *, create: bool = False) -> "Catalogue":
+    """Return the catalogue at ``path``, once it can be read.
+
+    Raises:
+        CatalogueMissing: there is none and ``create`` is False.
+        CatalogueDamaged: it cannot be read.
+    """
     if create and not path.exists():
         make_empty(path)
     catalogue = at_path(path)

@@ -65,16 +65,22 @@ def back_up(session: Session, names: Sequence[str] | None) -> Answer:
     found = chosen(session, names)
     with session.database.read() as connection:
         bare = [each for each in found if repositories.find(connection, each.id) is None]
-    # Of two jobs on one repository the older runs first.
-    roots = [enqueue(session, SetUpSource(each.id)) for each in bare]
-    roots += [
-        enqueue(
-            session,
-            ImportPushed(each.id) if each.kind is SourceKind.PUSHED else TakeSnapshot(each.id),
-        )
-        for each in found
-    ]
-    jobs = follow(session, roots)
+    jobs: list[Job] = []
+    # The box itself last: what it knows of itself then names the snapshots of the others.
+    for is_box in (False, True):
+        now = [each for each in found if (each.kind is SourceKind.BOX) is is_box]
+        if not now:
+            continue
+        # Of two jobs on one repository the older runs first.
+        roots = [enqueue(session, SetUpSource(each.id)) for each in now if each in bare]
+        roots += [
+            enqueue(
+                session,
+                ImportPushed(each.id) if each.kind is SourceKind.PUSHED else TakeSnapshot(each.id),
+            )
+            for each in now
+        ]
+        jobs += follow(session, roots)
     rows = [Night.of(session, source, jobs) for source in found]
     body = {
         "sources": [row.body() for row in rows],
@@ -82,7 +88,7 @@ def back_up(session: Session, names: Sequence[str] | None) -> Answer:
     }
 
     def show(out: Console) -> None:
-        if not found:
+        if all(each.kind is SourceKind.BOX for each in found):
             out.print(session.say(mark("There is no source yet. «armoire machine add» adds one.")))
             return
         out.print(nights_table(session, rows))

@@ -224,7 +224,7 @@ class _Board:
     def _title(self, job: Job) -> str:
         kind = KINDS.get(job.kind)
         title = self._session.say(kind.title) if kind else job.kind
-        label = self._labels.get(job.source_id or 0)
+        label = None if job.source_id is None else self._labels.get(job.source_id)
         return f"{label} · {title}" if label else title
 
     def _usual_bytes(self, job: Job) -> int | None:

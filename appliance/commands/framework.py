@@ -152,7 +152,7 @@ def complete_sources(context: click.Context, _parameter: click.Parameter, begun:
     session = Session(data=context.find_root().params.get("data"))
     try:
         with session.database.read() as connection:
-            found = [each.name for each in sources.all_living(connection)]
+            found = [each.name for each in sources.with_files(connection)]
     except ArmoireError:
         return []
     finally:

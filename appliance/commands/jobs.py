@@ -22,7 +22,7 @@ def job_body(job: Job, names: Mapping[int, str]) -> dict[str, object]:
     return {
         "id": job.id,
         "kind": job.kind,
-        "source": names.get(job.source_id or 0),
+        "source": None if job.source_id is None else names.get(job.source_id),
         "state": job.state.value,
         "attempt": job.attempt,
         "parent": job.parent_id,
@@ -65,7 +65,7 @@ def jobs(session: Session, *, everything: bool, limit: int) -> Answer:
             (
                 str(each.id),
                 _title(each, session),
-                names.get(each.source_id or 0, "–"),
+                "–" if each.source_id is None else names.get(each.source_id, "–"),
                 session.say(STATES[each.state]),
                 when(each.started_at),
                 _remark(each, session),

@@ -12,7 +12,7 @@ from appliance.commands.session import wrong
 from appliance.db import snapshots, sources
 from appliance.errors import InvalidInput, NotFound
 from appliance.language import mark
-from appliance.model import Snapshot, Source
+from appliance.model import Snapshot, Source, SourceKind
 
 LATEST: Final = "latest"
 _DRIVE: Final = re.compile(rb"^([A-Za-z]):(?=/|$)")
@@ -104,4 +104,6 @@ def look_up(connection: Connection, place: Place, zone: tzinfo) -> tuple[Source,
         NotFound: there is none.
     """
     source = sources.get_by_name(connection, place.source)
+    if source.kind is SourceKind.BOX:
+        raise NotFound("file", place.source)  # password hashes, sealed secrets: nobody's to open
     return source, find_snapshot(connection, source, place.snapshot, zone)

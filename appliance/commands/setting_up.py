@@ -21,6 +21,7 @@ from appliance.language import mark
 from appliance.ledger import events
 from appliance.settings import Settings
 from appliance.vault.seal import make_keys
+from appliance.worker import box_source
 
 BOX_ID: Final = "box.id"
 
@@ -54,6 +55,7 @@ def prepare(settings: Settings, now: datetime) -> bool:
                 box_id = secrets.token_hex(8)
                 facts.put(connection, BOX_ID, box_id, now=now)
                 events.record(connection, at=now, event="box.made", subject=f"box:{box_id}")
+        box_source.ensure(settings, database, now)
     finally:
         database.close()
     return is_new

@@ -195,7 +195,7 @@ def find(session: Session, words: tuple[str, ...], *, name: str | None, limit: i
     from appliance.catalogue import names  # noqa: PLC0415 - only here
 
     with session.database.read() as connection:
-        living = sources.all_living(connection)
+        living = sources.with_files(connection)
     if name is not None:
         living = [each for each in living if each.name == name]
         if not living:

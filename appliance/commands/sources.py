@@ -541,7 +541,7 @@ def source_body(source: Source) -> dict[str, object]:
 def _machine(session: Session, name: str) -> Source:
     with session.database.read() as connection:
         found = sources.get_by_name(connection, name)
-    if found.kind is SourceKind.SHARE:
+    if found.kind in {SourceKind.SHARE, SourceKind.BOX}:
         raise NotFound("machine", name)
     return found
 

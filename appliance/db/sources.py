@@ -9,8 +9,18 @@ from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from appliance.db.schema import source
-from appliance.errors import AlreadyExists, NotFound
-from appliance.model import Keep, Plan, RecipeUse, Source, SourceId, SourceKind, System
+from appliance.errors import AlreadyExists, InvalidInput, NotFound
+from appliance.language import mark
+from appliance.model import (
+    BOX_SOURCE,
+    Keep,
+    Plan,
+    RecipeUse,
+    Source,
+    SourceId,
+    SourceKind,
+    System,
+)
 
 
 def add(
@@ -61,6 +71,37 @@ def add(
     return get(connection, SourceId(result.inserted_primary_key[0]))
 
 
+def add_box(connection: Connection, *, name: str, label: str, now: datetime) -> Source:
+    """Add the box's own state as a source and return it; it is backed up whatever happens.
+
+    Its folder is the worker's business: the row names no root.
+
+    Raises:
+        AlreadyExists: it is there, or another source has this name.
+    """
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                insert(source).values(
+                    id=BOX_SOURCE,
+                    name=name,
+                    label=label,
+                    kind=SourceKind.BOX.value,
+                    system=System.LINUX.value,
+                    port=22,
+                    roots=[],
+                    excludes=[],
+                    recipes=[],
+                    plan=asdict(Plan(wake_on_lan=False)),
+                    created_at=now,
+                    facts={},
+                )
+            )
+    except IntegrityError as error:
+        raise AlreadyExists("source", name) from error
+    return get(connection, BOX_SOURCE)
+
+
 def get(connection: Connection, source_id: SourceId) -> Source:
     """Return a living source.
 
@@ -93,6 +134,11 @@ def all_living(connection: Connection) -> list[Source]:
     """Return the living sources by label."""
     query = select(source).where(source.c.removed_at.is_(None)).order_by(source.c.label)
     return [_source(row) for row in connection.execute(query)]
+
+
+def with_files(connection: Connection) -> list[Source]:
+    """Return the living sources whose files people may look for, by label: all but the box itself."""
+    return [each for each in all_living(connection) if each.kind is not SourceKind.BOX]
 
 
 def change(connection: Connection, source_id: SourceId, **values: object) -> None:
@@ -162,7 +208,10 @@ def remove(connection: Connection, source_id: SourceId, *, now: datetime) -> Non
 
     Raises:
         NotFound: there is none.
+        InvalidInput: it is the box itself.
     """
+    if source_id == BOX_SOURCE:
+        raise InvalidInput("source", mark("The box always backs itself up."))
     change(connection, source_id, removed_at=now)
 
 

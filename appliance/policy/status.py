@@ -301,7 +301,7 @@ def _lateness(reading: SourceReading, now: datetime, tz: tzinfo) -> Iterator[_Re
         Lateness.UNKNOWN: Level.UNKNOWN,
     }[lateness]
     unseen = unseen_days(reading.last_seen_at, now)
-    if unseen is not None and reading.kind is not SourceKind.SHARE:
+    if unseen is not None and reading.kind not in {SourceKind.SHARE, SourceKind.BOX}:
         yield (
             level,
             _finding(
@@ -413,13 +413,18 @@ def _notices(reading: SourceReading, now: datetime) -> Iterator[_Reason]:
 
 
 def home_level(statuses: Sequence[SourceStatus]) -> Level:
-    """Return the level of the box: that of its worst source; without a source, unknown."""
-    return worst([one.level for one in statuses]) if statuses else Level.UNKNOWN
+    """Return the level of the box: that of its worst source; without a machine or share, unknown."""
+    return worst([one.level for one in statuses]) if has_practice(statuses) else Level.UNKNOWN
+
+
+def has_practice(statuses: Sequence[SourceStatus]) -> bool:
+    """Return whether there is a machine or a share: the box itself alone is nothing of the practice's."""
+    return any(one.kind is not SourceKind.BOX for one in statuses)
 
 
 def home_sentence(statuses: Sequence[SourceStatus], language: Language) -> str:
     """Return the one sentence of the home page: all is well, or the worst thing first."""
-    if not statuses:
+    if not has_practice(statuses):
         return translate(mark("Nothing is backed up yet: add a first machine or share."), language)
     ages = [one.proof_age for one in statuses if one.is_green and one.proof_age is not None]
     if len(ages) == len(statuses):
@@ -450,6 +455,7 @@ _LATE_TEXTS: Final[dict[SourceKind, str]] = {
     SourceKind.PULLED: mark("The machine «%(label)s» has not been backed up for %(age)s."),
     SourceKind.PUSHED: mark("The machine «%(label)s» has not been backed up for %(age)s."),
     SourceKind.SHARE: mark("The share «%(label)s» has not been backed up for %(age)s."),
+    SourceKind.BOX: mark("What the box itself knows has not been backed up for %(age)s."),
 }
 
 
@@ -474,4 +480,6 @@ def source_sentence(status: SourceStatus, language: Language) -> str:
 
 def needs_doing(statuses: Sequence[SourceStatus], box: Sequence[Finding] = ()) -> list[Finding]:
     """Return what needs doing, gravest first: what the box's own readings say, then the sources'."""
-    return gravest_first([*box, *(reason for one in statuses for reason in one.reasons)])
+    # A box that is only being set up is not told that its own first night is still to come.
+    told = statuses if has_practice(statuses) else ()
+    return gravest_first([*box, *(reason for one in told for reason in one.reasons)])

@@ -22,7 +22,7 @@ from appliance.db.engine import Database, open_database
 from appliance.errors import AlreadyRunning, ArmoireError
 from appliance.process import Process, end_group, start
 from appliance.settings import Settings
-from appliance.worker import locks, log
+from appliance.worker import box_source, locks, log
 from appliance.worker.planner import EVERY_S, Planner
 from appliance.worker.runner import JOB_MAIN, STOP_GRACE_S, Runner, child_environment
 
@@ -69,6 +69,10 @@ def serve(
             raise AlreadyRunning(str(settings.data))
         database = open_database(settings.database)
         try:
+            try:
+                box_source.ensure(settings, database, utc_now())
+            except (SQLAlchemyError, ArmoireError) as error:
+                _log.error("the box as a source: %s", log.where(error))  # the other nights go on
             _work(settings, database, stop, program, reader)
         finally:
             database.close()

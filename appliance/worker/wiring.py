@@ -5,16 +5,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from appliance.backup_jobs import vault_access
+from appliance.backup_jobs import take_snapshot, vault_access
 from appliance.backup_jobs.borg_library_lock import hold_lock
 from appliance.backup_jobs.borg_library_reader import Reader, open_reader
 from appliance.backup_jobs.registry import RUN
 from appliance.backup_jobs.restore_share import restore_share
-from appliance.db import repositories
+from appliance.backup_jobs.workplace import Workplace
+from appliance.clock import utc_now
+from appliance.db import facts, repositories
 from appliance.db.engine import open_database
+from appliance.errors import NotFound
 from appliance.jobs.context import JobContext
+from appliance.jobs.kinds import TakeSnapshot
 from appliance.model import JobState, SourceId
-from appliance.replication import registry
+from appliance.replication import registry, state
 from appliance.replication.tools import Tools
 from appliance.settings import Settings
 
@@ -23,7 +27,29 @@ Run = Callable[[JobContext, Any], JobState]
 
 def runs() -> Mapping[str, Run]:
     """Return kind → ``run(context, spec)`` for every kind of job there is."""
-    return {**RUN, **registry.runs(tools())}
+    return {**RUN, TakeSnapshot.kind: take, **registry.runs(tools())}
+
+
+def take(context: JobContext, spec: TakeSnapshot) -> JobState:
+    """Take a snapshot; that of the box itself is laid out by ``replication.state`` first."""
+    return take_snapshot.run(context, spec, lay_out=lay_out)
+
+
+def lay_out(place: Workplace, folder: Path) -> None:
+    """Lay the box's state out below ``folder``; the passphrase of its repository is sealed to the sheets.
+
+    Raises:
+        NotFound: no kit was made.
+        As ``replication.state.stage``.
+    """
+    context = place.context
+    with context.database.read() as connection:
+        recipient = facts.find(connection, "kit.recipient")
+    if not isinstance(recipient, str):
+        raise NotFound("kit", "–")
+    # First: a repository whose passphrase burns with the box is worth nothing after a fire.
+    state.seal_passphrase(place.path, place.passphrase, recipient)
+    state.stage(context.settings, context.database, folder, recipient, now=utc_now())
 
 
 def tools() -> Tools:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from appliance.backup_jobs import vault_access
 from appliance.backup_jobs.borg_library import open_repository
-from appliance.backup_jobs.registry import RUN
 from appliance.catalogue import query, rebuild, store
 from appliance.clock import utc_now
 from appliance.db import repositories, snapshots, sources
@@ -21,6 +20,7 @@ from appliance.jobs.kinds import SetUpSource, Spec, TakeSnapshot, VerifySnapshot
 from appliance.model import JobState, Plan, Snapshot, Source, SourceKind
 from appliance.settings import Settings
 from appliance.vault.seal import make_keys
+from appliance.worker import wiring
 from tests.support.sshd import SshServer
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,7 @@ class Box:
         state, failure = JobState.FAILED, None
         try:
             with context:
-                state = RUN[spec.kind](context, spec)
+                state = wiring.runs()[spec.kind](context, spec)
         except JobCancelled:
             state = JobState.CANCELLED
             raise

@@ -318,7 +318,7 @@ async def search(
 ) -> SearchBody:
     """Return the files whose names have all the words, over every source or one."""
     with box.database.read() as connection:
-        known = [one.id for one in sources.all_living(connection)]
+        known = [one.id for one in sources.with_files(connection)]
     wanted = [one for one in known if source is None or one == source]
     found = await aside(
         lambda: find_names(

@@ -21,6 +21,7 @@ from appliance.policy.roles import Action
 from appliance.policy.status import (
     LEVEL_NAMES,
     SourceStatus,
+    has_practice,
     home_level,
     home_sentence,
     needs_doing,
@@ -142,7 +143,8 @@ def gather(connection: Connection, box: Box, language: Language) -> HomePage:
     findings = needs_doing(statuses, box_findings(connection, box.settings, utc_now()))
     running, waiting = running_now(connection)
     sentence = home_sentence(statuses, language)
-    tone = tones.LEVEL[home_level(statuses)] if statuses else tones.CALM
+    is_begun = has_practice(statuses)
+    tone = tones.LEVEL[home_level(statuses)] if is_begun else tones.CALM
     if tone == tones.GOOD and any(one.severity is not Severity.NOTICE for one in findings):
         tone = tones.WARN  # the past is proven, but the next night is not sure
     return HomePage(
@@ -152,7 +154,7 @@ def gather(connection: Connection, box: Box, language: Language) -> HomePage:
         todo=[
             ToDo(one, tones.SEVERITY[one.severity], one.code in BACK_UP_MENDS) for one in findings
         ],
-        lines=lines,
+        lines=lines if is_begun else [],
         legend=[(tones.NIGHT[state], NIGHT_TEXTS[state]) for state in LEGEND],
         running=running,
         waiting=waiting,

@@ -149,7 +149,7 @@ CHANGE_TONES: Final[dict[ChangeKind, str]] = {
 async def search(request: Request, box: TheBox, q: str = "", source: int = 0) -> Response:
     """Find files by words of their names, over every source or one."""
     with box.database.read() as connection:
-        known = sources.all_living(connection)
+        known = sources.with_files(connection)
         times = _times(connection, known)
     by_id = {one.id: one for one in known}
     wanted = [SourceId(source)] if source in by_id else list(by_id)

@@ -59,6 +59,7 @@ KIND_NAMES: Final[dict[SourceKind, str]] = {
     SourceKind.PULLED: mark("machine, read by the box"),
     SourceKind.PUSHED: mark("machine that sends by itself"),
     SourceKind.SHARE: mark("share of the box"),
+    SourceKind.BOX: mark("what the box knows: accounts, settings, keys, journal"),
 }
 SYSTEM_NAMES: Final[dict[System, str]] = {
     System.LINUX: "Linux",

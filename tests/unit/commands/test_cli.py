@@ -133,7 +133,12 @@ def test_a_link_is_for_the_person_named_and_for_the_first_account_otherwise(armo
     assert armoire("link")[0] == 2
     assert armoire("link", "nobody")[0] == 2
     with box.read() as c:
-        assert [each.event for each in chain.newest(c)] == ["link.made", "box.made"]
+        assert [each.event for each in chain.newest(c)] == [
+            "link.made",
+            "source.added",
+            "kit.made",
+            "box.made",
+        ]
 
 
 # --- answers ---------------------------------------------------------------------------------
@@ -186,7 +191,7 @@ def test_wrong_usage_ends_with_2_and_changes_nothing(armoire, box, argv):
     assert code == 2
     assert set(json.loads(out)) == {"error"}
     with box.read() as c:
-        assert sources.all_living(c) == []
+        assert sources.with_files(c) == []
         assert queue.newest(c) == []
 
 
@@ -420,4 +425,4 @@ def test_a_person_says_yes_in_their_own_language(armoire, box, monkeypatch, type
 
     assert armoire("share", "remove", "partage")[0] == (0 if removed else 4)
     with box.read() as c:
-        assert (sources.all_living(c) == []) is removed
+        assert (sources.with_files(c) == []) is removed
