@@ -11,6 +11,7 @@ ArmoireError
 │   ├── NotAllowed            access.not-allowed
 │   ├── TooManyAttempts       access.too-many-attempts
 │   ├── AccountBlocked        access.account-blocked
+│   ├── PasswordWrong         access.password-wrong
 │   ├── LinkExpired           access.link-expired
 │   └── Frozen                backup.frozen
 ├── BoxError                  the box cannot do it
@@ -224,6 +225,14 @@ class AccountBlocked(Refused):
         "This account is blocked after too many failed attempts. "
         "Ask for a one-time link with «armoire link»."
     )
+
+
+@dataclass(eq=False)
+class PasswordWrong(Refused):
+    """The password that was asked for again is not this person's."""
+
+    code = "access.password-wrong"
+    public = "This is not your password. Nothing was shown."
 
 
 @dataclass(eq=False)

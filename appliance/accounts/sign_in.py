@@ -6,9 +6,15 @@ from sqlalchemy import Connection
 
 from appliance.accounts import links, passwords, people, sessions
 from appliance.db.engine import Database
-from appliance.errors import AccountBlocked, LinkExpired, NotSignedIn, TooManyAttempts
+from appliance.errors import (
+    AccountBlocked,
+    LinkExpired,
+    NotSignedIn,
+    PasswordWrong,
+    TooManyAttempts,
+)
 from appliance.ledger import events
-from appliance.model import Person
+from appliance.model import Person, PersonId
 from appliance.policy import throttle
 
 
@@ -54,6 +60,36 @@ def by_password(
                 people.rehash(connection, person.id, newer)
             return _start(connection, person, address=address, user_agent=user_agent, now=now)
     raise NotSignedIn
+
+
+def again(database: Database, person_id: PersonId, password: str, *, now: datetime) -> Person:
+    """Return a signed-in person whose password was asked for once more; call it in a thread.
+
+    A wrong one counts as a failed sign-in.
+
+    Raises:
+        PasswordWrong: it is not theirs, or the account was closed.
+        TooManyAttempts, AccountBlocked: as ``by_password``.
+    """
+    with database.read() as connection:
+        person = people.get(connection, person_id)
+        row = people.find_row(connection, person.login)
+    if row is None or person.disabled_at is not None:
+        raise PasswordWrong
+    gate = throttle.gate(row.failures, row.locked_until, now)
+    if gate.blocked:
+        raise AccountBlocked
+    if not gate.open:
+        raise TooManyAttempts(gate.wait_s)
+    right = passwords.matches(row.password_hash, password)
+    with database.write() as connection:
+        if right and row.failures:
+            people.set_failures(connection, person.id, 0, None)
+        if not right:
+            _failed(connection, person.login, address="", now=now)
+    if not right:
+        raise PasswordWrong
+    return person
 
 
 def by_link(

@@ -12,6 +12,7 @@ from appliance.catalogue.reader_protocol import (
     LARGEST_JSON,
     LENGTH,
     Header,
+    KitRequest,
     Malformed,
     Request,
     address,
@@ -207,14 +208,30 @@ async def open_file_async(
     length: int | None = None,
 ) -> AsyncOpenFile:
     """As ``open_file``, without blocking the event loop; same arguments, same errors."""
-    request = Request(source_id, snapshot_id, path, offset, length)
+    return await _ask_async(settings, Request(source_id, snapshot_id, path, offset, length).pack())
+
+
+async def open_kit_document_async(settings: Settings, request: KitRequest) -> AsyncOpenFile:
+    """Return a sheet of the kit, as HTML, or the kit file, made by the worker.
+
+    Raises:
+        PasswordWrong, TooManyAttempts, AccountBlocked: who asks is not who they say.
+        NotAllowed: the kit is an owner's.
+        AlreadyExists: the kit was confirmed: the words are not on the box any more.
+        NotFound: there is no such sheet.
+        WorkerUnreachable: no worker answers.
+    """
+    return await _ask_async(settings, request.pack())
+
+
+async def _ask_async(settings: Settings, packed: bytes) -> AsyncOpenFile:
     try:
         with address(settings.reader_socket) as place:
             reader, writer = await asyncio.open_unix_connection(place, limit=LARGEST_BLOCK)
     except OSError as error:
         raise WorkerUnreachable from error
     try:
-        writer.write(request.pack())
+        writer.write(packed)
         header = _header(await _frame_async(reader, LARGEST_JSON))
     except BaseException:
         writer.close()

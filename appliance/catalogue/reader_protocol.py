@@ -5,13 +5,14 @@ import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
 from typing import Any, Final
 
 from appliance.errors import ArmoireError, all_errors
-from appliance.model import SnapshotId, SourceId
+from appliance.language import DEFAULT, Language
+from appliance.model import PersonId, SnapshotId, SourceId
 from appliance.units import KIB, MIB
 
 VERSION: Final = 1
@@ -22,6 +23,7 @@ FAILED: Final = 0xFFFFFFFF
 #: A request or a header longer than this is not one of ours.
 LARGEST_JSON: Final = 256 * KIB
 LARGEST_BLOCK: Final = 1 * MIB
+_LONGEST_DOCUMENT: Final = 20
 _LONGEST_ADDRESS: Final = 100  # bytes; Linux takes 107, sockaddr_un in unix(7)
 
 
@@ -49,6 +51,28 @@ class Request:
                 "path": urlsafe_b64encode(self.path).decode("ascii"),
                 "offset": self.offset,
                 "length": self.length,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KitRequest:
+    """A document of the recovery kit: a sheet to print, or the kit file."""
+
+    document: str  # «sheet/1» … «sheet/3» · «file»
+    person_id: PersonId  # who asks
+    password: str = field(repr=False)  # theirs, asked for again
+    language: Language = DEFAULT
+
+    def pack(self) -> bytes:
+        """Return the request's frame."""
+        return frame(
+            {
+                "version": VERSION,
+                "kit": self.document,
+                "person": self.person_id,
+                "password": self.password,
+                "language": self.language,
             }
         )
 
@@ -107,7 +131,7 @@ def _number(values: dict[str, Any], name: str) -> int:
     return value
 
 
-def parse_request(body: bytes) -> Request:
+def parse_request(body: bytes) -> Request | KitRequest:
     """Return the request in a frame's body.
 
     Raises:
@@ -116,6 +140,8 @@ def parse_request(body: bytes) -> Request:
     values = _object(body)
     if values.get("version") != VERSION:
         raise Malformed("version")
+    if "kit" in values:
+        return _kit_request(values)
     packed = values.get("path")
     if not isinstance(packed, str):
         raise Malformed("path")
@@ -130,6 +156,16 @@ def parse_request(body: bytes) -> Request:
         _number(values, "offset"),
         None if values.get("length") is None else _number(values, "length"),
     )
+
+
+def _kit_request(values: dict[str, Any]) -> KitRequest:
+    document, password = values["kit"], values.get("password")
+    if not isinstance(document, str) or len(document) > _LONGEST_DOCUMENT:
+        raise Malformed("kit")
+    if not isinstance(password, str):
+        raise Malformed("password")
+    language: Language = "en" if values.get("language") == "en" else "fr"
+    return KitRequest(document, PersonId(_number(values, "person")), password, language)
 
 
 def parse_header(body: bytes) -> Header:

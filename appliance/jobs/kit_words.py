@@ -69,6 +69,7 @@ class KitState:
     number: str | None  # five digits, once sheets were printed
     confirmed_at: datetime | None  # aware UTC: words were typed, for the first time or again
     next: NextKit | None
+    has_words: bool  # of the kit to be confirmed: sheets can be printed
     former_numbers: tuple[str, ...]  # kits whose sheets still open what was sent in their time
     file_written_at: datetime | None
 
@@ -80,9 +81,9 @@ class KitState:
     @property
     def printable(self) -> KitPlan | None:
         """The plan of the sheets that may be printed now; None: there are none."""
-        if self.next is not None:
-            return self.next.plan
-        return self.plan if self.confirmed_at is None else None
+        if not self.has_words:
+            return None
+        return self.plan if self.next is None else self.next.plan
 
 
 def state(connection: Connection) -> KitState:
@@ -96,6 +97,10 @@ def state(connection: Connection) -> KitState:
         number=_text(facts.find(connection, "kit.number")),
         confirmed_at=_moment(facts.find(connection, "kit.confirmed_at")),
         next=_next(coming) if isinstance(coming, dict) else None,
+        has_words=secrets.find_sealed(
+            connection, NEXT_SECRET if isinstance(coming, dict) else SECRET
+        )
+        is not None,
         former_numbers=tuple(former["numbers"]) if isinstance(former, dict) else (),
         file_written_at=_moment(file["written_at"]) if isinstance(file, dict) else None,
     )

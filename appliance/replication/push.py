@@ -21,11 +21,12 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance import __version__
-from appliance.db import copies
+from appliance.db import copies, facts
 from appliance.db.copies import CopyObject
 from appliance.db.engine import Database
 from appliance.db.targets import TargetId
 from appliance.errors import JobCancelled, ObjectAlreadyThere, TargetIdentityChanged
+from appliance.jobs.kit_words import RESEND_BEFORE
 from appliance.replication import manifest as manifests
 from appliance.replication.manifest import CopiedFile, CopiedRepository, Manifest
 from appliance.replication.plan import LocalFile, SentObject, plan_send
@@ -108,7 +109,13 @@ def push(
     try:
         previous = _settle_generation(database, target_id, target, now)
         with database.read() as connection:
-            known = list(copies.living(connection, target_id))
+            before = facts.find(connection, RESEND_BEFORE)
+            # After a re-key that sends all again, what was sealed to the former kit is not built on.
+            known = [
+                each
+                for each in copies.living(connection, target_id)
+                if not isinstance(before, str) or each.sealed_at >= datetime.fromisoformat(before)
+            ]
         plan = plan_send(
             moment.files,
             [

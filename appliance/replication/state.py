@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from appliance.errors import (
     SecretMissing,
     SecretUnreadable,
 )
+from appliance.jobs.kit_words import ERASED
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.replication.plan import LocalFile
@@ -100,7 +101,7 @@ def stage(
     before = _read_marks(into)
     marks: dict[str, object] = {}
     staged = [into / DATABASE]
-    _copy_database(source, into / DATABASE)
+    _copy_database(source, into / DATABASE, without=ERASED)
     for catalogue in sorted(settings.catalogues.glob("*.sqlite")):
         if catalogue.stem.isdigit():
             place = into / CATALOGUES / catalogue.name
@@ -333,8 +334,11 @@ def _put_back(source: Path, place: Path) -> None:
 # --- below: files --------------------------------------------------------------------------
 
 
-def _copy_database(source: Path, place: Path) -> None:
-    """Copy a SQLite file as it is at one moment; when it is as it was, the old copy stays."""
+def _copy_database(source: Path, place: Path, *, without: Sequence[str] = ()) -> None:
+    """Copy a SQLite file as it is at one moment; when it is as it was, the old copy stays.
+
+    Secrets named in ``without`` are left out: what the box shall forget must not live on in its copies.
+    """
     draft = place.with_name(place.name + ".new")
     _remove_database(draft)
     with (
@@ -344,6 +348,10 @@ def _copy_database(source: Path, place: Path) -> None:
         reading.backup(writing)
         # The copy is one file: nothing beside it must be needed to read it.
         writing.execute("PRAGMA journal_mode=DELETE")
+        writing.execute("PRAGMA secure_delete=ON")
+        for name in without:
+            writing.execute("DELETE FROM secret WHERE name = ?", (name,))
+        writing.commit()
     draft.chmod(0o600)
     if place.exists() and _digest(place) == _digest(draft):
         _remove_database(draft)

@@ -9,6 +9,7 @@ Source: SLIP-0039 (satoshilabs/slips); RFC 5869; age-encryption.org/v1; BIP-0173
 import difflib
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import pyrage
@@ -82,7 +83,7 @@ def join(sheets: Sequence[str]) -> Secret:
     """
     shares: list[Share] = []
     for number, text in enumerate(sheets, start=1):
-        words = text.lower().split()
+        words = clean(text).split()
         _check_words(number, words)
         share = Share.from_mnemonic(" ".join(words))
         if shares and share.identifier != shares[0].identifier:
@@ -100,11 +101,79 @@ def join(sheets: Sequence[str]) -> Secret:
         raise SheetOfAnotherKit(len(shares)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class TypedWord:
+    """One word as a person typed it."""
+
+    position: int  # 1 …
+    word: str = field(repr=False)
+    is_known: bool
+    near: tuple[str, ...] = field(default=(), repr=False)  # what it may have been meant to be
+
+
+@dataclass(frozen=True, slots=True)
+class TypedSheet:
+    """The words of one sheet as a person typed them."""
+
+    words: tuple[TypedWord, ...]
+    missing: int  # words that are not there yet; negative: too many
+    fits: bool  # every word is right, as the checksum says
+    #: 1 … when one single other word would make the sheet right; 0 when it cannot be told.
+    wrong_position: int
+    number: str | None = None  # of the kit, when it fits
+
+
+def clean(typed: str) -> str:
+    """Return the words out of what a person typed or scanned: numbers, dots and capitals do not count."""
+    return " ".join("".join(each if each.isalpha() else " " for each in typed.lower()).split())
+
+
+def look(typed: str) -> TypedSheet:
+    """Return what is right and what is not about the words of one sheet, word by word."""
+    given = clean(typed).split()
+    found = tuple(
+        TypedWord(position, word, True)
+        if word in WORD_INDEX_MAP
+        else TypedWord(position, word, False, near(word))
+        for position, word in enumerate(given, start=1)
+    )
+    missing = WORDS_PER_SHEET - len(given)
+    if missing or not all(each.is_known for each in found):
+        return TypedSheet(found, missing, fits=False, wrong_position=0)
+    if not _fits(given):
+        return TypedSheet(found, 0, fits=False, wrong_position=_wrong_position(given))
+    return TypedSheet(found, 0, fits=True, wrong_position=0, number=kit_number(" ".join(given)))
+
+
+def near(word: str) -> tuple[str, ...]:
+    """Return the words of the list that were perhaps meant, the likeliest first, three at most.
+
+    No two words of the list begin with the same four letters.
+    """
+    begins = [each for each in WORDLIST if len(word) >= 4 and each[:4] == word[:4]]
+    slips = [each for each in WORDLIST if each not in begins and _is_one_slip(word, each)]
+    close = difflib.get_close_matches(word, WORDLIST, n=3, cutoff=0.6)
+    return tuple(dict.fromkeys([*begins, *slips, *close]))[:3]
+
+
+def _is_one_slip(typed: str, meant: str) -> bool:
+    """Say whether one letter is missing, too much, another one, or changed places with its neighbour."""
+    start = 0
+    while start < min(len(typed), len(meant)) and typed[start] == meant[start]:
+        start += 1
+    left, right = typed[start:], meant[start:]
+    return (
+        left[1:] == right
+        or left == right[1:]
+        or left[1:] == right[1:]
+        or (len(left) > 1 and left[1::-1] == right[:2] and left[2:] == right[2:])
+    )
+
+
 def _check_words(number: int, words: list[str]) -> None:
     for position, word in enumerate(words, start=1):
         if word not in WORD_INDEX_MAP:
-            near = difflib.get_close_matches(word, WORDLIST, n=3, cutoff=0.5)
-            raise WordUnknown(number, position, ", ".join(near) or "–")
+            raise WordUnknown(number, position, ", ".join(near(word)) or "–")
     if len(words) != WORDS_PER_SHEET:
         raise WordsWrong(number, 0)
     if not _fits(words):

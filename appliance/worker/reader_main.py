@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from appliance.catalogue.reader_protocol import Request
+from appliance.catalogue.reader_protocol import KitRequest, Request
 from appliance.settings import Settings, load
 from appliance.worker import log
 from appliance.worker.reader_socket import FileToSend, ReaderSocket
@@ -47,6 +47,17 @@ class _Lazy:
             request.length,
         )
 
+    def open_kit(self, request: KitRequest) -> FileToSend:
+        from appliance.clock import utc_now  # noqa: PLC0415 - heavy, all of them, and rare
+        from appliance.db.engine import open_database  # noqa: PLC0415
+        from appliance.replication.kit_documents import open_document  # noqa: PLC0415
+
+        database = open_database(self._settings.database)
+        try:
+            return open_document(database, self._settings, request, now=utc_now())
+        finally:
+            database.close()
+
 
 def _make(settings: Settings) -> "SnapshotReader":
     from appliance.backup_jobs.reader import SnapshotReader  # noqa: PLC0415 - heavy
@@ -62,7 +73,7 @@ def _make(settings: Settings) -> "SnapshotReader":
 def serve(settings: Settings, stop: threading.Event) -> int:
     """Serve files until ``stop`` is set or another reader takes the socket; return the exit code."""
     lazy = _Lazy(settings)
-    listening = ReaderSocket(settings.reader_socket, lazy.open)
+    listening = ReaderSocket(settings.reader_socket, lazy.open, open_kit=lazy.open_kit)
     thread = threading.Thread(target=listening.serve, name="reader-socket", daemon=True)
     thread.start()
     _log.info("the reader listens")

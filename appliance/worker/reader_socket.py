@@ -22,13 +22,14 @@ from appliance.catalogue.reader_protocol import (
     LARGEST_JSON,
     LENGTH,
     Header,
+    KitRequest,
     Malformed,
     Request,
     address,
     pack_error,
     parse_request,
 )
-from appliance.errors import ArmoireError, WorkerUnreachable
+from appliance.errors import ArmoireError, NotFound, WorkerUnreachable
 from appliance.worker.log import where
 
 MOST_CLIENTS: Final = 64
@@ -75,6 +76,7 @@ class ReaderSocket:
         path: Path,
         open_file: Callable[[Request], FileToSend],
         *,
+        open_kit: Callable[[KitRequest], FileToSend] | None = None,
         allowed_uids: Collection[int] = (),
         request_s: float = REQUEST_S,
         send_s: float = SEND_S,
@@ -84,12 +86,14 @@ class ReaderSocket:
         Args:
             path: of the socket; an old one is replaced, its owner then ends (``is_replaced``).
             open_file: opens what a request asks for.
+            open_kit: makes a document of the recovery kit; None: there is none to be had here.
             allowed_uids: users that may ask, besides our own and root.
             request_s: seconds a client may take to send a request.
             send_s: seconds a client may take for one block.
         """
         self._path = path
         self._open_file = open_file
+        self._open_kit = open_kit
         self._allowed = {0, os.geteuid(), *allowed_uids}
         self._request_s = request_s
         self._send_s = send_s
@@ -179,7 +183,7 @@ class ReaderSocket:
             return False
         client.settimeout(self._send_s)
         try:
-            opened = self._open_file(request)
+            opened = self._open(request)
         except ArmoireError as error:
             client.sendall(pack_error(error))
             return True
@@ -188,6 +192,13 @@ class ReaderSocket:
             client.sendall(pack_error(ArmoireError()))
             return True
         return _send(client, opened)
+
+    def _open(self, request: Request | KitRequest) -> FileToSend:
+        if isinstance(request, Request):
+            return self._open_file(request)
+        if self._open_kit is None:
+            raise NotFound("kit", request.document)
+        return self._open_kit(request)
 
 
 def _other_groups(client: socket.socket) -> list[int]:
