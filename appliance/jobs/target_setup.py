@@ -297,6 +297,8 @@ def _parsed(kind: str, place: Place | Mapping[str, Any]) -> Place:
 
 
 def _check_secrets(kind: str, secrets: Mapping[str, Secret]) -> None:
+    if {"key", "password"} <= set(secrets):
+        raise InvalidInput("password", mark("a key or a password, not both."))
     unknown = set(secrets) - SECRETS[kind]
     if unknown:
         raise InvalidInput(min(unknown), mark("no such secret for this kind of destination."))
@@ -350,6 +352,11 @@ def _seal(
     for name, secret in secrets.items():
         sealed = seal(secret, settings.keys)
         vault_rows.put_sealed(connection, f"target:{target_id}:{name}", sealed, now=now)
+    # One way in at a time: the newer one wins.
+    if "key" in secrets or "password" in secrets:
+        other = "key" if "password" in secrets else "password"
+        vault_rows.forget(connection, _secret_names(target_id, (other,)))
+        targets.set_facts(connection, target_id, {PUBLIC_KEY: None})
 
 
 def _secret_names(target_id: TargetId, names: Iterable[str]) -> list[str]:

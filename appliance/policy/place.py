@@ -59,6 +59,9 @@ class S3Place:
     lock_mode: str = ""  # "" · COMPLIANCE · GOVERNANCE
     lock_days: int = 0  # how long a new object is locked
     connections: int = 4
+    country: str = (
+        ""  # of a region we do not know, as a person declared it (ISO 3166-1); "": by our list
+    )
 
 
 Place = DirectoryPlace | SftpPlace | BoxPlace | S3Place
@@ -110,6 +113,8 @@ def _check(place: Place) -> None:
             raise InvalidInput("endpoint", mark("an address that begins with https://."))
         if not place.bucket:
             raise InvalidInput("bucket", mark("the name of the bucket."))
+        if place.country and not (len(place.country) == 2 and place.country.isupper()):
+            raise InvalidInput("country", mark("a country's two letters, as FR."))
         if place.lock_mode not in LOCK_MODES or place.lock_days < 0:
             raise InvalidInput("lock_mode", mark("COMPLIANCE, GOVERNANCE or nothing."))
         if bool(place.lock_mode) != bool(place.lock_days):
