@@ -1,0 +1,134 @@
+"""What a folder holds: read in one pass, sorted as people sort («2» before «10»), in columns.
+
+20,000 entries: 13 ms for the names, 64 ms for sizes and times, 71 ms to sort (measured-web.md D); names and
+their order are therefore kept while the folder is as it was.
+"""
+
+import os
+import re
+import stat
+import threading
+import unicodedata
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from appliance.disk.paths import RESERVED, open_folder, open_parent
+from appliance.errors import FileMissing
+
+#: Folders whose order is kept in memory.
+KEPT: Final = 32
+_NUMBERS: Final = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a folder."""
+
+    name: bytes
+    kind: str  # file · folder · link · other
+    size: int  # bytes; 0 for what is no file
+    mtime_ns: int
+    inode: int
+
+    @property
+    def etag(self) -> str:
+        """What changes when the content may have: the same through every door."""
+        return f"{self.inode:x}-{self.mtime_ns:x}-{self.size:x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A folder, folders first, then by name as people sort."""
+
+    entries: tuple[Entry, ...]
+    inode: int
+    mtime_ns: int
+
+
+def read(root: Path, path: bytes) -> Listing:
+    """Return what the folder at ``path`` of the share at ``root`` holds; what is ours is left out.
+
+    Raises:
+        InvalidInput, FileMissing, NotAFolder.
+    """
+    with open_folder(root, path) as folder:
+        facts = os.fstat(folder)
+        entries = []
+        with os.scandir(folder) as found:
+            for each in found:
+                name = os.fsencode(each.name)
+                if not path and name.lower() == RESERVED:
+                    continue
+                try:
+                    entries.append(entry_of(name, each.stat(follow_symlinks=False)))
+                except FileNotFoundError:
+                    continue  # it went while we looked
+    order = _order(facts.st_dev, facts.st_ino, facts.st_mtime_ns, entries)
+    return Listing(order, facts.st_ino, facts.st_mtime_ns)
+
+
+def entry(root: Path, path: bytes) -> Entry:
+    """Return one entry; for the share itself, a folder without a name.
+
+    Raises:
+        InvalidInput, FileMissing, NotAFolder.
+    """
+    if not path:
+        with open_folder(root, path) as folder:
+            return entry_of(b"", os.fstat(folder))
+    with open_parent(root, path) as (folder, name):
+        try:
+            return entry_of(name, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileMissing from error
+
+
+def entry_of(name: bytes, facts: os.stat_result) -> Entry:
+    """Return the entry that ``facts`` describe."""
+    mode = facts.st_mode
+    if stat.S_ISREG(mode):
+        return Entry(name, "file", facts.st_size, facts.st_mtime_ns, facts.st_ino)
+    kind = "folder" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "other"
+    return Entry(name, kind, 0, facts.st_mtime_ns, facts.st_ino)
+
+
+def natural_key(name: bytes) -> tuple[tuple[int, int, str], ...]:
+    """Return what ``name`` is sorted by: numbers by value, letters without case and accents."""
+    text = name.decode("utf-8", "surrogateescape").casefold()
+    if not text.isascii():
+        text = "".join(
+            each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each)
+        )
+    return tuple(
+        (0, int(each), "") if place % 2 else (1, 0, each)
+        for place, each in enumerate(_NUMBERS.split(text))
+        if each
+    )
+
+
+# --- the order is kept ----------------------------------------------------------------------
+
+_kept: OrderedDict[tuple[int, int], tuple[int, dict[bytes, int]]] = OrderedDict()
+_door: Final = threading.Lock()
+
+
+def _order(device: int, inode: int, mtime_ns: int, entries: list[Entry]) -> tuple[Entry, ...]:
+    key = (device, inode)
+    with _door:
+        kept = _kept.get(key)
+        if kept is not None:
+            _kept.move_to_end(key)
+    if kept is not None and kept[0] == mtime_ns and len(kept[1]) == len(entries):
+        ranks = kept[1]
+        if all(each.name in ranks for each in entries):
+            return tuple(sorted(entries, key=lambda each: ranks[each.name]))
+    ordered = sorted(
+        entries, key=lambda each: (each.kind != "folder", natural_key(each.name), each.name)
+    )
+    with _door:
+        _kept[key] = (mtime_ns, {each.name: rank for rank, each in enumerate(ordered)})
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    return tuple(ordered)
