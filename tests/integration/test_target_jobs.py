@@ -25,9 +25,11 @@ from appliance.replication import kit, manifest, push
 from appliance.replication.open_target import open_target
 from appliance.replication.plan import LocalFile
 from appliance.replication.targets.directory import DiskLabel, write_label
+from appliance.replication.targets.s3 import S3Account, S3Target
 from appliance.vault.secret import Secret
 from tests.support.box import Box
 from tests.support.receiver import Receiver
+from tests.support.s3 import ACCESS_KEY, SECRET_KEY
 from tests.support.sshd import SshServer, free_port, make_key
 
 pytestmark = pytest.mark.integration
@@ -299,11 +301,14 @@ def test_a_place_that_lost_its_immutability_is_warned_of(box, host, tmp_path):
 
 def test_a_bucket_is_asked_about_itself_and_cannot_be_harmed(box, s3_server):
     """Object Lock: every attempt refused, every question answered, each with its age."""
-    s3_server.make_bucket("cibles", lock=True)
+    owner = S3Target(
+        S3Account(s3_server.endpoint, "cibles", ACCESS_KEY, Secret(SECRET_KEY.encode()))
+    ).client
+    owner.create_bucket(Bucket="cibles", ObjectLockEnabledForBucket=True)
     place = S3Place(
-        s3_server.endpoint, "default", "cibles", lock_mode="GOVERNANCE", lock_days=2, country="FR"
+        s3_server.endpoint, "est", "cibles", lock_mode="COMPLIANCE", lock_days=2, country="FR"
     )
-    row = box.add("s3", place, s3=target_setup.s3_secret(*s3_server.keys))
+    row = box.add("s3", place, s3=target_setup.s3_secret(ACCESS_KEY, SECRET_KEY))
 
     assert box.run(SetUpTarget(row.id)) is JobState.SUCCEEDED
     assert box.checks(row)["write"].outcome is CheckOutcome.OK
