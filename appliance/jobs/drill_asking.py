@@ -1,7 +1,5 @@
-"""Asking for a drill: the words are looked at, sealed to the box, and the work is queued. Opens no secret."""
+"""Asking for a drill: what the words stand for is sealed to the box, and the work queued. Opens no secret."""
 
-import json
-from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -9,7 +7,7 @@ from sqlalchemy import Connection
 from appliance.db import facts, secrets, targets
 from appliance.db.engine import Database
 from appliance.db.targets import TargetId, TargetRow
-from appliance.errors import AlreadyQueued, NotFound, SheetMissing, SheetOfAnotherKit
+from appliance.errors import AlreadyQueued, NotFound, SheetOfAnotherKit
 from appliance.jobs import drill_readings, queue
 from appliance.jobs.drill_scratch import WORDS
 from appliance.jobs.kinds import RunDrill
@@ -26,7 +24,7 @@ def ask(
     database: Database,
     settings: Settings,
     target_id: TargetId,
-    typed: Sequence[str],
+    secret: Secret,
     *,
     now: datetime,
     person_id: PersonId | None = None,
@@ -37,21 +35,17 @@ def ask(
         database: opened.
         settings: of the box.
         target_id: where the copy lies.
-        typed: the words of each sheet, parted by spaces, in any order and case.
+        secret: what the words of the sheets stand for: ``vault.words.join``.
         now: aware UTC.
         person_id: who asks; None: at the console.
 
     Raises:
         AlreadyQueued: a drill waits or runs; one at a time.
         NotFound: there is no such target, or no kit was made.
-        WordUnknown, WordsWrong, SheetTwice, SheetMissing, SheetOfAnotherKit: nothing was queued.
+        SheetOfAnotherKit: the words are right, of another kit; nothing was queued.
         KeyMissing: the box has no key.
     """
-    if not typed:
-        raise SheetMissing(0, 1)
-    # Before the write: finding out which word is wrong takes seconds.
-    recipient = words.recipient(words.join(typed))
-    sealed = seal(Secret(json.dumps(list(typed)).encode()), settings.keys)
+    sealed = seal(secret, settings.keys)
     with database.write() as connection:
         row = targets.get(connection, target_id)
         running = drill_readings.active(connection)
@@ -60,7 +54,7 @@ def ask(
         known = facts.find(connection, "kit.recipient")
         if known is None:
             raise NotFound(mark("kit"), "–")
-        if recipient != known:
+        if words.recipient(secret) != known:
             raise SheetOfAnotherKit(1)
         secrets.put_sealed(connection, WORDS, sealed, now=now)
         job_id = queue.enqueue(connection, RunDrill(row.id), now=now, person_id=person_id)
@@ -72,7 +66,6 @@ def ask(
             person_id=person_id,
             actor="console",
             job=job_id,
-            sheets=len(typed),
         )
     return job_id
 

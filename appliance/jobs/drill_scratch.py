@@ -19,7 +19,7 @@ from appliance.errors import AlreadyRunning
 from appliance.jobs import drill_readings
 from appliance.settings import Settings
 
-#: The vault's name for the words of the sheets, JSON list of texts, while a drill waits or runs.
+#: The vault's name for what the words of the sheets stand for, while a drill waits or runs.
 WORDS: Final = "drill:words"
 #: Another look at what a killed drill left may hold the lock for a moment.
 WAIT_S: Final = 30.0
@@ -69,13 +69,18 @@ def sweep(settings: Settings, database: Database) -> bool:
             if drill_readings.active(connection) is None:
                 secrets.forget(connection, [WORDS])
                 done = True
+        database.forget_for_good()
     return done
 
 
 def forget_words(database: Database) -> None:
     """Erase the words of the sheets."""
+    with database.read() as connection:
+        if secrets.find_sealed(connection, WORDS) is None:
+            return
     with database.write() as connection:
         secrets.forget(connection, [WORDS])
+    database.forget_for_good()
 
 
 @contextmanager

@@ -72,6 +72,7 @@ class Copy:
     target: str  # its name in the record
     label: str
     open_target: Callable[[], Target]
+    identity: Secret  # what the words open: identities of age, one a line
     signer: Ed25519PublicKey
     box_id: str
     connections: int = 2
@@ -88,7 +89,6 @@ class Watch:
 
 def rehearse(
     copy: Copy,
-    identity: Secret,
     living: Settings,
     folder: Path,
     tools: Tools,
@@ -101,7 +101,6 @@ def rehearse(
 
     Args:
         copy: where from.
-        identity: ``AGE-SECRET-KEY-1…`` of the sheets.
         living: of this box; only read.
         folder: empty, of this drill alone.
         tools: what the worker lends.
@@ -117,7 +116,7 @@ def rehearse(
         NoSpace: the disk of the box does not hold a second one.
         JobCancelled.
     """
-    work = _Rehearsal(copy, identity, living, folder, tools, watch, now)
+    work = _Rehearsal(copy, living, folder, tools, watch, now)
     with _full_disk_said(folder):
         try:
             return work.run(seed)
@@ -131,7 +130,6 @@ class _Rehearsal:
     def __init__(
         self,
         copy: Copy,
-        identity: Secret,
         living: Settings,
         folder: Path,
         tools: Tools,
@@ -139,7 +137,6 @@ class _Rehearsal:
         now: Callable[[], datetime],
     ) -> None:
         self._copy = copy
-        self._identity = identity
         self._living = living
         self._folder = folder
         self._made = Settings(
@@ -200,7 +197,7 @@ class _Rehearsal:
                 target,
                 signer=self._copy.signer,
                 box_id=self._copy.box_id,
-                identity=self._identity,
+                identity=self._copy.identity,
             )
         finally:
             target.close()
@@ -247,7 +244,7 @@ class _Rehearsal:
             [look],
             self._made,
             line,
-            self._identity,
+            self._copy.identity,
             signer=self._copy.signer,
             now=self._now,
             is_drill=True,
@@ -257,7 +254,7 @@ class _Rehearsal:
         """Read a document straight from the copy, as one does in an emergency, and time it."""
         cache = SegmentCache(
             [Place(self._copy.open_target, proposal.manifest)],
-            self._identity,
+            self._copy.identity,
             self._folder / "cache",
             CACHE_BYTES,
         )

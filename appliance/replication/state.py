@@ -33,6 +33,7 @@ from appliance.errors import (
     SecretMissing,
     SecretUnreadable,
 )
+from appliance.jobs.drill_scratch import WORDS
 from appliance.jobs.kit_words import ERASED
 from appliance.language import mark
 from appliance.ledger import events
@@ -101,7 +102,7 @@ def stage(
     before = _read_marks(into)
     marks: dict[str, object] = {}
     staged = [into / DATABASE]
-    _copy_database(source, into / DATABASE, without=ERASED)
+    _copy_database(source, into / DATABASE, without=(*ERASED, WORDS))
     for catalogue in sorted(settings.catalogues.glob("*.sqlite")):
         if catalogue.stem.isdigit():
             place = into / CATALOGUES / catalogue.name

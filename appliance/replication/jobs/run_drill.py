@@ -1,31 +1,23 @@
 """``drill.run``: the exercise as a job. Whatever happens the words are forgotten and the scratch place goes."""
 
-import json
-from typing import Final
-
 from sqlalchemy import Connection
 
 from appliance.clock import utc_now
-from appliance.db import facts, secrets, sources, targets
-from appliance.errors import NoSpace, NotInitialised, SecretUnreadable
+from appliance.db import secrets, sources, targets
+from appliance.errors import NoSpace
 from appliance.jobs import drill_scratch
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import RunDrill
 from appliance.ledger import proofs
 from appliance.model import JobState, Outcome
 from appliance.policy import drills
-from appliance.policy import place as places
 from appliance.policy.drills import Drill
-from appliance.replication import drill, kit
-from appliance.replication.open_target import open_target
+from appliance.replication import drill, kit, kit_file
+from appliance.replication.open_kit_target import open_kit_target, read_kit_target
 from appliance.replication.tools import Tools
 from appliance.settings import Settings
-from appliance.vault import words
 from appliance.vault.secret import Secret
 from appliance.vault.unseal import unseal
-
-#: A disk's head likes one reader; the other kinds say themselves how many.
-_DISK_CONNECTIONS: Final = 2
 
 
 def run(context: JobContext, spec: RunDrill, tools: Tools) -> JobState:
@@ -39,7 +31,7 @@ def run(context: JobContext, spec: RunDrill, tools: Tools) -> JobState:
     Raises:
         NotFound: the target was removed.
         SecretMissing: nobody gave the words.
-        WordUnknown, WordsWrong …: they are not right.
+        SecretUnreadable: they are of a kit that another has replaced meanwhile.
         TargetUnreachable …: the place cannot be asked; nothing is proven by that.
         NoSpace: the disk of the box does not hold a second one.
         AlreadyRunning: another drill runs.
@@ -48,13 +40,11 @@ def run(context: JobContext, spec: RunDrill, tools: Tools) -> JobState:
     settings, database = context.settings, context.database
     try:
         with database.read() as connection:
-            copy = _copy(connection, settings, spec)
-            identity = _identity(connection, settings)
+            copy = _copy(connection, settings, spec, _secret(connection, settings))
         drill_scratch.forget_words(database)  # they are in memory; nothing else needs them
         with drill_scratch.scratch(settings) as folder:
             made = drill.rehearse(
                 copy,
-                identity,
                 settings,
                 folder,
                 tools,
@@ -76,28 +66,25 @@ def run(context: JobContext, spec: RunDrill, tools: Tools) -> JobState:
     return _conclude(context, spec, made)
 
 
-def _copy(connection: Connection, settings: Settings, spec: RunDrill) -> drill.Copy:
-    row = targets.get(connection, targets.TargetId(spec.target_id))
-    box_id = facts.find(connection, "box.id")
-    if not isinstance(box_id, str):
-        raise NotInitialised(str(settings.data))
-    return drill.Copy(
-        row.name,
-        row.label,
-        open_target(connection, row, settings, now=utc_now),
-        kit.signing_key(connection, settings.keys).public_key(),
-        box_id,
-        int(getattr(places.parse(row.kind, row.place), "connections", _DISK_CONNECTIONS)),
-    )
-
-
-def _identity(connection: Connection, settings: Settings) -> Secret:
+def _secret(connection: Connection, settings: Settings) -> Secret:
     name = drill_scratch.WORDS
-    sealed = secrets.get_sealed(connection, name)
-    typed = json.loads(unseal(name, sealed, settings.keys).reveal())
-    if not isinstance(typed, list):
-        raise SecretUnreadable(name)
-    return words.identity(words.join([str(each) for each in typed]))
+    return unseal(name, secrets.get_sealed(connection, name), settings.keys)
+
+
+def _copy(connection: Connection, settings: Settings, spec: RunDrill, secret: Secret) -> drill.Copy:
+    """Return what the kit file of this moment says: after a fire there is nothing else."""
+    row = targets.get(connection, targets.TargetId(spec.target_id))
+    found = kit.read_file(kit_file.build_kit_file(connection, settings, now=utc_now()), secret)
+    (place,) = [read_kit_target(each) for each in found.targets if each["name"] == row.name]
+    return drill.Copy(
+        target=row.name,
+        label=row.label,
+        open_target=open_kit_target(place, box_id=found.box_id),
+        identity=kit.identities(found, secret),
+        signer=kit.signer_from_text(found.signer),
+        box_id=found.box_id,
+        connections=place.connections,
+    )
 
 
 def _watch(context: JobContext) -> drill.Watch:
