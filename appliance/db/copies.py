@@ -60,6 +60,15 @@ class CopySummary:
     new_bytes: int  # sealed bytes that were sent for it
 
 
+@dataclass(frozen=True, slots=True)
+class NewestGeneration:
+    """The newest generation ever, published or about to be, removed ones included."""
+
+    number: int
+    sha256: str
+    published_at: datetime | None
+
+
 def sealed(
     connection: Connection,
     target_id: TargetId,
@@ -225,6 +234,32 @@ def newest_number(connection: Connection, target_id: TargetId) -> tuple[int, str
         .limit(1)
     ).first()
     return None if row is None else (row.number, row.sha256)
+
+
+def newest(connection: Connection, target_id: TargetId) -> NewestGeneration | None:
+    """Return the newest generation ever, without its list of objects; None: there was none."""
+    row = connection.execute(
+        select(generation.c.number, generation.c.sha256, generation.c.published_at)
+        .where(generation.c.target_id == target_id)
+        .order_by(generation.c.number.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else NewestGeneration(row.number, row.sha256, row.published_at)
+
+
+def newest_published(connection: Connection, target_id: TargetId) -> GenerationRow | None:
+    """Return the newest generation that is at the target, or None."""
+    row = connection.execute(
+        select(generation)
+        .where(
+            generation.c.target_id == target_id,
+            generation.c.removed_at.is_(None),
+            generation.c.published_at.is_not(None),
+        )
+        .order_by(generation.c.number.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else _generation(row)
 
 
 def generation_removed(

@@ -7,7 +7,6 @@ Safe to run again after a cut at any line:
   did not, and from somebody else's under that number.
 """
 
-import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Sequence
@@ -25,12 +24,13 @@ from appliance.db import copies, facts
 from appliance.db.copies import CopyObject
 from appliance.db.engine import Database
 from appliance.db.targets import TargetId
-from appliance.errors import JobCancelled, ObjectAlreadyThere, TargetIdentityChanged
+from appliance.errors import JobCancelled, ObjectAlreadyThere
 from appliance.jobs.kit_words import RESEND_BEFORE
 from appliance.replication import manifest as manifests
 from appliance.replication.manifest import CopiedFile, CopiedRepository, Manifest
 from appliance.replication.plan import LocalFile, SentObject, plan_send
 from appliance.replication.sealing import Sealed, seal_file
+from appliance.replication.settle import settle_generation
 from appliance.replication.target import SealedFile, Target
 
 #: Sealed files waiting to leave, per connection: enough to keep a line busy, little on the disk.
@@ -87,6 +87,7 @@ def push(
     line: Line,
     spool: Path,
     now: Callable[[], datetime],
+    resend_before: datetime | None = None,
 ) -> Pushed:
     """Send what the target lacks of ``moment`` and publish it as the next generation.
 
@@ -98,6 +99,8 @@ def push(
         line: connections and callbacks.
         spool: a folder on the box's disk, of this target's own.
         now: the clock.
+        resend_before: objects sealed earlier are sent again, to the sheets that count now (fact
+            ``kit.resend-before``).
 
     Raises:
         TargetIdentityChanged: somebody else published under our identity: another box lives.
@@ -107,7 +110,14 @@ def push(
     spool.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = line.open_target()
     try:
-        previous = _settle_generation(database, target_id, target, now)
+        settled = settle_generation(
+            database,
+            target_id,
+            target,
+            box_id=box.box_id,
+            signer=box.signing_key.public_key(),
+            now=now,
+        )
         with database.read() as connection:
             before = facts.find(connection, RESEND_BEFORE)
             # After a re-key that sends all again, what was sealed to the former kit is not built on.
@@ -121,19 +131,22 @@ def push(
             [
                 SentObject(each.name, _local(each), each.sealed_size)
                 for each in known
-                if each.put_at
+                if each.put_at and (resend_before is None or each.sealed_at >= resend_before)
             ],
             listed=None,
         )
         line.on_plan(plan.bytes_to_send)
         by_name = {each.name: each for each in known}
         objects = {file: by_name[sent.name] for file, sent in plan.reuse.items()}
-        unfinished = {_local(each): each for each in known if each.put_at is None}
+        unfinished = {
+            _local(each): each
+            for each in known
+            if each.put_at is None and (resend_before is None or each.sealed_at >= resend_before)
+        }
         _clean_spool(spool, {each.name for each in unfinished.values()})
         sender = _Sender(database, target_id, box, moment, line, spool, now)
         sent = sender.send(plan.send, unfinished)
         objects.update(sent)
-        number = previous[0] + 1
         generation_bytes = _publish(
             database,
             target_id,
@@ -141,8 +154,8 @@ def push(
             box=box,
             moment=moment,
             objects=objects,
-            number=number,
-            previous=previous[1],
+            number=settled.next_number,
+            previous=settled.sha256,
             new_bytes=sender.sent_bytes,
             spool=spool,
             now=now,
@@ -150,7 +163,7 @@ def push(
     finally:
         target.close()
     return Pushed(
-        number=number,
+        number=settled.next_number,
         files=len(moment.files),
         sent_objects=len(sent),
         sent_bytes=sender.sent_bytes + generation_bytes,
@@ -311,46 +324,6 @@ def _clean_spool(spool: Path, wanted: set[str]) -> None:
     for path in spool.iterdir():
         if path.name not in wanted:
             path.unlink(missing_ok=True)
-
-
-def _settle_generation(
-    database: Database, target_id: TargetId, target: Target, now: Callable[[], datetime]
-) -> tuple[int, str]:
-    """Return number and hash of the newest generation, after a cut was sorted out.
-
-    Raises:
-        TargetIdentityChanged: a generation lies there that this box did not write.
-    """
-    with database.read() as connection:
-        rows = copies.generations(connection, target_id)
-        newest = copies.newest_number(connection, target_id)
-    number, digest = newest or (0, manifests.NONE)
-    if rows and rows[0].published_at is None:
-        found = _digest(target, manifests.object_name(number))
-        with database.write() as connection:
-            if found == digest:
-                copies.published(connection, target_id, number, now=now())
-            elif found is None:
-                copies.given_up(connection, target_id, number)
-        if found is None:
-            with database.read() as connection:
-                number, digest = copies.newest_number(connection, target_id) or (0, manifests.NONE)
-        elif found != digest:
-            raise TargetIdentityChanged(target.label, digest[:16], found[:16])
-    if target.stat(manifests.object_name(number + 1)) is not None:
-        raise TargetIdentityChanged(
-            target.label, f"generation {number}", "a later one of another box with this identity"
-        )
-    return number, digest
-
-
-def _digest(target: Target, name: str) -> str | None:
-    if target.stat(name) is None:
-        return None
-    digest = hashlib.sha256()
-    for block in target.read(name):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _publish(

@@ -10,8 +10,10 @@ A host that withholds the object is caught by the numbers of the generations (``
 
 import base64
 import binascii
+import hashlib
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +44,10 @@ class Takeover:
     taken_at: datetime  # aware UTC
 
 
+#: Told name and SHA-256 of an object below PREFIX that this box never signed.
+OnForged = Callable[[str, str], None]
+
+
 def new_instance() -> str:
     """Return a random id for the box that a recovery makes, 32 hex digits."""
     return secrets.token_hex(16)
@@ -55,6 +61,7 @@ def publish(
     signing_key: Ed25519PrivateKey,
     spool: Path,
     now: datetime,
+    on_forged: OnForged | None = None,
 ) -> Takeover:
     """Say at a place that ``instance`` is the box from now on; safe to call again.
 
@@ -63,7 +70,7 @@ def publish(
         ObjectAltered: a takeover lies there that this box never signed.
         Any TargetError.
     """
-    before = known(target, box_id=box_id, signer=signing_key.public_key())
+    before = known(target, box_id=box_id, signer=signing_key.public_key(), on_forged=on_forged)
     for each in before:
         if each.instance == instance:
             return each
@@ -93,21 +100,43 @@ def _seen(target: Target, wanted: Takeover, signer: Ed25519PublicKey) -> Takeove
     return _read(target, PREFIX + wanted.instance, wanted.box_id, signer)
 
 
-def known(target: Target, *, box_id: str, signer: Ed25519PublicKey) -> list[Takeover]:
+def known(
+    target: Target,
+    *,
+    box_id: str,
+    signer: Ed25519PublicKey,
+    on_forged: OnForged | None = None,
+) -> list[Takeover]:
     """Return the takeovers at a place, the one that holds now first.
 
+    Args:
+        target: where.
+        box_id: of this box.
+        signer: public half of the signing key.
+        on_forged: told of every one that this box never signed, which is then left aside.
+
     Raises:
-        ObjectAltered: one is not signed by this box.
+        ObjectAltered: one is not signed by this box, and nobody wants to be told.
         TargetListUnreadable, TargetUnreachable.
     """
-    found = [
-        _read(target, info.name, box_id, signer, size=info.size) for info in target.list(PREFIX)
-    ]
+    found = []
+    for info in list(target.list(PREFIX)):
+        try:
+            found.append(_read(target, info.name, box_id, signer, size=info.size))
+        except ObjectAltered:
+            if on_forged is None:
+                raise
+            on_forged(info.name, _digest(target, info.name))
     return sorted(found, key=lambda each: (each.count, each.instance), reverse=True)
 
 
 def check_takeover(
-    target: Target, instance: str | None, *, box_id: str, signer: Ed25519PublicKey
+    target: Target,
+    instance: str | None,
+    *,
+    box_id: str,
+    signer: Ed25519PublicKey,
+    on_forged: OnForged | None = None,
 ) -> None:
     """Return when this box is the one that may write at a place; asked before every push.
 
@@ -116,12 +145,13 @@ def check_takeover(
         instance: the fact ``box.instance``; None for a box that was never recovered.
         box_id: of this box.
         signer: public half of the signing key.
+        on_forged: as ``known``.
 
     Raises:
         TargetIdentityChanged: another box took over.
-        ObjectAltered: a takeover lies there that this box never signed.
+        ObjectAltered: a takeover lies there that this box never signed, and nobody wants to be told.
     """
-    found = known(target, box_id=box_id, signer=signer)
+    found = known(target, box_id=box_id, signer=signer, on_forged=on_forged)
     if found and found[0].instance != instance:
         raise TargetIdentityChanged(
             target.label,
@@ -139,6 +169,7 @@ def before_push(
     signing_key: Ed25519PrivateKey,
     spool: Path,
     now: datetime,
+    on_forged: OnForged | None = None,
 ) -> None:
     """Return when this box may write at the place ``name``; say there first that it took over, if it still has to.
 
@@ -160,6 +191,7 @@ def before_push(
             signing_key=signing_key,
             spool=spool,
             now=now,
+            on_forged=on_forged,
         )
         with database.write() as connection:
             waiting = facts.find(connection, PENDING)
@@ -170,7 +202,15 @@ def before_push(
         instance if isinstance(instance, str) else None,
         box_id=box_id,
         signer=signing_key.public_key(),
+        on_forged=on_forged,
     )
+
+
+def _digest(target: Target, name: str) -> str:
+    digest = hashlib.sha256()
+    for block in target.read(name):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _read(
