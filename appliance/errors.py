@@ -12,6 +12,7 @@ ArmoireError
 │   ├── TooManyAttempts       access.too-many-attempts
 │   ├── AccountBlocked        access.account-blocked
 │   ├── PasswordWrong         access.password-wrong
+│   ├── KitConfirmed          kit.confirmed
 │   ├── LinkExpired           access.link-expired
 │   └── Frozen                backup.frozen
 ├── BoxError                  the box cannot do it
@@ -66,6 +67,7 @@ ArmoireError
 │   ├── ObjectMissing         target.object-missing
 │   ├── ObjectAltered         target.object-altered
 │   ├── SendingNotAllowed     target.sending-not-allowed
+│   ├── StateNotSaved         target.state-not-saved      (retryable)
 │   └── NothingToRecover      target.nothing-to-recover
 ├── CatalogueError
 │   ├── CatalogueMissing      catalogue.missing
@@ -191,6 +193,17 @@ class Refused(ArmoireError):
 
 
 @dataclass(eq=False)
+class ReadingOnly(Refused):
+    """The box is being made again from a copy: documents can be read, nothing can be changed."""
+
+    code = "access.reading-only"
+    public = (
+        "The box is being made again from a copy: documents can be read, nothing can be changed yet. "
+        "Nothing was done."
+    )
+
+
+@dataclass(eq=False)
 class NotSignedIn(Refused):
     """No session, or an ended one."""
 
@@ -233,6 +246,17 @@ class PasswordWrong(Refused):
 
     code = "access.password-wrong"
     public = "This is not your password. Nothing was shown."
+
+
+@dataclass(eq=False)
+class KitConfirmed(Refused):
+    """The words of the kit were typed: the box has none to print."""
+
+    code = "kit.confirmed"
+    public = (
+        "The words of this kit were typed already: the box has forgotten them. Make a new kit if a "
+        "sheet was lost."
+    )
 
 
 @dataclass(eq=False)
@@ -336,6 +360,18 @@ class AlreadyRunning(BoxError):
     path: str
     code = "box.already-running"
     public = "A worker runs in %(path)s already. End it first."
+
+
+@dataclass(eq=False)
+class RecoveryUnfinished(BoxError):
+    """A recovery was begun in this data folder and has to go on first."""
+
+    path: str
+    code = "box.recovery-unfinished"
+    public = (
+        "The box in %(path)s is being made again from a copy. "
+        "Run «armoire recover» again with the kit: it goes on where it was."
+    )
 
 
 @dataclass(eq=False)
@@ -453,6 +489,17 @@ class SheetOfAnotherKit(VaultError):
     sheet: int
     code = "kit.sheet-of-another-kit"
     public = "Sheet %(sheet)s belongs to another kit. Take sheets with the same kit number."
+
+
+@dataclass(eq=False)
+class KitDoesNotOpen(VaultError):
+    """The words are right by themselves, and do not open this kit file."""
+
+    code = "kit.does-not-open"
+    public = (
+        "These words do not open this kit file: it belongs to another kit, or was altered. "
+        "Take the file and the sheets with the same kit number."
+    )
 
 
 # --- machines ------------------------------------------------------------------------------
@@ -804,6 +851,17 @@ class SendingNotAllowed(TargetError):
 
 
 @dataclass(eq=False)
+class StateNotSaved(TargetError):
+    """The box's own state has no snapshot yet: a copy without it could not be made into a box again."""
+
+    code = "target.state-not-saved"
+    public = (
+        "The box's own state was not saved yet. It is being saved now; the copy follows by itself."
+    )
+    retryable = True
+
+
+@dataclass(eq=False)
 class NothingToRecover(TargetError):
     """No place shows a generation of this box that opens with these words."""
 
@@ -917,7 +975,9 @@ class FileMissing(DiskError):
     """Nothing is at this path."""
 
     code = "disk.file-missing"
-    public = "This file or folder is not there any more. Look in its earlier versions, or in the bin."
+    public = (
+        "This file or folder is not there any more. Look in its earlier versions, or in the bin."
+    )
 
 
 @dataclass(eq=False)
@@ -925,7 +985,9 @@ class NotAFile(DiskError):
     """A folder, a link or a device, where a file was asked for."""
 
     code = "disk.not-a-file"
-    public = "This is not a file that can be opened: a folder, or a link, which the box does not follow."
+    public = (
+        "This is not a file that can be opened: a folder, or a link, which the box does not follow."
+    )
 
 
 @dataclass(eq=False)
@@ -976,6 +1038,14 @@ class UploadDamaged(DiskError):
 
     code = "disk.upload-damaged"
     public = "The file arrived damaged and was not kept. Send it again."
+
+
+@dataclass(eq=False)
+class UploadBusy(DiskError):
+    """Two requests send the same upload at once."""
+
+    code = "disk.upload-busy"
+    public = "This file is being sent from another window already."
 
 
 @dataclass(eq=False)

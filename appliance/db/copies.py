@@ -262,6 +262,21 @@ def newest_published(connection: Connection, target_id: TargetId) -> GenerationR
     return None if row is None else _generation(row)
 
 
+def newest_files(connection: Connection, target_id: TargetId, repository: int) -> list[CopyObject]:
+    """Return the objects the newest published generation names of a repository; none when one of them is gone."""
+    newest = newest_published(connection, target_id)
+    if newest is None:
+        return []
+    wanted = set(newest.objects)
+    rows = connection.execute(
+        select(copy_object).where(
+            copy_object.c.target_id == target_id, copy_object.c.repository == repository
+        )
+    )
+    found = [row for row in rows if row.id in wanted]
+    return [] if any(row.removed_at is not None for row in found) else [_object(r) for r in found]
+
+
 def generation_removed(
     connection: Connection, target_id: TargetId, number: int, *, now: datetime
 ) -> None:
