@@ -15,7 +15,7 @@ from appliance.backup_jobs.borg_library import ArchiveInfo, Repository, export_k
 from appliance.backup_jobs.live_databases import consistency_after
 from appliance.backup_jobs.reconcile import reconcile
 from appliance.backup_jobs.sources import Taken
-from appliance.backup_jobs.sources.pushed import dated, import_pushed, push_state, with_counts
+from appliance.backup_jobs.sources.pushed import dated, import_pushed, with_counts
 from appliance.backup_jobs.workplace import Workplace
 from appliance.clock import utc_now
 from appliance.db import anomalies as anomaly_rows
@@ -24,6 +24,7 @@ from appliance.errors import ArchiveVanished, InvalidInput, RepositoryDamaged
 from appliance.jobs import queue
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import ImportPushed, VerifySnapshot
+from appliance.jobs.pushed import SEEN, push_state
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import (
@@ -37,8 +38,6 @@ from appliance.model import (
 )
 from appliance.policy.retention import FreezeReason
 
-#: In the source's facts: the transaction of the last import, for ``sources.pushed.new_pushes``.
-SEEN: Final = "push_seen_transaction"
 #: Kind of the anomaly that is opened when the key stored in the repository is not ours any more.
 KEY_CHANGED: Final = "repository-key-changed"
 

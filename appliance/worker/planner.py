@@ -1,11 +1,11 @@
-"""What happens by itself: nights, waking machines, reading what was pushed, full checks, the clock.
+"""What happens by itself: nights, waking machines, reading what was pushed, full checks, copies, the clock.
 
 Every decision is ``policy.timetable``'s; here its readings are fetched and its verdicts become jobs.
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -15,13 +15,25 @@ from sqlalchemy import Connection
 
 from appliance.db import facts, repositories, snapshots, sources
 from appliance.db.engine import Database
-from appliance.errors import AlreadyQueued
+from appliance.errors import AlreadyQueued, RepositoryMissing
 from appliance.jobs import clock_watch, queue
 from appliance.jobs.box_readings import record_disk
-from appliance.jobs.kinds import CheckRepository, ImportPushed, Spec, TakeSnapshot, WakeMachine
+from appliance.jobs.copy_planning import copy_wishes
+from appliance.jobs.kinds import (
+    KINDS,
+    CheckRepository,
+    ImportPushed,
+    OnRepository,
+    SetUpSource,
+    Spec,
+    TakeSnapshot,
+    WakeMachine,
+)
+from appliance.jobs.pushed import SEEN, new_pushes, push_state
 from appliance.ledger import events, proofs
 from appliance.model import Job, JobState, Outcome, Repository, Source, SourceKind
 from appliance.policy import timetable
+from appliance.policy.box_night import OtherNight, waits_for_others
 from appliance.policy.timetable import CLOCK_TOLERANCE, Due, Missed, Verdict, WaitForMachine
 from appliance.settings import Settings
 from appliance.worker.seen import Seen
@@ -35,8 +47,8 @@ CHECK_AGAIN: Final = timedelta(hours=20)
 #: A full check waits for the night, unless it is later than that: then it takes any hour.
 CHECK_ANY_HOUR: Final = timedelta(days=2)
 NOTES_KEPT: Final = timedelta(days=90)
-#: In a source's facts: the commit that the last import read (``backup_jobs.import_pushed``).
-PUSH_SEEN: Final = "push_seen_transaction"
+#: The box's own repository is not tried to be made more often.
+SET_UP_AGAIN: Final = timedelta(hours=6)
 
 _log = logging.getLogger("armoire.planner")
 
@@ -59,16 +71,21 @@ class Planner:
         with self.database.read() as connection:
             living = sources.all_living(connection)
         queued: list[Spec] = []
-        for source in living:
+        # The box itself comes after the others: what it knows of itself then names their snapshots.
+        for source in sorted(living, key=lambda each: each.kind is SourceKind.BOX):
             wished = self._wishes(source, now, zone)
             queued += [spec for spec in wished if self._enqueue(spec, now)]
-        return queued
+        with self.database.read() as connection:
+            copies = copy_wishes(connection, self.settings, now)
+        return queued + [spec for spec in copies if self._enqueue(spec, now)]
 
     # --- one source --------------------------------------------------------------------------
 
     def _wishes(self, source: Source, now: datetime, zone: ZoneInfo) -> list[Spec]:
         with self.database.read() as connection:
             repository = repositories.find(connection, source.id)
+            if repository is None and source.kind is SourceKind.BOX:
+                return _set_up(connection, source, now)
             if repository is None or not source.plan.enabled:
                 return []  # not set up yet, or a person said no
             busy = any(
@@ -140,12 +157,35 @@ class Planner:
                             sources.seen(connection, source.id, now=now)
                     elif isinstance(verdict(machine_seen=False), WaitForMachine):
                         return self._wake(source, now, again=WAKE_AGAIN)
+                if source.kind is SourceKind.BOX and self._waits_for_others(source, now, zone):
+                    return []
                 return [TakeSnapshot(source.id)]
             case _:
                 ahead = timetable.next_window(source.plan, now, zone)
                 if ahead is not None and ahead.start - now <= WAKE_AHEAD:
                     return self._wake(source, now, again=WAKE_AHEAD * 2)
                 return []
+
+    def _waits_for_others(self, source: Source, now: datetime, zone: ZoneInfo) -> bool:
+        window = timetable.latest_window(source.plan, now, zone)
+        if window is None:
+            return False
+        with self.database.read() as connection:
+            busy = {
+                each.source_id
+                for each in queue.waiting(connection)
+                if issubclass(KINDS[each.kind], OnRepository)
+            }
+            others = []
+            for other in sources.with_files(connection):
+                if repositories.find(connection, other.id) is None or not other.plan.enabled:
+                    continue
+                newest = snapshots.newest(connection, other.id)
+                # What a machine pushes comes when it comes: only its jobs are waited for.
+                plan = replace(other.plan, weekdays=()) if _comes_by_itself(other) else other.plan
+                taken_at = None if newest is None else newest.started_at
+                others.append(OtherNight(plan, other.id in busy, taken_at))
+        return waits_for_others(window, others, now=now, tz=zone)
 
     def _wake(self, source: Source, now: datetime, *, again: timedelta) -> list[Spec]:
         if source.mac is None or not source.plan.wake_on_lan:
@@ -158,13 +198,13 @@ class Planner:
 
     def _pushed_something(self, source: Source, repository: Repository) -> bool:
         """Return whether the machine has committed something since the last look, and is not at it now."""
-        found = committed_transaction(Path(repository.path))
-        if found is None:
-            return False
         with self.database.read() as connection:
             asked = facts.find(connection, _pushed_fact(source))
-            read = sources.facts(connection, source.id).get(PUSH_SEEN)
-        return found not in {asked, read}
+            read = sources.facts(connection, source.id).get(SEEN)
+        try:
+            return new_pushes(Path(repository.path), asked, read)
+        except RepositoryMissing:
+            return False  # an unplugged disk says nothing
 
     def _enqueue(self, spec: Spec, now: datetime) -> bool:
         try:
@@ -173,9 +213,9 @@ class Planner:
                 if isinstance(spec, ImportPushed):
                     source = sources.get(connection, spec.source_id)
                     repository = repositories.get(connection, spec.source_id)
-                    found = committed_transaction(Path(repository.path))
+                    found = push_state(Path(repository.path)).transaction
                     facts.put(connection, _pushed_fact(source), found, now=now)
-        except AlreadyQueued:
+        except (AlreadyQueued, RepositoryMissing):
             return False
         _log.info("queued %s", spec.wish)
         return True
@@ -217,22 +257,16 @@ class Planner:
             queue.forget_old(connection, before=now - NOTES_KEPT)
 
 
-def committed_transaction(repository: Path) -> int | None:
-    """Return the number of a repository's last commit, or None while there is none or one is being made.
+def _set_up(connection: Connection, source: Source, now: datetime) -> list[Spec]:
+    """Return the job that makes the box's own repository; a person does it for the other sources."""
+    last = _newest(connection, source, SetUpSource.kind)
+    if last is not None and now - last.queued_at < SET_UP_AGAIN:
+        return []
+    return [SetUpSource(source.id)]
 
-    Source: Borg 1.4 internals, «Repository»: every commit leaves ``index.<segment>``; a client at work
-    holds ``lock.exclusive``.
-    """
-    try:
-        names = [each.name for each in repository.iterdir()]
-    except OSError:
-        return None  # an unplugged disk says nothing
-    if "lock.exclusive" in names:
-        return None
-    numbers = [
-        int(name[6:]) for name in names if name.startswith("index.") and name[6:].isdecimal()
-    ]
-    return max(numbers, default=None)
+
+def _comes_by_itself(source: Source) -> bool:
+    return source.kind is SourceKind.PUSHED
 
 
 def _pushed_fact(source: Source) -> str:

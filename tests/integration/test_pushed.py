@@ -10,11 +10,10 @@ import pytest
 
 from appliance.backup_jobs import import_pushed, push_access
 from appliance.backup_jobs.borg import PROGRAM
-from appliance.backup_jobs.import_pushed import KEY_CHANGED, SEEN
+from appliance.backup_jobs.import_pushed import KEY_CHANGED
 from appliance.backup_jobs.push_access import authorized_keys, set_push_key
 from appliance.backup_jobs.push_rollback import roll_back, transactions
 from appliance.backup_jobs.push_script import PushAddress, push_script
-from appliance.backup_jobs.sources.pushed import new_pushes
 from appliance.catalogue import query
 from appliance.clock import utc_now
 from appliance.db import anomalies, repositories, snapshots, sources
@@ -25,6 +24,7 @@ from appliance.errors import (
     RepositoryDamaged,
 )
 from appliance.jobs.kinds import ImportPushed, SetUpSource, VerifySnapshot
+from appliance.jobs.pushed import SEEN, new_pushes
 from appliance.ledger import chain
 from appliance.model import Consistency, JobState, SnapshotState, SourceKind, System
 from appliance.units import MIB

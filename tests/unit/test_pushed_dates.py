@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.backup_jobs.borg_library import ArchiveInfo
-from appliance.backup_jobs.sources.pushed import _Seen, dated, new_pushes, push_state
+from appliance.backup_jobs.sources.pushed import _Seen, dated
 from appliance.errors import RepositoryMissing
+from appliance.jobs.pushed import new_pushes, push_state
 from appliance.model import Entry, EntryKind, ReadEventKind
 
 NOW = datetime(2026, 11, 23, 20, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What a machine pushed by itself: seen cheaply, then read into the catalogue.
+"""What a machine pushed by itself, read into the catalogue; ``jobs.pushed`` sees cheaply that it did.
 
 The archive was made elsewhere, by a program that may be in somebody else's hands: nothing it says is
 believed (dates, names), and an archive that disappeared is an alarm (``reconcile.check_vanished``).
@@ -6,9 +6,8 @@ believed (dates, names), and an archive that disappeared is an alarm (``reconcil
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from appliance.backup_jobs.borg_library import ArchiveInfo, Repository
@@ -16,59 +15,11 @@ from appliance.backup_jobs.live_databases import LiveDatabases
 from appliance.backup_jobs.sources import EVENTS_KEPT, Taken
 from appliance.catalogue.night import Night
 from appliance.catalogue.rebuild import import_into
-from appliance.errors import RepositoryMissing
 from appliance.jobs.context import JobContext
 from appliance.model import Entry, EntryKind, ReadEvent, ReadEventKind
 
 #: A machine's clock may be so much ahead of ours; its archive is then dated by ours.
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True)
-class PushState:
-    """What lies in a repository, seen without opening it."""
-
-    transaction: int  # of the last commit: grows with every change
-    is_busy: bool  # somebody holds it now: a push is going on
-
-
-def push_state(repository: Path) -> PushState:
-    """Return what can be seen of a repository in one listing; nothing is opened, no key is needed.
-
-    Raises:
-        RepositoryMissing: it is not at its place.
-
-    Source: Borg 1.4 internals, «Repository»: ``index.<transaction>``, ``lock.exclusive``, ``lock.roster``.
-    """
-    try:
-        names = [entry.name for entry in repository.iterdir()]
-    except OSError as error:
-        raise RepositoryMissing(str(repository)) from error
-    if "config" not in names:
-        raise RepositoryMissing(str(repository))
-    transactions = [
-        int(number)
-        for kind, _dot, number in (name.partition(".") for name in names)
-        if kind == "index" and number.isdigit()
-    ]
-    return PushState(max(transactions, default=0), "lock.exclusive" in names)
-
-
-def new_pushes(repository: Path, seen_transaction: int | None) -> bool:
-    """Return whether a machine pushed since, and is not pushing now. Costs one listing.
-
-    Args:
-        repository: its folder.
-        seen_transaction: that of the last import, None when there was none.
-
-    Raises:
-        RepositoryMissing: it is not at its place.
-    """
-    state = push_state(repository)
-    if state.is_busy:
-        return False
-    # «!=» and not «>»: a repository that went back is to be looked at too.
-    return state.transaction != seen_transaction
 
 
 def dated(archive: ArchiveInfo, previous: datetime | None, now: datetime) -> datetime:

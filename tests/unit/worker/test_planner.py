@@ -7,19 +7,30 @@ import pytest
 
 from appliance.db import facts, repositories, snapshots, sources
 from appliance.jobs import clock_watch, frozen, queue
-from appliance.jobs.kinds import CheckRepository, ImportPushed, TakeSnapshot, WakeMachine
+from appliance.jobs.kinds import (
+    CheckRepository,
+    ImportPushed,
+    Prune,
+    SetUpSource,
+    TakeSnapshot,
+    WakeMachine,
+)
 from appliance.ledger import chain, proofs
 from appliance.model import (
+    BOX_SOURCE,
     Consistency,
     JobState,
     Outcome,
     Plan,
     Snapshot,
     SnapshotState,
+    SourceId,
     SourceKind,
 )
 from appliance.policy.retention import FreezeReason
-from appliance.worker.planner import Planner, committed_transaction
+from appliance.vault.seal import make_keys
+from appliance.worker import box_source
+from appliance.worker.planner import Planner
 from appliance.worker.seen import Seen
 
 #: The practice is in Paris: in winter its 20:00 is 19:00 UTC.
@@ -52,6 +63,7 @@ class Box:
             sources.change(c, made.id, host_key="ssh-ed25519 AAAA", mac=mac)
             path = self.settings.data / "repositories" / str(made.id)
             path.mkdir(parents=True)
+            (path / "config").touch()
             repositories.add(c, made.id, path=str(path), borg_id=f"{made.id:064x}", now=at)
             return sources.get(c, made.id)
 
@@ -225,9 +237,70 @@ def test_what_a_machine_pushed_is_read_once_it_is_whole(box):
     assert box.planner.turn(NOON + timedelta(minutes=2)) == [ImportPushed(source.id)]
 
 
-def test_an_unplugged_disk_says_nothing_about_pushes(tmp_path):
+def test_an_unplugged_disk_says_nothing_about_pushes(box):
     """A missing folder is neither empty nor new."""
-    assert committed_transaction(tmp_path / "gone") is None
+    source = box.add("portable", SourceKind.PUSHED)
+    repository = Path(box.settings.data / "repositories" / str(source.id))
+    commit(repository, 5)
+    repository.rename(repository.with_name("unplugged"))
+
+    assert box.planner.turn(NOON) == []
+    repository.with_name("unplugged").rename(repository)
+    assert box.planner.turn(NOON) == [ImportPushed(source.id)]
+
+
+# --- the box itself ----------------------------------------------------------------------------
+
+
+def own(box) -> SourceId:
+    make_keys(box.settings.keys)
+    box_source.ensure(box.settings, box.database, NOON)
+    with box.database.write() as c:
+        repositories.add(c, BOX_SOURCE, path=str(box.settings.data), borg_id="f" * 64, now=NOON)
+    return BOX_SOURCE
+
+
+def test_the_repository_of_the_box_itself_is_made_without_a_person(box):
+    """Once; a disk that is away is not tried every half minute."""
+    make_keys(box.settings.keys)
+    box_source.ensure(box.settings, box.database, NOON)
+
+    assert box.planner.turn(NOON) == [SetUpSource(BOX_SOURCE)]
+    assert box.planner.turn(NOON) == []
+    box.run_all(NOON, JobState.FAILED)
+    assert box.planner.turn(NOON + timedelta(hours=1)) == []
+    assert box.planner.turn(NOON + timedelta(hours=7)) == [SetUpSource(BOX_SOURCE)]
+
+
+def test_the_box_itself_comes_after_all_the_others(box):
+    """So that what it knows of itself names their snapshots, and lists none that was pruned since."""
+    source, late = box.add(), box.add("serveur", plan=Plan(window_start="23:00"))
+    own(box)
+
+    assert box.planner.turn(EVENING) == [TakeSnapshot(source.id)]
+    box.run_all(EVENING + timedelta(minutes=1))
+    assert box.planner.turn(EVENING + timedelta(minutes=2)) == []  # the other begins at 23:00
+    night = EVENING + timedelta(hours=4)
+    assert box.planner.turn(night) == [TakeSnapshot(late.id)]
+    box.run_all(night)
+    with box.database.write() as c:
+        queue.enqueue(c, Prune(late.id), now=night)
+    assert box.planner.turn(night + timedelta(minutes=1)) == []
+    box.run_all(night)
+    assert box.planner.turn(night + timedelta(minutes=2)) == [TakeSnapshot(BOX_SOURCE)]
+    box.run_all(night)
+    assert box.planner.turn(night + timedelta(minutes=3)) == []
+
+
+def test_a_machine_that_sleeps_all_night_does_not_keep_the_box_from_its_own(box):
+    """From half past four on nobody is waited for: the copy leaves at five."""
+    box.add()
+    own(box)
+    box.awake.clear()
+
+    assert box.planner.turn(EVENING) == []
+    assert box.planner.turn(datetime(2026, 1, 15, 3, 25, tzinfo=UTC)) == []
+    assert box.planner.turn(datetime(2026, 1, 15, 3, 31, tzinfo=UTC)) == [TakeSnapshot(BOX_SOURCE)]
 
 
 def test_every_byte_is_read_again_once_a_month_at_night(box):
