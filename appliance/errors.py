@@ -268,6 +268,16 @@ class LinkExpired(Refused):
 
 
 @dataclass(eq=False)
+class DiskRefused(Refused):
+    """A disk that was plugged in is not one to copy to; nothing was written on it."""
+
+    disk: str  # what is written on its label, or where it is mounted
+    reason: str
+    code = "target.disk-refused"
+    public = "The disk «%(disk)s» is not used: %(reason)s Nothing was written on it."
+
+
+@dataclass(eq=False)
 class Frozen(Refused):
     """Pruning is frozen because something is in doubt (beam 6)."""
 

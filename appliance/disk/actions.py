@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,8 +25,9 @@ from appliance.disk import listing, moves
 from appliance.disk.access import Held
 from appliance.disk.bin import BinItem
 from appliance.disk.listing import Entry
-from appliance.disk.paths import check_new_name, open_parent, parent
+from appliance.disk.paths import check_new_name, open_folder, open_parent, parent
 from appliance.errors import (
+    ArmoireError,
     FileChanged,
     FileMissing,
     JobCancelled,
@@ -226,11 +227,79 @@ def take_in(
         NotAllowed, InvalidInput, FileMissing: the folder went. NotAFolder, NameTaken.
         FileChanged: what is there is not what was looked at.
     """
+    if not is_synced:
+        sync(part)
+    found = _name(database, held, path, part, doer, now, replaces=replaces, expected=expected)
+    with open_folder(held.share.folder, parent(path)[0]) as folder:
+        os.fsync(folder)
+    _record(database, "file.added", held.share, path, doer, now, bytes=found.size)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One whole file of a batch, in the parts' folder, its bytes durable."""
+
+    path: bytes
+    part: Path
+    replaces: bool = False
+
+
+def take_in_many(
+    database: Database, held: Held, arrived: Sequence[Arrived], *, doer: Doer, now: datetime
+) -> list[Entry | ArmoireError]:
+    """Give many files their names; return for each its entry, or why it has none: the others go on.
+
+    One write of the ledger and one sync of each folder for all of them (measured-web.md B). Folders on the way
+    are made.
+    """
+    results: list[Entry | ArmoireError] = []
+    folders: set[bytes] = set()
+    for each in arrived:
+        try:
+            folder = parent(each.path)[0]
+            if folder not in folders:
+                held.demand(Right.ADD)
+                bins.make_folders(held.share.folder, folder)
+                folders.add(folder)
+            results.append(
+                _name(database, held, each.path, each.part, doer, now, replaces=each.replaces)
+            )
+        except ArmoireError as error:
+            results.append(error)
+    for path in folders:
+        with suppress(ArmoireError), open_folder(held.share.folder, path) as descriptor:
+            os.fsync(descriptor)
+    with database.write() as connection:
+        for one, result in zip(arrived, results, strict=True):
+            if isinstance(result, Entry):
+                record(
+                    connection,
+                    "file.added",
+                    held.share,
+                    one.path,
+                    doer,
+                    now,
+                    bytes=result.size,
+                )
+    return results
+
+
+def _name(
+    database: Database,
+    held: Held,
+    path: bytes,
+    part: Path,
+    doer: Doer,
+    now: datetime,
+    *,
+    replaces: bool,
+    expected: str | None = None,
+) -> Entry:
+    """Give a part its name, in one step."""
     check_new_name(parent(path)[1])
     held.demand(Right.ADD)
     part.chmod(FILE_MODE)
-    if not is_synced:
-        sync(part)
     with (
         open_parent(held.share.folder, path) as (folder, name),
         bins.opened(part.parent) as parts,
@@ -241,10 +310,7 @@ def take_in(
             if not replaces:
                 raise
             _replace(database, held, path, folder, name, parts, part, doer, now, expected)
-        os.fsync(folder)
-        found = listing.entry_of(name, os.stat(name, dir_fd=folder, follow_symlinks=False))
-    _record(database, "file.added", held.share, path, doer, now, bytes=found.size)
-    return found
+        return listing.entry_of(name, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
 
 def _replace(

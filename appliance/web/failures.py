@@ -27,6 +27,7 @@ from appliance.errors import (
     ShareFull,
     SnapshotMissing,
     TooManyAttempts,
+    UploadBusy,
     UploadDamaged,
     UploadGone,
 )
@@ -50,6 +51,7 @@ _STATUS: Final[tuple[tuple[type[ArmoireError], int], ...]] = (
     (NotAFile, 404),
     (NotAFolder, 404),
     (UploadGone, 404),
+    (UploadBusy, 423),
     (NameTaken, 409),
     (FileChanged, 412),
     (ShareFull, 507),
