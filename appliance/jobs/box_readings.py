@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from appliance.db import facts, workers
 from appliance.jobs.copy_readings import copy_findings
+from appliance.jobs.drill_readings import drill_findings
 from appliance.language import mark
 from appliance.policy.findings import Finding, Severity, days_until_full, disk_finding
 from appliance.settings import Settings
@@ -33,7 +34,8 @@ def box_findings(connection: Connection, settings: Settings, now: datetime) -> l
     """Return what the box's own readings say needs doing."""
     found = [_worker(connection, now), _clock(connection), _disk(connection, settings)]
     said = [each for each in found if each is not None]
-    return said + copy_findings(connection, settings, now)
+    said += copy_findings(connection, settings, now)
+    return said + drill_findings(connection, now)
 
 
 def _worker(connection: Connection, now: datetime) -> Finding | None:

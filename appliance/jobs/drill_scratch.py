@@ -59,7 +59,8 @@ def sweep(settings: Settings, database: Database) -> bool:
     if place.exists():
         with _lock(settings, 0.0) as is_mine:
             if is_mine:
-                _remove(place)
+                with suppress(OSError):  # a program of it may still write: the next look
+                    _remove(place, tries=1)
                 done = True
     with database.read() as connection:
         there = secrets.find_sealed(connection, WORDS) is not None
@@ -104,8 +105,8 @@ def _lock(settings: Settings, wait_s: float) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _remove(place: Path) -> None:
-    for left in range(_TRIES, 0, -1):
+def _remove(place: Path, *, tries: int = _TRIES) -> None:
+    for left in range(tries, 0, -1):
         if place.is_symlink():
             place.unlink()
         if not place.exists():

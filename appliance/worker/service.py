@@ -20,6 +20,7 @@ from appliance.clock import utc_now
 from appliance.db import workers
 from appliance.db.engine import Database, open_database
 from appliance.errors import AlreadyRunning, ArmoireError
+from appliance.jobs import drill_scratch
 from appliance.process import Process, end_group, start
 from appliance.settings import Settings
 from appliance.worker import box_source, locks, log
@@ -105,6 +106,7 @@ def _work(
                     tell_systemd("WATCHDOG=1")
                 if time.monotonic() - bury_at >= BURY_S:
                     runner.bury(utc_now())
+                    drill_scratch.sweep(settings, database)
                     bury_at = time.monotonic()
                 runner.turn(utc_now())
             except SQLAlchemyError as error:
