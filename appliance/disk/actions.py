@@ -64,7 +64,7 @@ def make_folder(database: Database, held: Held, path: bytes, *, doer: Doer, now:
     check_new_name(parent(path)[1])
     with open_parent(held.share.folder, path) as (folder, name):
         try:
-            os.mkdir(name, bins.FOLDER_MODE & 0o777, dir_fd=folder)
+            bins.make_folder(folder, name)
         except FileExistsError as error:
             raise NameTaken(name.decode("utf-8", "replace")) from error
     _record(database, "folder.made", held.share, path, doer, now)
@@ -423,7 +423,7 @@ def _copy(
     should_stop: Callable[[], bool],
 ) -> None:
     if kind == "folder":
-        os.mkdir(new_name, bins.FOLDER_MODE & 0o777, dir_fd=to_folder)
+        bins.make_folder(to_folder, new_name)
         with _folder(from_folder, name) as source, _folder(to_folder, new_name) as target:
             with os.scandir(source) as found:
                 inner = [

@@ -257,6 +257,22 @@ def make_folders(root: Path, path: bytes) -> None:
         pass
 
 
+def make_folder(above: int, name: bytes) -> None:
+    """Make the folder ``name`` in the opened folder ``above``, with the mode of shares whatever the umask.
+
+    Raises:
+        FileExistsError: something has the name.
+    """
+    os.mkdir(name, 0o700, dir_fd=above)
+    descriptor = os.open(
+        name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above
+    )
+    try:
+        os.fchmod(descriptor, FOLDER_MODE)
+    finally:
+        os.close(descriptor)
+
+
 def measure(folder: int, name: bytes) -> tuple[int, int]:
     """Return bytes and files of everything in the folder ``name``; links are counted, not followed."""
     size, files = 0, 0
