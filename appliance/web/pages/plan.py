@@ -169,12 +169,14 @@ async def change_plan(
     if not days:
         wrong("weekdays", mark("Choose at least one day."))
     try:
-        root_lines = _roots(roots, source) if source.kind is not SourceKind.SHARE else source.roots
+        is_fixed = source.kind in {SourceKind.SHARE, SourceKind.BOX}
+        root_lines = source.roots if is_fixed else _roots(roots, source)
     except InvalidInput as error:
         root_lines = source.roots
         wrong("roots", error.expected)
     try:
-        exclude_lines = parse_excludes(excludes)
+        is_box = source.kind is SourceKind.BOX  # all of it, always
+        exclude_lines = source.excludes if is_box else parse_excludes(excludes)
     except InvalidInput as error:
         exclude_lines = source.excludes
         wrong("excludes", error.expected)
@@ -197,7 +199,7 @@ async def change_plan(
         dmia_hours=numbers["dmia_hours"],
         verify_data_every_days=numbers["verify_data_every_days"],
         wake_on_lan="wake_on_lan" in form,
-        enabled="enabled" in form,
+        enabled="enabled" in form or source.kind is SourceKind.BOX,
     )
     now = utc_now()
 

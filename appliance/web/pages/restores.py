@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.clock import utc_now
 from appliance.db import facts, restore_sheets, snapshots, sources
-from appliance.errors import AlreadyQueued, InvalidInput, NotAllowed
+from appliance.errors import AlreadyQueued, InvalidInput, NotAllowed, NotFound
 from appliance.jobs import queue
 from appliance.jobs.kinds import RestoreFiles, pack_path
 from appliance.language import mark, translate
@@ -181,7 +181,10 @@ async def _picked(request: Request) -> list[str]:
 def _pair(box: Box, snapshot_id: SnapshotId) -> tuple[Source, Snapshot]:
     with box.database.read() as connection:
         snapshot = snapshots.get(connection, snapshot_id)
-        return sources.get(connection, snapshot.source_id), snapshot
+        source = sources.get(connection, snapshot.source_id)
+        if source.kind is SourceKind.BOX:
+            raise NotFound("snapshot", str(snapshot_id))  # password hashes, sealed secrets
+        return source, snapshot
 
 
 def _choose(
