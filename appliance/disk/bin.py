@@ -252,7 +252,7 @@ def make_folders(root: Path, path: bytes) -> None:
     for name in path.split(b"/") if path else ():
         made = join(made, name)
         with open_parent(root, made) as (folder, last), suppress(FileExistsError):
-            os.mkdir(check_new_name(last), FOLDER_MODE & 0o777, dir_fd=folder)
+            make_folder(folder, check_new_name(last))
     with open_folder(root, path):
         pass
 
