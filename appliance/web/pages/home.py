@@ -83,6 +83,7 @@ class ToDo:
     finding: Finding
     tone: str
     back_up_mends: bool
+    copy_name: str | None = None  # of the copy it is about
 
 
 @dataclass(frozen=True, slots=True)

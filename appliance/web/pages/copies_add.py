@@ -1,0 +1,425 @@
+"""The assistant for a new copy: kind → place → key and identity → what it is → test → first copy.
+
+A target is stored after the second step; from then on the assistant shows how far it is whenever it is
+opened, so it can be left and taken up again.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+from fastapi import APIRouter, Form, Request
+from sqlalchemy import Connection
+from starlette.responses import RedirectResponse, Response
+
+from appliance.clock import utc_now
+from appliance.db import copies
+from appliance.db.targets import TargetRow
+from appliance.errors import AlreadyExists, AlreadyQueued, InvalidInput, NotFound
+from appliance.jobs import queue, target_setup
+from appliance.jobs.copy_readings import nature_of, place_of
+from appliance.jobs.kinds import CheckTarget, PushCopy, SetUpTarget, Spec
+from appliance.language import mark, translate
+from appliance.model import Job, JobState, PersonId
+from appliance.policy.hosting import Nature, Verdict, judge
+from appliance.policy.place import BoxPlace, SftpPlace, fingerprint
+from appliance.policy.roles import Action
+from appliance.vault.secret import Secret
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, language_of, needs
+from appliance.web.pages import copies_form, tones
+from appliance.web.pages.copies_form import Hint, Typed
+from appliance.web.pages.copies_view import (
+    KIND_NAMES,
+    KIND_TEXTS,
+    NATURE_NAMES,
+    NATURE_TEXTS,
+    by_name,
+    dossier_of,
+    facts_text,
+    newest_jobs,
+)
+from appliance.web.pages.job_view import JobView, view
+from appliance.web.pages.set_up import CheckLine, Step
+from appliance.web.render import Page, refreshed, render
+
+router = APIRouter(include_in_schema=False)
+
+Text = Annotated[str, Form()]
+
+_ENDED: Final = frozenset(queue.ENDED)
+
+
+@dataclass(frozen=True, slots=True)
+class KindsPage(Page):
+    """What kinds of places there are."""
+
+    template: ClassVar[str] = "copies/kinds.html"
+    kinds: tuple[tuple[str, str, str], ...]  # kind, name, what it is good for
+
+
+@dataclass(frozen=True, slots=True)
+class AddPage(Page):
+    """One kind's form."""
+
+    template: ClassVar[str] = "copies/add.html"
+    kind: str
+    kind_name: str
+    values: dict[str, str]  # what was typed; never a secret
+    natures: tuple[tuple[str, str, str], ...]
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TriedFragment(Page):
+    """What can be said about the form while one types."""
+
+    template: ClassVar[str] = "_partials/copy_tried.html"
+    hints: tuple[Hint, ...]
+    is_ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantState:
+    """How far the assistant is."""
+
+    target: TargetRow
+    kind_name: str
+    host: str
+    user: str
+    public_key: str  # of this box for this place; "": not made yet, or none is needed
+    asks_key: bool  # this kind of place is entered with a key
+    has_identity: bool  # this kind of place shows a host key
+    prepared: Step
+    offered: str  # the host key that was shown, not confirmed yet
+    fingerprint: str  # of the offered one, or of the confirmed one
+    is_confirmed: bool
+    is_changed: bool  # another key than the confirmed one
+    nature: Nature | None
+    nature_name: str | None
+    verdict: Verdict
+    tried: Step
+    checks: list[CheckLine]
+    pushed: Step
+    has_copy: bool
+    poll_s: int | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a first copy may be sent."""
+        return self.verdict.may_send and (self.is_confirmed or not self.has_identity)
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantPage(Page):
+    """The assistant of one target."""
+
+    template: ClassVar[str] = "copies/set_up.html"
+    state: AssistantState
+    natures: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantFragment(Page):
+    """The part of it that changes by itself."""
+
+    template: ClassVar[str] = "_partials/copy_set_up.html"
+    state: AssistantState
+    natures: tuple[tuple[str, str, str], ...]
+
+
+#: «Somebody else» is offered too: who chooses it reads why it cannot be.
+NATURES: Final = tuple((each.value, NATURE_NAMES[each], NATURE_TEXTS[each]) for each in Nature)
+
+
+@router.get("/copies/add", name="copy-new", dependencies=[needs(Action.COPIES_CHANGE)])
+async def show_new(request: Request, kind: str = "") -> Response:
+    """Ask what kind of place it is, then where it is."""
+    if not copies_form.is_kind(kind):
+        kinds = tuple((each, KIND_NAMES[each], KIND_TEXTS[each]) for each in KIND_NAMES)
+        return render(request, KindsPage(kinds))
+    return render(request, AddPage(kind, KIND_NAMES[kind], copies_form.DEFAULTS[kind], NATURES))
+
+
+@router.post("/live/copies/add", name="copy-typed", dependencies=[needs(Action.COPIES_CHANGE)])
+async def judge_typed(
+    request: Request, box: TheBox, visitor: TheVisitor, kind: Text = ""
+) -> Response:
+    """Say what is wrong, or looks good, while one types. No secret is sent here."""
+    if not copies_form.is_kind(kind):
+        raise NotFound("page", request.url.path)
+    form = await _form(request)
+    typed = await _read(box, visitor, kind, form, request)
+    # An empty field is not wrong yet: the person is still typing.
+    said = tuple(
+        Hint(tones.BAD, text)
+        for name, text in typed.problems
+        if form.get(name, "").strip() or name == "nature"
+    )
+    return render(request, TriedFragment((*said, *typed.hints), not typed.problems))
+
+
+@router.post("/copies/add", name="copy-add", dependencies=[needs(Action.COPIES_CHANGE)])
+async def add(request: Request, box: TheBox, visitor: TheVisitor, kind: Text = "") -> Response:
+    """Store the place, queue what prepares it, and go on to the assistant."""
+    if not copies_form.is_kind(kind):
+        raise NotFound("page", request.url.path)
+    language = language_of(request)
+    form = await _form(request)
+    typed = await _read(box, visitor, kind, form, request)
+    problems = list(typed.problems)
+    try:
+        secrets = copies_form.secrets_of(kind, form)
+    except InvalidInput as error:
+        problems.append((error.name, translate(error.expected, language)))
+        secrets = {}
+    if not problems:
+        try:
+            name = await box.write(lambda c: _add(c, box, typed, secrets, visitor.person.id))
+        except AlreadyExists:
+            problems.append(
+                (
+                    "label",
+                    translate(
+                        mark("There is already a copy of this name: choose another."), language
+                    ),
+                )
+            )
+        except InvalidInput as error:
+            problems.append((error.name, translate(error.expected, language)))
+        else:
+            return RedirectResponse(f"/copies/{name}/set-up", 303)
+    shown = {name: text for name, text in form.items() if name not in _SECRET_FIELDS}
+    page = AddPage(kind, KIND_NAMES[kind], shown, NATURES, tuple(problems))
+    return render(request, page, 422)
+
+
+_SECRET_FIELDS: Final = frozenset({"password", "access_key", "secret_key"})
+
+
+async def _form(request: Request) -> dict[str, str]:
+    return {name: str(value) for name, value in (await request.form()).items()}
+
+
+async def _read(
+    box: Box,
+    visitor: Visitor,
+    kind: str,
+    form: dict[str, str],
+    request: Request,
+) -> Typed:
+    language = language_of(request)
+    return await box.read_aside(
+        lambda c: copies_form.read(
+            c, kind, form, language, may_declare=visitor.may(Action.COPIES_DECLARE)
+        )
+    )
+
+
+def _add(
+    connection: Connection,
+    box: Box,
+    typed: Typed,
+    secrets: dict[str, Secret],
+    person_id: PersonId,
+) -> str:
+    assert typed.place is not None  # noqa: S101 - a form without problems has one
+    now = utc_now()
+    row = target_setup.add_target(
+        connection,
+        box.settings,
+        name=typed.name,
+        label=typed.label,
+        kind=typed.kind,
+        place=typed.place,
+        nature=typed.nature,
+        distance_km=typed.distance_km,
+        secrets=secrets,
+        person=person_id,
+        now=now,
+    )
+    queue.enqueue(connection, SetUpTarget(row.id), now=now, person_id=person_id)
+    return row.name
+
+
+# --- the assistant -----------------------------------------------------------------------------
+
+
+@router.get("/copies/{name}/set-up", name="copy-set-up", dependencies=[needs(Action.COPIES_CHANGE)])
+async def show_set_up(request: Request, box: TheBox, name: str) -> Response:
+    """Show how far the assistant is."""
+    state = await box.read_aside(lambda connection: _state(connection, box, name))
+    return render(request, AssistantPage(state, NATURES))
+
+
+@router.get(
+    "/live/copies/{name}/set-up",
+    name="live-copy-set-up",
+    dependencies=[needs(Action.COPIES_CHANGE)],
+)
+async def poll_set_up(request: Request, box: TheBox, name: str, pace: int = 0) -> Response:
+    """Return how far it is now; when work begins or ends, the page is loaded anew."""
+    state = await box.read_aside(lambda connection: _state(connection, box, name))
+    if pace and pace != state.poll_s:
+        return refreshed()
+    return render(request, AssistantFragment(state, NATURES))
+
+
+def _state(connection: Connection, box: Box, name: str) -> AssistantState:
+    row = by_name(connection, name)
+    now = utc_now()
+    place = place_of(row)
+    kinds = (SetUpTarget.kind, CheckTarget.kind, PushCopy.kind)
+    steps = {job.kind: _step(job) for job in newest_jobs(connection, row.id, kinds)}
+    prepared, tried, pushed = (steps.get(kind, Step("waiting")) for kind in kinds)
+    has_copy = any(each.published_at for each in copies.generations(connection, row.id))
+    confirmed = place.host_key if isinstance(place, SftpPlace | BoxPlace) else ""
+    offered = offered_key(row)
+    nature = nature_of(row)
+    today = now.astimezone(box.zone).date()
+    return AssistantState(
+        target=row,
+        kind_name=KIND_NAMES.get(row.kind, row.kind),
+        host=place.host if isinstance(place, SftpPlace | BoxPlace) else "",
+        user=place.user if isinstance(place, SftpPlace) else "",
+        public_key=facts_text(row.facts, target_setup.PUBLIC_KEY),
+        asks_key=isinstance(place, SftpPlace | BoxPlace),
+        has_identity=isinstance(place, SftpPlace | BoxPlace),
+        prepared=prepared,
+        offered=offered if offered != confirmed else "",
+        fingerprint=_fingerprint(offered or confirmed),
+        is_confirmed=bool(confirmed),
+        is_changed=bool(confirmed and offered and offered != confirmed),
+        nature=nature,
+        nature_name=None if nature is None else NATURE_NAMES[nature],
+        verdict=judge(nature, dossier_of(row), today),
+        tried=tried,
+        checks=check_lines(row),
+        pushed=Step("done") if has_copy and pushed.state != "busy" else pushed,
+        has_copy=has_copy,
+        poll_s=1 if any(step.state == "busy" for step in steps.values()) else None,
+    )
+
+
+def _step(job: Job) -> Step:
+    seen: JobView = view(job, {}, utc_now())
+    if job.state not in _ENDED:
+        return Step("busy", seen)
+    return Step("done" if job.state in {JobState.SUCCEEDED, JobState.WARNED} else "failed", seen)
+
+
+def offered_key(row: TargetRow) -> str:
+    """Return the host key the place showed last, two words of it; «» for none."""
+    stored = row.facts.get(target_setup.OFFERED_HOST_KEY)
+    key = stored.get("host_key") if isinstance(stored, dict) else None
+    if not isinstance(key, str):
+        return ""
+    try:
+        fingerprint(key)
+    except InvalidInput:
+        return ""
+    return " ".join(key.split()[:2])
+
+
+def _fingerprint(key: str) -> str:
+    try:
+        return fingerprint(key) if key else ""
+    except InvalidInput:
+        return ""
+
+
+_TONES: Final = {
+    "ok": tones.GOOD,
+    "warning": tones.WARN,
+    "failed": tones.BAD,
+    "skipped": tones.CALM,
+}
+
+
+def check_lines(row: TargetRow) -> list[CheckLine]:
+    """Return what the last test of a place found, each line as it came."""
+    stored = row.facts.get(target_setup.CHECK)
+    results = stored.get("results") if isinstance(stored, dict) else None
+    return [
+        CheckLine(
+            _TONES.get(str(one.get("outcome")), tones.CALM),
+            str(one.get("text", "")),
+            dict(one["facts"]) if isinstance(one.get("facts"), dict) else {},
+        )
+        for one in (results if isinstance(results, list) else [])
+        if isinstance(one, dict)
+    ]
+
+
+@router.post(
+    "/copies/{name}/host-key", name="copy-host-key", dependencies=[needs(Action.COPIES_CHANGE)]
+)
+async def confirm_host_key(box: TheBox, visitor: TheVisitor, name: str, key: Text = "") -> Response:
+    """Pin the identity that was shown, and try the place.
+
+    Raises:
+        InvalidInput: it is not the one the place showed last.
+    """
+    now = utc_now()
+
+    def change(connection: Connection) -> None:
+        row = by_name(connection, name)
+        if not key or key != offered_key(row):
+            raise InvalidInput("key", mark("The place shows another identity now. Look again."))
+        target_setup.confirm_host_key(connection, row.id, key, person=visitor.person.id, now=now)
+        _enqueue(connection, CheckTarget(row.id), visitor.person.id)
+
+    await box.write(change)
+    return RedirectResponse(f"/copies/{name}/set-up", 303)
+
+
+@router.post(
+    "/copies/{name}/nature", name="copy-nature", dependencies=[needs(Action.COPIES_DECLARE)]
+)
+async def declare_nature(
+    box: TheBox, visitor: TheVisitor, name: str, nature: Text = "", back: Text = ""
+) -> Response:
+    """Declare what the place is to the practice: an owner doctor's word, kept in the journal (HDS-01).
+
+    Raises:
+        InvalidInput: it is none of the natures.
+    """
+    try:
+        declared = Nature(nature)
+    except ValueError as error:
+        raise InvalidInput("nature", mark("Choose one of these.")) from error
+    now = utc_now()
+
+    def change(connection: Connection) -> None:
+        row = by_name(connection, name)
+        target_setup.change_target(
+            connection, box.settings, row.id, nature=declared, person=visitor.person.id, now=now
+        )
+
+    await box.write(change)
+    return RedirectResponse(f"/copies/{name}" + ("" if back == "show" else "/set-up"), 303)
+
+
+@router.post("/copies/{name}/try", name="copy-try", dependencies=[needs(Action.COPIES_CHANGE)])
+async def try_place(box: TheBox, visitor: TheVisitor, name: str, what: Text = "check") -> Response:
+    """Prepare the place again, look for it again, test it, or send the first copy."""
+
+    def change(connection: Connection) -> None:
+        row = by_name(connection, name)
+        spec: Spec
+        match what:
+            case "prepare":
+                spec = SetUpTarget(row.id)
+            case "push":
+                spec = PushCopy(row.id)
+            case _:
+                spec = CheckTarget(row.id)
+        _enqueue(connection, spec, visitor.person.id)
+
+    await box.write(change)
+    return RedirectResponse(f"/copies/{name}/set-up", 303)
+
+
+def _enqueue(connection: Connection, spec: Spec, person_id: PersonId) -> None:
+    try:
+        queue.enqueue(connection, spec, now=utc_now(), person_id=person_id)
+    except AlreadyQueued:
+        return  # it is under way already, which is what was asked for
