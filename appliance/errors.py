@@ -14,6 +14,7 @@ ArmoireError
 │   ├── PasswordWrong         access.password-wrong
 │   ├── KitConfirmed          kit.confirmed
 │   ├── LinkExpired           access.link-expired
+│   ├── DiskRefused           target.disk-refused
 │   └── Frozen                backup.frozen
 ├── BoxError                  the box cannot do it
 │   ├── SettingsInvalid       settings.invalid

@@ -217,7 +217,7 @@ async def open_kit_document_async(settings: Settings, request: KitRequest) -> As
     Raises:
         PasswordWrong, TooManyAttempts, AccountBlocked: who asks is not who they say.
         NotAllowed: the kit is an owner's.
-        AlreadyExists: the kit was confirmed: the words are not on the box any more.
+        KitConfirmed: the kit was confirmed: the words are not on the box any more.
         NotFound: there is no such sheet.
         WorkerUnreachable: no worker answers.
     """

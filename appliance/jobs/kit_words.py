@@ -162,19 +162,33 @@ def confirm(
     now: datetime,
     person_id: PersonId | None = None,
 ) -> What:
-    """Check words typed from the sheets and say what that was; afterwards the box forgets them.
-
-    The first time the secret is erased here; later it is a rehearsal; the words of a new kit put it in
-    the place of the one before. Follow it with ``Database.forget_for_good``.
+    """As ``confirm_secret``, of the words of each sheet.
 
     Raises:
         WordUnknown, WordsWrong, SheetTwice, SheetMissing, SheetOfAnotherKit: as ``words.join``.
         NotFound: no kit was made.
     """
+    if facts.find(connection, "kit.recipient") is None:
+        raise NotFound("kit", "–")
+    return confirm_secret(connection, words.join(typed), now=now, person_id=person_id)
+
+
+def confirm_secret(
+    connection: Connection, secret: Secret, *, now: datetime, person_id: PersonId | None = None
+) -> What:
+    """Check what words typed from the sheets gave, say what that was, and forget the words.
+
+    The first time the secret is erased here; later it is a rehearsal; the words of a new kit put it in
+    the place of the one before. Follow it with ``Database.forget_for_good``.
+
+    Raises:
+        SheetOfAnotherKit: they are not of this box's kit.
+        NotFound: no kit was made.
+    """
     recipient = facts.find(connection, "kit.recipient")
     if recipient is None:
         raise NotFound("kit", "–")
-    given = words.recipient(words.join(typed))
+    given = words.recipient(secret)
     coming = facts.find(connection, "kit.next")
     what: What
     if isinstance(coming, dict) and given == coming["recipient"]:
@@ -188,10 +202,8 @@ def confirm(
     else:
         raise SheetOfAnotherKit(1)
     facts.put(connection, "kit.confirmed_at", now.isoformat(), now=now)
-    facts.put(connection, "kit.number", words.kit_number(typed[0].lower()), now=now)
-    events.record(
-        connection, at=now, event=event, subject="box", person_id=person_id, sheets=len(typed)
-    )
+    number = facts.find(connection, "kit.number")
+    events.record(connection, at=now, event=event, subject="box", person_id=person_id, kit=number)
     return what
 
 
@@ -200,7 +212,7 @@ def rekey(
     settings: Settings,
     plan: KitPlan,
     *,
-    typed: Sequence[str] = (),
+    former: Secret | None = None,
     resend: bool = False,
     now: datetime,
     person_id: PersonId | None = None,
@@ -214,7 +226,7 @@ def rekey(
         connection: inside ``Database.write()``.
         settings: of the box.
         plan: who keeps the new sheets.
-        typed: words of the kit before: the new kit then opens what was sent in its time too.
+        former: what the words of the kit before gave: the new kit then opens what was sent in its time too.
         resend: send everything again, sealed to the new kit; the only way when the words are lost.
         now: aware UTC.
         person_id: who asked.
@@ -222,26 +234,25 @@ def rekey(
     Raises:
         NotFound: no kit was made.
         SheetMissing: neither words nor ``resend``.
-        WordUnknown, WordsWrong, SheetTwice, SheetOfAnotherKit: as ``words.join``.
+        SheetOfAnotherKit: the words are not of the kit before.
     """
     recipient = facts.find(connection, "kit.recipient")
     if recipient is None:
         raise NotFound("kit", "–")
     secret = words.make_secret()
     coming = words.recipient(secret)
-    former, numbers = "", []
-    if typed:
-        before = words.join(typed)
-        if words.recipient(before) != recipient:
+    sealed, numbers = "", []
+    if former is not None:
+        if words.recipient(former) != recipient:
             raise SheetOfAnotherKit(1)
         known = facts.find(connection, "kit.former")
         older: dict[str, Any] = known if isinstance(known, dict) else {"sealed": "", "numbers": []}
-        texts = [words.identity(before).reveal()]
+        texts = [words.identity(former).reveal()]
         if older["sealed"]:
-            texts.append(open_former(older["sealed"], before).reveal())
-        sealed = pyrage.encrypt(b"\n".join(texts), [pyrage.x25519.Recipient.from_str(coming)])
-        former = base64.b64encode(bytes(sealed)).decode("ascii")
-        numbers = [words.kit_number(typed[0].lower()), *older["numbers"]]
+            texts.append(open_former(older["sealed"], former).reveal())
+        made = pyrage.encrypt(b"\n".join(texts), [pyrage.x25519.Recipient.from_str(coming)])
+        sealed = base64.b64encode(bytes(made)).decode("ascii")
+        numbers = [str(facts.find(connection, "kit.number") or "–"), *older["numbers"]]
     elif not resend:
         current = _plan(facts.find(connection, "kit.plan"))
         raise SheetMissing(0, current.needed if current is not None else 1)
@@ -255,7 +266,7 @@ def rekey(
             "plan": {"needed": plan.needed, "holders": list(plan.holders)},
             "number": None,
             "made_at": now.isoformat(),
-            "former": former,
+            "former": sealed,
             "numbers": numbers,
             "is_resent": resend,
         },
@@ -270,7 +281,7 @@ def rekey(
         needed=plan.needed,
         sheets=len(plan.holders),
         is_resent=resend,
-        opens_older=bool(typed),
+        opens_older=former is not None,
     )
     return coming
 
@@ -308,6 +319,7 @@ def open_former(sealed: str, secret: Secret) -> Secret:
 def _take_over(connection: Connection, coming: Mapping[str, Any], now: datetime) -> None:
     facts.put(connection, "kit.recipient", coming["recipient"], now=now)
     facts.put(connection, "kit.plan", coming["plan"], now=now)
+    facts.put(connection, "kit.number", coming["number"], now=now)
     former = {"sealed": coming["former"], "numbers": coming["numbers"]}
     facts.put(connection, "kit.former", former if coming["former"] else None, now=now)
     if coming["is_resent"]:

@@ -11,7 +11,7 @@ from appliance.accounts import sign_in
 from appliance.catalogue.reader_protocol import KitRequest
 from appliance.db import facts
 from appliance.db.engine import Database
-from appliance.errors import AlreadyExists, NotAllowed, NotFound
+from appliance.errors import KitConfirmed, NotAllowed, NotFound
 from appliance.jobs import kit_readings, kit_words
 from appliance.language import Language
 from appliance.ledger import events
@@ -58,7 +58,7 @@ def open_document(
     Raises:
         PasswordWrong, TooManyAttempts, AccountBlocked: who asks is not who they say.
         NotAllowed: the kit is an owner's.
-        AlreadyExists: the kit was confirmed: the words are not here any more.
+        KitConfirmed: the kit was confirmed: the words are not here any more.
         NotFound: there is no such document.
         SecretMissing, KeyMissing, SecretUnreadable: of the vault.
     """
@@ -110,7 +110,7 @@ def print_sheet(
         person_id: who prints it; None: the command line.
 
     Raises:
-        AlreadyExists: the kit was confirmed.
+        KitConfirmed: the kit was confirmed.
         NotFound: nobody chose who keeps the sheets, or there are fewer.
     """
     sheets = sheets_now(connection, settings, now=now)
@@ -139,12 +139,12 @@ def sheets_now(connection: Connection, settings: Settings, *, now: datetime) -> 
     """Return the sheets that may be printed now, of the kit that waits to be confirmed.
 
     Raises:
-        AlreadyExists: the kit was confirmed.
+        KitConfirmed: the kit was confirmed.
         NotFound: no kit was made, or nobody chose who keeps the sheets.
     """
     known = kit_words.state(connection)
     if known.confirmed_at is not None and known.next is None:
-        raise AlreadyExists("confirmed kit", known.number or "–")
+        raise KitConfirmed
     plan = known.printable
     if plan is None:
         raise NotFound("kit", "–")

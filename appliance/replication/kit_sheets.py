@@ -4,9 +4,7 @@ Made by the worker side only. No script, no address of anything: the page is who
 are the only secret on it.
 """
 
-import hashlib
 import io
-from base64 import b64encode
 from datetime import datetime
 from html import escape
 from typing import Final
@@ -52,12 +50,6 @@ footer { margin-top: 5mm; font-size: 8.5pt; color: #333; }
 @media screen { body { padding: 8mm 4mm; } }
 @media screen and (max-width: 150mm) { .secret, header { flex-direction: column; align-items: stretch; } .secret ol { grid-template-rows: repeat(10, auto); } .two, .hand { grid-template-columns: 1fr; } .facts { grid-template-columns: auto 1fr; } .number { text-align: left; } .code { margin: 0 auto; } }
 """
-#: What a browser may do with a sheet: use this style, and nothing else.
-POLICY: Final = (
-    "default-src 'none'; style-src 'sha256-"
-    + b64encode(hashlib.sha256(STYLE.encode()).digest()).decode("ascii")
-    + "'; base-uri 'none'; form-action 'none'"
-)
 
 _KEEP: Final = (
     mark(

@@ -23,6 +23,8 @@ from appliance.vault.secret import Secret
 
 SECRET_BYTES: Final = 16
 WORDS_PER_SHEET: Final = 20
+#: Every word there is, by the alphabet.
+LIST: Final[tuple[str, ...]] = tuple(WORDLIST)
 INFO: Final = b"armoire recovery identity v1"
 _BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
@@ -124,8 +126,17 @@ class TypedSheet:
 
 
 def clean(typed: str) -> str:
-    """Return the words out of what a person typed or scanned: numbers, dots and capitals do not count."""
-    return " ".join("".join(each if each.isalpha() else " " for each in typed.lower()).split())
+    """Return the words out of what a person typed or scanned: numbers, dots and capitals do not count.
+
+    Four letters are enough: no two words of the list begin with the same four.
+    """
+    letters = "".join(each if each.isalpha() else " " for each in typed.lower())
+    return " ".join(_spelled(word) for word in letters.split())
+
+
+def _spelled(word: str) -> str:
+    found = [each for each in WORDLIST if each.startswith(word)] if len(word) >= 4 else []
+    return found[0] if len(found) == 1 else word
 
 
 def look(typed: str) -> TypedSheet:
