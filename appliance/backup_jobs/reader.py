@@ -49,6 +49,14 @@ class SnapshotFile:
     blocks: Iterator[bytes]  # a chunk's part each, at most 8 MiB
 
 
+@dataclass(frozen=True, slots=True)
+class RepositoryPlace:
+    """Where a repository lies, and what brings a segment there before it is read."""
+
+    path: Path
+    before_read: Callable[[int], None] | None = None
+
+
 @dataclass(slots=True)
 class _Held:
     """One open repository and who uses it."""
@@ -102,6 +110,7 @@ class SnapshotReader:
         *,
         cache_bytes: int = CACHE_BYTES,
         most_open: int = MOST_OPEN,
+        find_place: "Callable[[SourceId], RepositoryPlace | None]" = lambda _source_id: None,
     ) -> None:
         """Open nothing yet.
 
@@ -110,9 +119,12 @@ class SnapshotReader:
             database: gives the opened state database; called at the first use of a source.
             cache_bytes: of plain chunks kept in memory, for all sources together.
             most_open: repositories held open; the one used longest ago is closed.
+            find_place: says where a repository lies that is not at its own place, and what brings its
+                segments there: a recovery reads it from a copy; None: at its own place.
         """
         self._settings = settings
         self._database = database
+        self._find_place = find_place
         self._chunks = _Chunks(cache_bytes)
         self._most_open = most_open
         self._held: OrderedDict[SourceId, _Held] = OrderedDict()
@@ -169,6 +181,17 @@ class SnapshotReader:
         if not left:
             self._chunks.clear()
         return left
+
+    def warm(self, source_id: SourceId) -> None:
+        """Open the repository of a source before a file of it is asked for; raises as ``open``."""
+        with self._using(source_id):
+            pass
+
+    def forget(self, source_id: SourceId) -> None:
+        """Close a repository, so that the next file of it is read where it lies then."""
+        with self._door:
+            if source_id in self._held:
+                self._drop(source_id)
 
     def close(self) -> None:
         """Close every repository; those in use are closed by their last user."""
@@ -269,13 +292,15 @@ class SnapshotReader:
         with self._database().read() as connection:
             repository = repositories.get(connection, source_id)
             passphrase = repository_passphrase(connection, self._settings, source_id)
+        place = self._find_place(source_id) or RepositoryPlace(Path(repository.path))
         with ExitStack() as stack:
             reader = stack.enter_context(
                 open_reader(
-                    Path(repository.path),
+                    place.path,
                     passphrase,
                     self._settings.borg_home,
                     repository.borg_id,
+                    before_read=place.before_read,
                 )
             )
             held = _Held(reader, stack.pop_all(), time.monotonic())

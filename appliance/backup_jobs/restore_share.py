@@ -41,12 +41,17 @@ class ShareBack:
     failed: int = 0  # not read from the snapshot, or not written
 
 
+def _ignore(_done: ShareBack) -> None:
+    pass
+
+
 def restore_share(
     settings: Settings,
     source_id: int,
     into: Path | None,
     *,
     should_stop: Callable[[], bool],
+    on_file: Callable[[ShareBack], None] = _ignore,
 ) -> ShareBack:
     """Restore the newest snapshot of a share; what has its name taken is left alone.
 
@@ -56,6 +61,7 @@ def restore_share(
         into: an existing folder that takes what lay in the share; None: the share's own folder, made
             when it is not there.
         should_stop: asked between two items.
+        on_file: told what is back, after every file.
 
     Raises:
         NotFound: no such source, or it has no snapshot.
@@ -88,7 +94,7 @@ def restore_share(
         expected_id=known.borg_id,
         lock_wait_s=LOCK_WAIT_S,
     ) as repository:
-        work = _Work(repository, base, stored, should_stop)
+        work = _Work(repository, base, stored, should_stop, on_file)
         work.run(newest.archive_id)
     return work.done
 
@@ -100,7 +106,9 @@ class _Work:
         base: Path,
         stored: bytes,
         should_stop: Callable[[], bool],
+        on_file: Callable[[ShareBack], None],
     ) -> None:
+        self._on_file = on_file
         self._repository = repository
         self._base = base
         self._place = LocalPlace(base, replace=False, keep_owner=True)
@@ -146,6 +154,7 @@ class _Work:
                     place.write(parts, item, self._repository.fetch(ids))
                 done.files += 1
                 done.bytes += entry.size
+                self._on_file(done)
             case EntryKind.OTHER:
                 pass  # sockets and pipes hold nothing
 

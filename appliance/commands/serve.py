@@ -11,7 +11,8 @@ import click
 
 from appliance.commands.framework import Command, answers, option
 from appliance.commands.session import Answer, ExitCode, Session, nothing_to_show
-from appliance.errors import NotInitialised
+from appliance.errors import NotInitialised, RecoveryUnfinished
+from appliance.jobs.recovery_status import is_unfinished
 from appliance.language import mark
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
@@ -28,15 +29,16 @@ def end_with_parent() -> None:
     help=mark("Serve the web interface until Ctrl-C. It holds no key and runs no program."),
 )
 @option("--with-parent", is_flag=True, hidden=True)
+@option("--read-only", is_flag=True, hidden=True)
 @answers
-def serve(session: Session, *, with_parent: bool) -> Answer:
-    """Serve the web interface."""
+def serve(session: Session, *, with_parent: bool, read_only: bool) -> Answer:
+    """Serve the web interface; ``--read-only`` while «armoire recover» brings the box back."""
     if with_parent:
         end_with_parent()
-    require_box(session)
+    require_box(session, is_recovering=read_only)
     from appliance.web import server  # noqa: PLC0415 - heavy, and the other commands do not need it
 
-    server.run(session.settings)
+    server.run(session.settings, read_only=read_only)
     return Answer({"stopped": True}, nothing_to_show)
 
 
@@ -58,11 +60,14 @@ def worker(session: Session, *, with_parent: bool) -> Answer:
     return Answer({"stopped": code == 0}, nothing_to_show, ExitCode(code))
 
 
-def require_box(session: Session) -> None:
-    """Return when there is a box in the data folder.
+def require_box(session: Session, *, is_recovering: bool = False) -> None:
+    """Return when there is a box in the data folder, whole.
 
     Raises:
         NotInitialised: there is none.
+        RecoveryUnfinished: it is being made again, and this is not its own read-only interface.
     """
+    if not is_recovering and is_unfinished(session.settings):
+        raise RecoveryUnfinished(str(session.folder))
     if session.settings.database_url == "" and not (session.folder / "state.sqlite").exists():
         raise NotInitialised(str(session.folder))

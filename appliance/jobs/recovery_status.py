@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from appliance.language import mark
 from appliance.settings import Settings
 
 FORMAT: Final = 1
@@ -29,6 +30,27 @@ class Phase(StrEnum):
     REPOSITORIES = "repositories"  # documents can be read, repositories come back
     SHARES = "shares"  # files go back to the shared folders
     DONE = "done"
+
+
+PHASE_NAMES: Final = {
+    Phase.STATE: mark("Accounts, rights and catalogues"),
+    Phase.REPOSITORIES: mark("Repositories"),
+    Phase.SHARES: mark("Shared folders"),
+    Phase.DONE: mark("Done"),
+}
+REPOSITORY_STATES: Final = {
+    "waiting": mark("waiting"),
+    "fetching": mark("coming back"),
+    "right": mark("back, read again and right"),
+    "damaged": mark("back, but damaged"),
+}
+SHARE_STATES: Final = {
+    "waiting": mark("waiting"),
+    "restoring": mark("coming back"),
+    "back": mark("back"),
+    "partly": mark("back, but not every file"),
+    "failed": mark("not back"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +117,16 @@ class RecoveryStatus:
         if self.phase is not Phase.REPOSITORIES or self.bytes_s <= 0:
             return None
         return int(max(0, self.bytes_total - self.bytes_back) / self.bytes_s)
+
+    @property
+    def left(self) -> timedelta | None:
+        """Return ``left_s`` as a span."""
+        return None if self.left_s is None else timedelta(seconds=self.left_s)
+
+    @property
+    def lost(self) -> timedelta:
+        """Return ``lost_s`` as a span."""
+        return timedelta(seconds=self.lost_s)
 
     @property
     def part(self) -> float:

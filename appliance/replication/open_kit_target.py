@@ -6,10 +6,10 @@ stored JSON of the place) and ``secrets``: ``key`` (an OpenSSH private key), ``p
 """
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -56,15 +56,13 @@ def read_kit_target(values: Mapping[str, object]) -> KitTarget:
     try:
         name, label, kind = (str(values[each]) for each in ("name", "label", "kind"))
         stored, secrets = values["place"], values.get("secrets") or {}
-        if not isinstance(stored, Mapping) or not isinstance(secrets, Mapping):
-            raise TypeError
         opened = {
             str(each): Secret(base64.b64decode(str(text), validate=True))
-            for each, text in secrets.items()
+            for each, text in secrets.items()  # type: ignore[attr-defined]
         }
-    except (KeyError, TypeError, binascii.Error):
+        place = places.parse(kind, dict(stored))  # type: ignore[call-overload]
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise InvalidInput("kit", mark("A place in the kit file cannot be read.")) from None
-    place = places.parse(kind, stored)
     if isinstance(place, S3Place):
         if "s3" not in opened:
             return KitTarget(name, label, place, Credentials())
@@ -88,7 +86,7 @@ def open_kit_target(
     """
     place = target.place
     if isinstance(place, DirectoryPlace):
-        return lambda: _open_disk(place, box_id, disks)
+        return partial(_open_disk, place, box_id, disks)
     if isinstance(place, S3Place):
         place = replace(place, lock_mode="", lock_days=0)  # nothing is kept there by reading
     return open_place(

@@ -5,7 +5,7 @@ from its own place or from another one, and in words what is lost by it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -44,6 +44,7 @@ class Look:
     generations: tuple[Looked, ...] = ()  # newest first, down to the first whole one
     faults: tuple[ChainFault, ...] = ()  # withheld, altered, forged: by number
     unreachable: str = ""  # the error's code, when it could not be asked
+    error: TargetError | None = field(default=None, compare=False)  # that error, for a person
 
     @property
     def has(self) -> frozenset[Content]:
@@ -132,7 +133,7 @@ def look(
             if looked.manifest is not None and not looked.missing:
                 break
     except TargetError as error:
-        return Look(name, unreachable=error.code)
+        return Look(name, unreachable=error.code, error=error)
     return Look(name, tuple(found), survey.faults)
 
 
@@ -153,7 +154,7 @@ def _open(
     return Looked(header.number, header.taken_at, found.sha256, manifest, missing)
 
 
-def propose(looks: Sequence[Look]) -> Proposal:
+def propose(looks: Sequence[Look], *, only: tuple[str, int] | None = None) -> Proposal:
     """Return the newest generation of which every file can be had.
 
     A file that is missing at its own place counts as there when another place holds the same content.
@@ -162,16 +163,17 @@ def propose(looks: Sequence[Look]) -> Proposal:
 
     Args:
         looks: one a place, the place to read from first where two are equally good.
+        only: place and number of the generation a recovery was begun with: no other is proposed.
 
     Raises:
-        NothingToRecover: no place has a generation that opens.
+        NothingToRecover: no place has a generation that opens, or not the one that was begun with.
     """
     anywhere: frozenset[Content] = frozenset().union(*(each.has for each in looks))
     candidates = [
         (looked.manifest, place, each, looked, _lacking(looked, anywhere))
         for place, each in enumerate(looks)
         for looked in each.generations
-        if looked.manifest is not None
+        if looked.manifest is not None and only in {None, (each.target, looked.number)}
     ]
     usable = [each for each in candidates if not any(file.repository == STATE for file in each[4])]
     if not usable:

@@ -41,13 +41,13 @@ class Progress:
 
 def begun(data: Path) -> tuple[str, int] | None:
     """Return place and number of the generation a recovery in this data folder was begun with, or None."""
-    found = _read_progress(data)
+    found = read_progress(data)
     return None if found is None else (found.target, found.number)
 
 
 def altered(data: Path, target: str) -> frozenset[str]:
     """Return the objects that a recovery in this data folder read at a place and found altered: for ``look``."""
-    found = _read_progress(data)
+    found = read_progress(data)
     return frozenset() if found is None else frozenset(found.altered.get(target, ()))
 
 
@@ -73,7 +73,7 @@ def begin(settings: Settings, proposal: Proposal, now: datetime) -> Progress:
         AlreadyExists: something lives in the data folder that no recovery put there.
         InvalidInput: a recovery of another generation has brought its state already.
     """
-    progress = _read_progress(settings.data)
+    progress = read_progress(settings.data)
     if progress is not None and progress.sha256 != proposal.sha256:
         if progress.state is not None or (settings.data / state.DATABASE).exists():
             raise InvalidInput(
@@ -105,7 +105,8 @@ def _fresh(proposal: Proposal, now: datetime) -> Progress:
     )
 
 
-def _read_progress(data: Path) -> Progress | None:
+def read_progress(data: Path) -> Progress | None:
+    """Return how far a recovery in this data folder is, None where none was begun."""
     try:
         values = json.loads((data / PROGRESS).read_bytes())
     except FileNotFoundError:

@@ -24,6 +24,8 @@ from appliance.web.pages.browse import Folders
 from appliance.web.pages.files import Openings
 from appliance.web.pages.ledger import ChainWatch
 from appliance.web.pages.sign_in import Attempts
+from appliance.web.read_only import ReadOnly
+from appliance.web.recovery_watch import Watch
 from appliance.web.render import Renderer, is_fragment, render
 from appliance.web.routes import ROUTERS
 from appliance.web.security import SameSiteOnly, SecurityHeaders, SessionGate
@@ -35,12 +37,15 @@ log = logging.getLogger(__name__)
 LARGEST_FORM: Final = 4 * MIB
 
 
-def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, database: Database | None = None, *, read_only: bool = False
+) -> FastAPI:
     """Return the application of the box in ``settings.data``.
 
     Args:
         settings: of the box.
         database: an open one, kept open; None opens the settings' own and closes it at the end.
+        read_only: the box is being made again from a copy: nothing is changed, each page says so.
 
     Raises:
         NotInitialised: there is no box there.
@@ -65,12 +70,13 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             Middleware(SecurityHeaders),
             Middleware(SameSiteOnly),
             Middleware(SessionGate),
+            *([Middleware(ReadOnly)] if read_only else []),
         ],
     )
     static = StaticFiles()
     zone = ZoneInfo(settings.time_zone)
     app.state.box = Box(settings, opened, zone)
-    app.state.renderer = Renderer(static, zone)
+    app.state.renderer = Renderer(static, zone, Watch(settings) if read_only else None)
     app.state.chain_watch = ChainWatch()
     app.state.openings = Openings()
     app.state.attempts = Attempts()

@@ -15,6 +15,7 @@ from appliance.language import Language, mark, translate, translate_count
 from appliance.policy.roles import Action
 from appliance.policy.wording import duration_words, in_language, percent_words, size_words
 from appliance.web.deps import find_visitor, language_of
+from appliance.web.recovery_watch import Watch
 from appliance.web.static_files import StaticFiles
 
 # Written here: a locale library would keep some megabytes in memory for these 38 words.
@@ -166,8 +167,9 @@ def _long_moment(moment: datetime, language: Language) -> str:
 class Renderer:
     """Holds the compiled templates."""
 
-    def __init__(self, static: StaticFiles, zone: ZoneInfo) -> None:
+    def __init__(self, static: StaticFiles, zone: ZoneInfo, recovery: Watch | None = None) -> None:
         self._zone = zone
+        self._recovery = recovery
         self._environment = Environment(
             loader=PackageLoader("appliance.web", "templates"),
             autoescape=True,
@@ -195,6 +197,8 @@ class Renderer:
             "visitor": visitor,
             "may": visitor.may if visitor is not None else lambda _: False,
             "address": request.url.path,
+            # What goes on while the box is made again from a copy: a banner on each page.
+            "recovery": None if self._recovery is None else self._recovery.status(),
         }
         for each in fields(page):
             if each.name in context:

@@ -16,7 +16,7 @@ from appliance.web.tls import ensure_certificate
 GRACE_S: Final = 5
 
 
-def make_server(settings: Settings) -> uvicorn.Server:
+def make_server(settings: Settings, *, read_only: bool = False) -> uvicorn.Server:
     """Return a server ready to ``run()`` (or ``await serve()``) at the settings' address and port.
 
     Set ``should_exit`` to end it. The access log is off: addresses hold what people looked for.
@@ -26,7 +26,7 @@ def make_server(settings: Settings) -> uvicorn.Server:
     """
     certificate, key = ensure_certificate(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, read_only=read_only),
         host=settings.listen_address,
         port=settings.listen_port,
         loop="uvloop",
@@ -48,6 +48,6 @@ def make_server(settings: Settings) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    make_server(settings).run()
+def run(settings: Settings, *, read_only: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM; ``read_only`` while the box is made again from a copy."""
+    make_server(settings, read_only=read_only).run()
