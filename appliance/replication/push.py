@@ -171,6 +171,10 @@ def push(
     )
 
 
+class _Abandoned(Exception):
+    """Not begun, because another object failed; never the reason that is told."""
+
+
 class _Sender:
     """Seals ahead and sends over several connections; one thread each, one target each."""
 
@@ -194,6 +198,7 @@ class _Sender:
         self._own = threading.local()
         self._opened: list[Target] = []
         self._door = threading.Lock()
+        self._failed = threading.Event()
         self.sent_bytes = 0
 
     def send(
@@ -234,8 +239,8 @@ class _Sender:
             if error is None:
                 done[file] = one
                 arrived.append(one)
-            else:
-                failure = failure or error
+            elif failure is None or isinstance(failure, _Abandoned):
+                failure = error
         if arrived:
             with self._database.write() as connection:
                 copies.put(connection, [each.id for each in arrived], now=self._now())
@@ -290,6 +295,16 @@ class _Sender:
         return one, sealed.file
 
     def _send_one(self, one: CopyObject, sealed: SealedFile) -> None:
+        if self._failed.is_set():
+            raise _Abandoned
+        try:
+            self._create(one, sealed)
+        except BaseException:
+            # Another object would only wait for the same dead line, a whole timeout long.
+            self._failed.set()
+            raise
+
+    def _create(self, one: CopyObject, sealed: SealedFile) -> None:
         target = getattr(self._own, "target", None)
         if target is None:
             target = self._line.open_target()

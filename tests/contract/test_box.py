@@ -65,7 +65,7 @@ def hostile(receiver, tmp_path):
     receiver.add("voisin")
     neighbour = receiver.target("voisin")
     neighbour.create("objects/secret", sealed(tmp_path, b"of the neighbour"))
-    yield target._connected()
+    yield target.bare("objects/one")[0]
     assert content(receiver.target(), "objects/ab/one") == b"the first bytes"
     assert content(receiver.target("voisin"), "objects/secret") == b"of the neighbour"
 
@@ -188,7 +188,7 @@ def test_a_draft_left_open_writes_nothing_into_the_object_it_became(receiver, ho
     draft = "objects/ab/.two.0123456789abcdef.part"
     file = hostile.open(draft, "wb")
     file.write(b"good")
-    receiver.target()._connected().rename(draft, "objects/ab/two")
+    receiver.target().bare("objects/one")[0].rename(draft, "objects/ab/two")
 
     with pytest.raises((OSError, EOFError, paramiko.SSHException)):
         file.write(b"evil")
@@ -210,7 +210,7 @@ def test_a_kill_between_the_two_steps_of_publishing_leaves_no_second_name_to_wri
     draft = folder / ".one.0123456789abcdef.part"
     os.link(folder / "one", draft)
 
-    with target._connected().open("objects/.one.0123456789abcdef.part", "wb") as file:
+    with target.bare("objects/one")[0].open("objects/.one.0123456789abcdef.part", "wb") as file:
         file.write(b"evil")
 
     assert (folder / "one").read_bytes() == b"whole"
@@ -230,7 +230,7 @@ def test_ten_thousand_open_files_are_refused_and_the_session_lives(hostile):
 
 
 def test_a_packet_of_a_gigabyte_ends_that_session_only(receiver, hostile):
-    channel = receiver.target()._connected().get_channel()
+    channel = receiver.target().bare("objects/one")[0].get_channel()
     channel.sendall(struct.pack(">IB", 1 << 23, CMD_OPEN))
 
     assert channel.recv(1) == b""
@@ -247,10 +247,9 @@ def test_extensions_that_could_change_or_stall_something_are_unknown(hostile, na
 
 
 def test_nothing_but_sftp_is_offered(receiver):
-    transport = receiver.target()._connected().get_channel().get_transport()
+    transport = receiver.target().bare("objects/one")[0].get_channel().get_transport()
     fresh = receiver.target()
-    fresh._connected()
-    transport = fresh._transport
+    transport = fresh.bare("objects/one")[0].get_channel().get_transport()
 
     with pytest.raises(paramiko.SSHException):
         transport.open_session()  # one channel per connection
@@ -339,7 +338,7 @@ def test_passwords_are_never_asked_for_and_a_few_attempts_end_the_connection(rec
 def test_a_sender_that_was_taken_out_is_out_at_once(receiver):
     target = receiver.target()
     target.stat("objects/one")
-    transport = target._transport
+    transport = target.bare("objects/one")[0].get_channel().get_transport()
 
     receiver.senders.revoke("cabinet")
 
@@ -409,7 +408,7 @@ def test_a_quota_is_said_in_its_own_words_and_holds_for_holes_and_empty_files_to
     target = receiver.target()
     target.create("objects/one", sealed(tmp_path, b"one"))
     receiver.senders.set_quota("cabinet", 200_000)
-    client = target._connected()
+    client = target.bare("objects/one")[0]
 
     with client.open("objects/.h.0123456789abcdef.part", "wb") as file:
         file.seek(10_000_000_000)
@@ -428,7 +427,7 @@ def test_a_quota_is_said_in_its_own_words_and_holds_for_holes_and_empty_files_to
 def test_a_folder_holds_so_many_and_no_more_and_lists_them_all(receiver, tmp_path, monkeypatch):
     """A list that does not fit the memory would end the box for every sender."""
     monkeypatch.setattr(receive_paths, "FOLDER_ENTRIES", 150)
-    client = receiver.target()._connected()
+    client = receiver.target().bare("objects/one")[0]
     client.mkdir("objects")
     with pytest.raises(OSError, match="too many in one folder"):
         for number in range(200):
@@ -444,7 +443,7 @@ def test_what_a_draft_used_is_given_back_when_it_goes(receiver, tmp_path):
     target.create("objects/one", sealed(tmp_path, b"one"))
     store = receiver.server._stores["cabinet"]
     before = store.used_bytes
-    client = target._connected()
+    client = target.bare("objects/one")[0]
     draft = put_draft(client, "objects/two", bytes(100_000))
     with client.open(draft, "wb"):
         pass
@@ -470,7 +469,7 @@ def test_what_is_used_is_counted_again_after_a_restart(receiver, tmp_path):
 def test_only_drafts_nobody_went_on_with_go_by_themselves(receiver, tmp_path):
     target = receiver.target()
     target.create("objects/one", sealed(tmp_path, b"one"))
-    client = target._connected()
+    client = target.bare("objects/one")[0]
     old, young = (put_draft(client, f"objects/{name}", b"half") for name in ("old", "young"))
     long_ago = time.time() - receive.STALE_S - 60
     for path in (old, "objects/one"):
@@ -604,7 +603,7 @@ def test_a_sender_taken_over_tonight_cannot_harm_what_is_already_there(
 ):
     """With the sender's key, and even the box's signing key: what came before stays readable, whole."""
     pushed(database, receiver, tmp_path)
-    client = receiver.target()._connected()
+    client = receiver.target().bare("objects/one")[0]
     names = [info.name for info in receiver.target().list()]
     draft = put_draft(client, "generations/x", b"rubbish")
     for name in names:
