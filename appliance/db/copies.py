@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
@@ -30,6 +30,29 @@ class CopyObject:
     put_at: datetime | None
     read_back_at: datetime | None
     orphaned_at: datetime | None
+
+
+class StoredRow(NamedTuple):
+    """What a verification needs of an object that is at a target; a hundred thousand of them fit in memory."""
+
+    id: int
+    name: str
+    size: int  # sealed
+    put_at: datetime
+    read_back_at: datetime | None
+    orphaned_at: datetime | None
+    locked_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptGeneration:
+    """A generation that is kept, without its list of objects."""
+
+    number: int
+    taken_at: datetime
+    published_at: datetime
+    sha256: str
+    locked_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +285,104 @@ def newest_published(connection: Connection, target_id: TargetId) -> GenerationR
     return None if row is None else _generation(row)
 
 
+def stored(connection: Connection, target_id: TargetId) -> list[StoredRow]:
+    """Return every object that is whole at the target by our record."""
+    query = select(
+        copy_object.c.id,
+        copy_object.c.name,
+        copy_object.c.sealed_size,
+        copy_object.c.put_at,
+        copy_object.c.read_back_at,
+        copy_object.c.orphaned_at,
+        copy_object.c.locked_until,
+    ).where(
+        copy_object.c.target_id == target_id,
+        copy_object.c.removed_at.is_(None),
+        copy_object.c.put_at.is_not(None),
+    )
+    return [StoredRow(*row) for row in connection.execute(query).yield_per(2000)]
+
+
+def sealed_hash(connection: Connection, object_id: int) -> str:
+    """Return the SHA-256 of an object as it was sealed, 64 hex digits."""
+    return str(
+        connection.execute(
+            select(copy_object.c.sealed_sha256).where(copy_object.c.id == object_id)
+        ).scalar_one()
+    )
+
+
+def removed_names(connection: Connection, target_id: TargetId, names: Iterable[str]) -> set[str]:
+    """Return which of these names were ours and are recorded as removed."""
+    wanted, found = list(names), set()
+    for start in range(0, len(wanted), 500):
+        found |= set(
+            connection.execute(
+                select(copy_object.c.name).where(
+                    copy_object.c.target_id == target_id,
+                    copy_object.c.removed_at.is_not(None),
+                    copy_object.c.name.in_(wanted[start : start + 500]),
+                )
+            ).scalars()
+        )
+    return found
+
+
+def kept(connection: Connection, target_id: TargetId) -> list[KeptGeneration]:
+    """Return the kept, published generations of a target, newest first."""
+    query = (
+        select(
+            generation.c.number,
+            generation.c.taken_at,
+            generation.c.published_at,
+            generation.c.sha256,
+            generation.c.locked_until,
+        )
+        .where(
+            generation.c.target_id == target_id,
+            generation.c.removed_at.is_(None),
+            generation.c.published_at.is_not(None),
+        )
+        .order_by(generation.c.number.desc())
+    )
+    return [KeptGeneration(*row) for row in connection.execute(query)]
+
+
+def removed_numbers(connection: Connection, target_id: TargetId) -> set[int]:
+    """Return the numbers of the generations recorded as removed."""
+    query = select(generation.c.number).where(
+        generation.c.target_id == target_id, generation.c.removed_at.is_not(None)
+    )
+    return set(connection.execute(query).scalars())
+
+
+def objects_of(connection: Connection, target_id: TargetId, number: int) -> tuple[int, ...]:
+    """Return the object ids a generation names."""
+    packed = connection.execute(
+        select(generation.c.objects).where(
+            generation.c.target_id == target_id, generation.c.number == number
+        )
+    ).scalar_one()
+    return _unpacked(packed)
+
+
+def locked(
+    connection: Connection,
+    target_id: TargetId,
+    *,
+    until: datetime,
+    ids: Iterable[int] = (),
+    numbers: Iterable[int] = (),
+) -> None:
+    """Record until when objects and generations are locked at their place."""
+    _set(connection, ids, locked_until=until)
+    connection.execute(
+        update(generation)
+        .where(generation.c.target_id == target_id, generation.c.number.in_(list(numbers)))
+        .values(locked_until=until)
+    )
+
+
 def newest_files(connection: Connection, target_id: TargetId, repository: int) -> list[CopyObject]:
     """Return the objects the newest published generation names of a repository; none when one of them is gone."""
     newest = newest_published(connection, target_id)
@@ -317,15 +438,19 @@ def _object(row: Row[Any]) -> CopyObject:
 
 
 def _generation(row: Row[Any]) -> GenerationRow:
-    packed = zlib.decompress(row.objects)
     return GenerationRow(
         number=row.number,
         taken_at=row.taken_at,
         published_at=row.published_at,
         sha256=row.sha256,
         previous=row.previous,
-        objects=struct.unpack(f"<{len(packed) // 8}Q", packed),
+        objects=_unpacked(row.objects),
         files=row.files,
         plain_bytes=row.plain_bytes,
         new_bytes=row.new_bytes,
     )
+
+
+def _unpacked(packed: bytes) -> tuple[int, ...]:
+    plain = zlib.decompress(packed)
+    return struct.unpack(f"<{len(plain) // 8}Q", plain)

@@ -396,6 +396,9 @@ copy_object: Final = Table(
     Column("read_back_at", Moment),  # every byte came back and was right
     Column("orphaned_at", Moment),
     Column("removed_at", Moment),
+    Column(
+        "locked_until", Moment
+    ),  # an object lock, extended; None: since put_at, as the place says
     Index("uq_copy_object_name", "target_id", "name", unique=True),
     Index("ix_copy_object_file", "target_id", "repository", "path"),
     sqlite_autoincrement=True,
@@ -416,6 +419,7 @@ generation: Final = Table(
     Column("plain_bytes", BigInteger, nullable=False),
     Column("new_bytes", BigInteger, nullable=False),  # sealed bytes sent for it
     Column("removed_at", Moment),
+    Column("locked_until", Moment),  # as of an object
     Index("uq_generation_number", "target_id", "number", unique=True),
     sqlite_autoincrement=True,
 )

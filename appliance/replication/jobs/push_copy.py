@@ -118,7 +118,9 @@ def run(context: JobContext, spec: PushCopy, tools: Tools) -> JobState:
         )
     finally:
         shutil.rmtree(folder / "moment", ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder / "spool", ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()  # unless another job of this target keeps something there
     _record(context, row, moment, pushed, carried, time.monotonic() - begun)
     context.enqueue(VerifyCopy(row.id))
     return JobState.WARNED if carried else JobState.SUCCEEDED

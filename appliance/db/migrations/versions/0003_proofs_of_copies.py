@@ -36,3 +36,6 @@ def upgrade() -> None:
     )
     op.create_index("uq_forged_name", "forged", ["target_id", "name", "sha256"], unique=True)
     op.create_index("ix_job_lock", "job", ["lock", "kind", "id"], unique=False)
+    # When an object lock ends, as last told to the host; NULL: as long as the place locks new objects.
+    op.add_column("copy_object", sa.Column("locked_until", schema.Moment(), nullable=True))
+    op.add_column("generation", sa.Column("locked_until", schema.Moment(), nullable=True))
