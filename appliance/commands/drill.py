@@ -92,15 +92,12 @@ def show_sheet(session: Session, past: PastDrill, out: Console) -> None:
                         each.label,
                         size_words(each.bytes, language),
                         drill_sheet.stopwatch(each.seconds, language),
-                        session.say(CHECKS[each.check]) if each.check in CHECKS else each.check,
+                        session.say(drill_sheet.CHECKS.get(each.check, each.check)),
                     )
                     for each in past.drill.repositories
                 ],
             )
         )  # fmt: skip
-
-
-CHECKS = {"right": mark("right"), "damaged": mark("damaged")}
 
 
 def _past(session: Session, target: str | None, *, listed: bool) -> Answer:
@@ -123,8 +120,8 @@ def _past(session: Session, target: str | None, *, listed: bool) -> Answer:
 
 def _show_list(session: Session, known: list[PastDrill], out: Console) -> None:
     titles = (
-        mark("Ended"),
-        mark("From"),
+        mark("Day"),
+        mark("Copy"),
         mark("First document"),
         mark("Everything back"),
         mark("Verdict"),

@@ -17,6 +17,8 @@ VERDICTS: Final[dict[Outcome, str]] = {
     Outcome.INCONCLUSIVE: mark("with reservations"),
     Outcome.FAILED: mark("failed"),
 }
+#: What `borg check` said of a repository.
+CHECKS: Final = {"right": mark("right"), "damaged": mark("damaged")}
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _TENTHS_BELOW_S: Final = 10

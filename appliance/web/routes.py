@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from appliance.web.api import v1
+from appliance.web.api import upload, v1
 from appliance.web.pages import (
     account,
     browse,
@@ -51,5 +51,6 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     recovery.router,
     account.router,
     people.router,
+    upload.router,
     v1.router,
 )
