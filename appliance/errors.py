@@ -5,7 +5,8 @@ ArmoireError
 │   ├── InvalidInput          input.invalid
 │   ├── NotFound              input.not-found
 │   ├── AlreadyExists         input.already-exists
-│   └── AlreadyQueued         job.already-queued
+│   ├── AlreadyQueued         job.already-queued
+│   └── SnapshotGoing         input.snapshot-going
 ├── Refused                   allowed input, but not for this person or not now
 │   ├── NotSignedIn           access.not-signed-in
 │   ├── NotAllowed            access.not-allowed
@@ -180,6 +181,18 @@ class AlreadyQueued(InputError):
     job_id: int
     code = "job.already-queued"
     public = "This is already waiting (job %(job_id)s). Nothing was added."
+
+
+@dataclass(eq=False)
+class SnapshotGoing(InputError):
+    """A pruning has begun to remove the snapshot; nothing was changed."""
+
+    snapshot_id: int
+    code = "input.snapshot-going"
+    public = (
+        "This snapshot is being removed just now: the plan does not keep it. Protect another one,"
+        " or look again in a few minutes whether it is still there."
+    )
 
 
 # --- refusals ------------------------------------------------------------------------------

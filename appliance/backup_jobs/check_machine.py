@@ -80,7 +80,7 @@ def _store(context: JobContext, source: Source, results: list[CheckResult], *, e
         sources.set_facts(connection, source.id, {CHECK: found})
         for one in results:
             if one.name == "clock" and "seconds" in one.facts:
-                known = {"clock_offset_s": one.facts["seconds"]}
+                known = {"clock_offset_s": one.facts["seconds"], "clock_at": now.isoformat()}
                 sources.set_facts(connection, source.id, known)
         if ended and answers:
             sources.seen(connection, source.id, now=now)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from appliance.backup_jobs import borg, workplace
 from appliance.backup_jobs.borg_library import ArchiveInfo
-from appliance.backup_jobs.reconcile import check_vanished, intend_removal, reconcile
+from appliance.backup_jobs.reconcile import check_vanished, reconcile
 from appliance.backup_jobs.workplace import Workplace
 from appliance.catalogue import prune_preview, store
 from appliance.catalogue.prune_preview import PrunePreview
@@ -24,6 +24,7 @@ from appliance.errors import ArchiveListUnreadable, BorgFailed, Frozen
 from appliance.jobs import frozen
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import Prune
+from appliance.jobs.snapshot_marks import intend_removal, still_unmarked
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import JobState, Snapshot, SnapshotId, Source
@@ -150,9 +151,11 @@ def _remove(
     place: Workplace, going: Sequence[Snapshot], leftovers: Sequence[str]
 ) -> list[SnapshotId]:
     context, source_id = place.context, place.source.id
-    if not going and not leftovers:
-        return []
     with context.database.write() as connection:
+        # In one write with the intention: who protects one from now on is told that it goes.
+        going = still_unmarked(connection, going)
+        if not going and not leftovers:
+            return []
         intend_removal(connection, source_id, [row.archive_id for row in going])
     context.step("pruning")
     names = [*(row.archive for row in going), *leftovers]

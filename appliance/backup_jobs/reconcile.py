@@ -22,16 +22,16 @@ from appliance.backup_jobs.workplace import Workplace, reserve_snapshot_id
 from appliance.catalogue import query, rebuild
 from appliance.catalogue.store import Catalogue
 from appliance.clock import utc_now
-from appliance.db import anomalies, facts, snapshots, sources
+from appliance.db import anomalies, snapshots, sources
 from appliance.errors import ArchiveVanished, CatalogueDamaged, CatalogueMissing
 from appliance.jobs import frozen
+from appliance.jobs.snapshot_marks import intended_removals
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import (
     Snapshot,
     SnapshotId,
     SnapshotState,
-    SourceId,
     SourceKind,
 )
 from appliance.policy.retention import FreezeReason
@@ -54,24 +54,6 @@ class Reconciled:
     def changed(self) -> bool:
         """Whether anything had to be mended."""
         return bool(self.listed or self.forgotten or self.finished_removals or self.rebuilt)
-
-
-# --- intentions ----------------------------------------------------------------------------
-
-
-def _intent_name(source_id: SourceId) -> str:
-    return f"prune.intent:{source_id}"
-
-
-def intend_removal(connection: Connection, source_id: SourceId, archive_ids: Sequence[str]) -> None:
-    """Write down which archives are about to be removed: what is gone later is then explained."""
-    facts.put(connection, _intent_name(source_id), list(archive_ids), now=utc_now())
-
-
-def intended_removals(connection: Connection, source_id: SourceId) -> frozenset[str]:
-    """Return the archives that a pruning of ours was about to remove."""
-    found = facts.find(connection, _intent_name(source_id))
-    return frozenset(found) if isinstance(found, list) else frozenset()
 
 
 # --- the archives against the list ------------------------------------------------------------

@@ -7,17 +7,27 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from appliance.db import facts, workers
+from appliance.db import facts, sources, workers
 from appliance.jobs.copy_readings import copy_findings
 from appliance.jobs.drill_readings import drill_findings
 from appliance.language import mark
-from appliance.policy.findings import Finding, Severity, days_until_full, disk_finding
+from appliance.policy.findings import (
+    Finding,
+    Severity,
+    box_drift,
+    clock_finding,
+    days_until_full,
+    disk_finding,
+    machine_clock_finding,
+)
 from appliance.settings import Settings
 
 #: Facts: used and total bytes of the repositories' disk, one reading a day at most, the newest last.
 DISK: Final = "disk.readings"
 DISK_EVERY: Final = timedelta(hours=20)
 DISK_KEPT: Final = 90
+#: A clock that was compared longer ago may have been set right since.
+CLOCKS_BELIEVED: Final = timedelta(days=7)
 
 
 def record_disk(connection: Connection, settings: Settings, now: datetime) -> None:
@@ -33,7 +43,7 @@ def record_disk(connection: Connection, settings: Settings, now: datetime) -> No
 def box_findings(connection: Connection, settings: Settings, now: datetime) -> list[Finding]:
     """Return what the box's own readings say needs doing."""
     found = [_worker(connection, now), _clock(connection), _disk(connection, settings)]
-    said = [each for each in found if each is not None]
+    said = [each for each in [*found, *_clocks(connection, now)] if each is not None]
     said += copy_findings(connection, settings, now)
     return said + drill_findings(connection, now)
 
@@ -63,6 +73,22 @@ def _clock(connection: Connection) -> Finding | None:
         ),
         {"now": str(clock.get("now")), "last": str(clock.get("last"))},
     )
+
+
+def _clocks(connection: Connection, now: datetime) -> list[Finding | None]:
+    """What the machines' clocks say, as they were last asked: about the box when they agree."""
+    offsets = {}
+    for source in sources.all_living(connection):
+        known = sources.facts(connection, source.id)
+        seconds, at = known.get("clock_offset_s"), known.get("clock_at")
+        if not isinstance(seconds, int | float) or not isinstance(at, str):
+            continue
+        if now - datetime.fromisoformat(at) < CLOCKS_BELIEVED:
+            offsets[source.id] = (source.label, timedelta(seconds=seconds))
+    drift = box_drift([each for _, each in offsets.values()])
+    if drift is not None:
+        return [clock_finding(drift)]
+    return [machine_clock_finding(number, *each) for number, each in offsets.items()]
 
 
 def _disk(connection: Connection, settings: Settings) -> Finding | None:

@@ -23,6 +23,7 @@ FORECAST_DAYS: Final = 3.0
 #: domain.md SEC-14; from the second on, times in the journal are worth nothing.
 CLOCK_WARNING: Final = timedelta(seconds=5)
 CLOCK_ALARM: Final = timedelta(minutes=5)
+MACHINES_THAT_AGREE: Final = 2
 
 
 class Severity(StrEnum):
@@ -126,6 +127,20 @@ def disk_finding(
             {"left": timedelta(days=days_left)},
         )
     return None
+
+
+def box_drift(offsets: Sequence[timedelta]) -> timedelta | None:
+    """Return by how much the box's own clock is wrong, as far as its machines can tell; None: it is not.
+
+    Machines that agree with each other and not with the box are right: one alone may itself be wrong.
+
+    Args:
+        offsets: of each machine's clock against the box's.
+    """
+    if len(offsets) < MACHINES_THAT_AGREE or max(offsets) - min(offsets) > CLOCK_WARNING:
+        return None
+    drift = sorted(offsets)[len(offsets) // 2]
+    return drift if abs(drift) > CLOCK_WARNING else None
 
 
 def clock_finding(drift: timedelta) -> Finding | None:

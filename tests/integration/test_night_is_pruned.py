@@ -10,8 +10,8 @@ from appliance.backup_jobs.prune import plan_prune
 from appliance.catalogue import query
 from appliance.clock import from_epoch, utc_now
 from appliance.db import anomalies, snapshots, sources
-from appliance.errors import ArchiveListUnreadable, ArchiveVanished, ToolTimeout
-from appliance.jobs import frozen, queue
+from appliance.errors import ArchiveListUnreadable, ArchiveVanished, SnapshotGoing, ToolTimeout
+from appliance.jobs import frozen, queue, snapshot_marks
 from appliance.jobs.kinds import Prune
 from appliance.ledger import chain
 from appliance.model import JobState, Keep
@@ -128,6 +128,47 @@ def test_protected_snapshots_and_legal_hold_never_go(box, share):
     box.run(Prune(share.id))
 
     assert {oldest.id, second.id} <= {one.id for one in box.snapshots(share)}
+
+
+def test_a_snapshot_that_is_going_cannot_be_protected_any_more(box, share, monkeypatch):
+    """A promise that would be broken a second later is refused; the protection may still be ended."""
+    oldest = box.snapshots(share)[-1]
+    told = []
+
+    def protect(*_args, **_options):
+        with pytest.raises(SnapshotGoing), box.database.write() as connection:
+            snapshot_marks.mark(connection, oldest.id, protected=True)
+        with box.database.write() as connection:
+            snapshot_marks.mark(connection, oldest.id, legal_hold=False)
+            snapshot_marks.mark(connection, box.newest(share).id, protected=True)
+        told.append(True)
+
+    real = prune_job.borg.delete
+    monkeypatch.setattr(prune_job.borg, "delete", lambda *a: protect() or real(*a))
+    box.run(Prune(share.id))
+
+    assert told == [True]
+    assert oldest.id not in {one.id for one in box.snapshots(share)}
+    with box.database.write() as connection:  # nothing is going any more
+        snapshot_marks.mark(connection, box.newest(share).id, legal_hold=True)
+
+
+def test_a_snapshot_protected_after_the_decision_stays(box, share, monkeypatch):
+    """Between what the plan decided and the first removal somebody may say no."""
+    oldest = box.snapshots(share)[-1]
+    decide = prune_job._decide
+
+    def then_protect(place):
+        going = decide(place)
+        with box.database.write() as connection:
+            snapshot_marks.mark(connection, oldest.id, protected=True)
+        return going
+
+    monkeypatch.setattr(prune_job, "_decide", then_protect)
+    assert box.run(Prune(share.id)) is JobState.SUCCEEDED
+
+    assert [one.id for one in box.snapshots(share)][-1] == oldest.id
+    assert len(box.snapshots(share)) == 4
 
 
 @pytest.mark.parametrize("doubt", ["run-failed", "proof-failed", "proof-missing", "anomaly-open"])

@@ -20,6 +20,7 @@ from appliance.catalogue.store import Catalogue, of_source
 from appliance.clock import from_epoch, utc_now
 from appliance.db import snapshots, sources
 from appliance.errors import InvalidInput, NotFound
+from appliance.jobs import snapshot_marks
 from appliance.jobs.kinds import pack_path
 from appliance.language import mark
 from appliance.ledger import events, proofs
@@ -233,9 +234,9 @@ async def mark_snapshot(
 
     def change(connection: Connection) -> None:
         if what == "protected":
-            snapshots.mark(connection, snapshot_id, protected=wanted)
+            snapshot_marks.mark(connection, snapshot_id, protected=wanted)
         else:
-            snapshots.mark(connection, snapshot_id, legal_hold=wanted)
+            snapshot_marks.mark(connection, snapshot_id, legal_hold=wanted)
         events.record(
             connection,
             at=now,

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import pytest
 
-from appliance.db import copies, facts, targets, workers
+from appliance.db import copies, facts, sources, targets, workers
 from appliance.jobs import box_readings
+from appliance.model import SourceKind
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 
@@ -94,3 +95,25 @@ def test_a_clock_that_went_back_is_said(database, settings, disk):
     with database.write() as connection:
         facts.put(connection, "clock.wrong", {"now": "a", "last": "b"}, now=NOW)
     assert "box.clock-wrong" in codes(database, settings)
+
+
+def test_clocks_of_machines_are_said_while_the_comparison_is_fresh(database, settings, disk):
+    """One that is off is the machine's; two that agree say that the box itself is wrong."""
+    offsets = {}
+    with database.write() as connection:
+        for name in ("accueil", "serveur"):
+            offsets[name] = sources.add(
+                connection, name=name, label=name, kind=SourceKind.PULLED, roots=("/a",), now=NOW
+            ).id
+
+    def compared(name, seconds):
+        with database.write() as connection:
+            found = {"clock_offset_s": seconds, "clock_at": NOW.isoformat()}
+            sources.set_facts(connection, offsets[name], found)
+
+    compared("accueil", 600.0)
+    assert "clock.machine" in codes(database, settings)
+    compared("serveur", 601.0)
+    assert "clock.drift" in codes(database, settings)
+    assert "clock.machine" not in codes(database, settings)
+    assert not {"clock.drift", "clock.machine"} & codes(database, settings, NOW + timedelta(days=8))

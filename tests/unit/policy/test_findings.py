@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from appliance.model import SourceId
 from appliance.policy.findings import (
     Severity,
+    box_drift,
     clock_finding,
     days_until_full,
     disk_finding,
@@ -91,6 +92,24 @@ def test_nothing_is_foretold_from_too_little_or_without_growth(readings):
 def test_a_disk_that_is_over_its_capacity_is_full_today():
     """Not in minus three days."""
     assert days_until_full([(NOW + timedelta(days=day), day * 1.0) for day in range(9)], 2.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("machines", "box"),
+    [
+        ([], None),
+        ([60], None),  # one alone may itself be wrong
+        ([60, 61], 61),
+        ([-600, -602, -601], -601),
+        ([60, 0], None),  # they do not agree: nobody knows
+        ([3, 4], None),  # nobody sees five seconds
+    ],
+)
+def test_machines_that_agree_with_each_other_say_that_the_box_is_wrong(machines, box):
+    """domain.md SEC-14, without asking a time server that may be out of reach."""
+    found = box_drift([timedelta(seconds=each) for each in machines])
+
+    assert found == (None if box is None else timedelta(seconds=box))
 
 
 @pytest.mark.parametrize(
