@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "generations": "appliance.commands.copies:generations",
     "verify-copy": "appliance.commands.copies:verify_copy",
     "disk": "appliance.commands.disks:disk",
+    "kit": "appliance.commands.kit:kit",
     "receive": "appliance.commands.receive:receive",
     "recover": "appliance.commands.recover:recover",
     "drill": "appliance.commands.drill:drill",

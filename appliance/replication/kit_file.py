@@ -59,6 +59,11 @@ def reads_only(connection: Connection, target: TargetRow) -> bool:
     )
 
 
+def targets_in(connection: Connection) -> list[tuple[str, bool]]:
+    """Return label and ``reads_only`` of every target a kit file of now names."""
+    return [(each.label, reads_only(connection, each)) for each in targets.all_living(connection)]
+
+
 def _target(connection: Connection, settings: Settings, target: TargetRow) -> Mapping[str, object]:
     begins = "read-" if reads_only(connection, target) else ""
     given = {}
