@@ -14,7 +14,7 @@ from borg.platform import acl_set  # noqa: TID251 - the borg_library family
 
 from appliance.backup_jobs import borg_library_items as items
 from appliance.backup_jobs.borg_library import Repository
-from appliance.model import Entry
+from appliance.model import Entry, EntryKind
 
 _NOT_HERE = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC})
 
@@ -26,6 +26,7 @@ class FullItem:
     entry: Entry
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     acl: dict[str, bytes] = field(default_factory=dict)  # «acl_access», «acl_default»
+    same_as: bytes | None = None  # another name of the file at this path, which came before
 
 
 def full_items(repository: Repository, archive_id: str) -> Iterator[FullItem]:
@@ -52,6 +53,7 @@ def full_items(repository: Repository, archive_id: str) -> Iterator[FullItem]:
                 for name in ("acl_access", "acl_default")
                 if newest.get(name.encode())
             },
+            newest.get(b"source") if entry.kind is EntryKind.FILE else None,
         )
 
 

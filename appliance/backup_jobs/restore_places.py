@@ -109,14 +109,19 @@ def check_windows(parts: Parts) -> None:
 class LocalPlace:
     """A folder of the box."""
 
-    def __init__(self, base: Path, *, replace: bool, keep_owner: bool) -> None:
+    def __init__(
+        self, base: Path, *, replace: bool, keep_owner: bool, mode_bits: int = 0o1777
+    ) -> None:
         """Place below ``base``, which exists; its own path may lead through links.
 
         Args:
             base: an existing folder.
             replace: files that are there may be replaced.
             keep_owner: give items their stored owner (tried); else they belong to their folder's owner.
+            mode_bits: of a stored mode, those that are set: set-uid bits of another machine's programs have
+                no place on the box; a share of its own gets the set-group bit of its folders back.
         """
+        self._mode_bits = mode_bits
         self._base = base
         self._replace = replace
         self._keep_owner = keep_owner
@@ -166,6 +171,28 @@ class LocalPlace:
                 with suppress(FileNotFoundError):
                     os.unlink(draft, dir_fd=folder)
 
+    def join(self, parts: Parts, known: Parts) -> None:
+        """Give a file below the base another name, whose folder exists.
+
+        Raises:
+            AlreadyThere, CannotPlace.
+        """
+        with (
+            self._folder(parts[:-1], make=True) as folder,
+            self._folder(known[:-1]) as other,
+            _problems(),
+        ):
+            try:
+                os.link(
+                    known[-1],
+                    parts[-1],
+                    src_dir_fd=other,
+                    dst_dir_fd=folder,
+                    follow_symlinks=False,
+                )
+            except FileExistsError as error:
+                raise AlreadyThere("something has this name") from error
+
     def finish_folder(self, parts: Parts, item: FullItem) -> None:
         """Give a folder its owner, mode and times."""
         with self._folder(parts) as folder, _problems():
@@ -194,8 +221,8 @@ class LocalPlace:
             owner = (above.st_uid, above.st_gid)
         with suppress(PermissionError):  # an ordinary account cannot give files away
             os.fchown(descriptor, *owner)
-        # Set-uid bits of another machine's programs have no place on the box.
-        os.fchmod(descriptor, stat.S_IMODE(entry.mode) & 0o1777)
+        bits = self._mode_bits if stat.S_ISDIR(entry.mode) else self._mode_bits & 0o1777
+        os.fchmod(descriptor, stat.S_IMODE(entry.mode) & bits)
         if self._keep_owner:
             set_attributes(descriptor, item)
         os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))

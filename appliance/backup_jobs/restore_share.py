@@ -111,7 +111,7 @@ class _Work:
         self._on_file = on_file
         self._repository = repository
         self._base = base
-        self._place = LocalPlace(base, replace=False, keep_owner=True)
+        self._place = LocalPlace(base, replace=False, keep_owner=True, mode_bits=0o3777)
         self._stored = stored
         self._should_stop = should_stop
         self._folders: list[tuple[Parts, FullItem]] = []
@@ -149,7 +149,7 @@ class _Work:
                     place.link(parts, entry.target or b"")
                 done.links += 1
             case EntryKind.FILE:
-                if not self._is_back(entry, parts):
+                if not (self._is_back(entry, parts) or self._is_joined(item, parts)):
                     ids = [identity for identity, _ in unpack_chunks(entry.chunks)]
                     place.write(parts, item, self._repository.fetch(ids))
                 done.files += 1
@@ -157,6 +157,22 @@ class _Work:
                 self._on_file(done)
             case EntryKind.OTHER:
                 pass  # sockets and pipes hold nothing
+
+    def _is_joined(self, item: FullItem, parts: Parts) -> bool:
+        """Give the file another name where the snapshot says so and its first name came back."""
+        known = item.same_as
+        if known is None or not known.startswith(self._stored + b"/"):
+            return False
+        first = safe_parts(known[len(self._stored) + 1 :])
+        if not self._is_back(item.entry, first):
+            return False
+        try:
+            self._place.join(parts, first)
+        except AlreadyThere:
+            raise
+        except CannotPlace:  # a disk without such names: a file of its own
+            return False
+        return True
 
     def _is_back(self, entry: Entry, parts: Parts) -> bool:
         """Say whether an earlier call, which was cut, brought this: a file appears whole or not at all."""

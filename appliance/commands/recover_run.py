@@ -22,9 +22,11 @@ from appliance.clock import utc_now
 from appliance.commands.recover_board import Board, settle
 from appliance.commands.recover_reader import RecoveryReader
 from appliance.commands.recover_shares import bring_shares
+from appliance.db.engine import open_database
 from appliance.errors import ArmoireError, JobCancelled, JobCrashed, TargetUnreachable
-from appliance.jobs import recovery_status
+from appliance.jobs import queue, recovery_status
 from appliance.jobs.recovery_status import Phase, RecoveryStatus
+from appliance.model import JobState
 from appliance.process import Process, end_group, start
 from appliance.replication import recover_progress
 from appliance.replication.recover import Line, RecoverySheet, recover
@@ -225,6 +227,7 @@ class Recovering:
 
     def _on_state(self) -> None:
         self._back()
+        end_old_jobs(self._settings)
         now = utc_now()
         if self._board.status.state_at is None:
             self._board.change(state_at=now)
@@ -240,6 +243,24 @@ class Recovering:
             self._board.repository(int(number), state="fetching")
         elif kind == "state":
             self._board.repository(0, state="fetching")
+
+
+def end_old_jobs(settings: Settings) -> None:
+    """End what ran or waited on the box of before: at least the one that saved this state.
+
+    A restore somebody asked for last month must not begin by itself; nights are planned anew.
+    """
+    database = open_database(settings.database)
+    now = utc_now()
+    try:
+        with database.write() as connection:
+            for job in queue.waiting(connection):
+                if job.state is JobState.RUNNING:
+                    queue.finish(connection, job.id, JobState.INTERRUPTED, now=now)
+                else:
+                    queue.ask_cancel(connection, job.id, now=now)
+    finally:
+        database.close()
 
 
 class _Web:
