@@ -38,6 +38,12 @@ class Action(StrEnum):
     COPIES_DECLARE = "copies.declare"
     KIT_PRINT = "kit.print"  # make, print and confirm the sheets that open every copy
     DRILL_RUN = "drill.run"
+    DISK_USE = "disk.use"  # the network disk; what may be done there is of each share (policy.share_rights)
+    SHARES_CHANGE = "shares.change"  # make shares, give rights on them
+    LINKS_SEE_ALL = "links.see-all"  # every correspondent's link, not only one's own
+    EMERGENCY_TAKE = "emergency.take"  # «bris de glace»
+    EMERGENCY_REVIEW = "emergency.review"
+    NETWORK_CHANGE = "network.change"  # certificate, local networks, tunnel
 
 
 #: The whole of what is allowed; whatever is not written here is refused.
@@ -57,10 +63,12 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
             Action.LEDGER_SEE,
             Action.COPIES_SEE,
             Action.DRILL_RUN,
+            Action.DISK_USE,
+            Action.EMERGENCY_TAKE,
         }
     ),
-    Role.SECRETARY: frozenset({Action.STATUS_SEE}),
-    Role.LOCUM: frozenset(),
+    Role.SECRETARY: frozenset({Action.STATUS_SEE, Action.DISK_USE}),
+    Role.LOCUM: frozenset({Action.DISK_USE, Action.EMERGENCY_TAKE}),
     Role.TECHNICAL_ADMIN: frozenset(
         {
             Action.STATUS_SEE,
@@ -73,6 +81,7 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
             Action.SETTINGS_CHANGE,
             Action.COPIES_SEE,
             Action.COPIES_CHANGE,
+            Action.NETWORK_CHANGE,
         }
     ),
 }

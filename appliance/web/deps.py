@@ -31,6 +31,7 @@ _SEEING: Final = frozenset(
         Action.LEDGER_SEE,
         Action.JOBS_SEE,
         Action.COPIES_SEE,
+        Action.DISK_USE,
     }
 )
 

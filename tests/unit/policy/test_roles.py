@@ -28,6 +28,12 @@ copies.change            yes -   -   -  yes
 copies.declare           yes -   -   -  -
 kit.print                yes -   -   -  -
 drill.run                yes yes -   -  -
+disk.use                 yes yes yes yes -
+shares.change            yes -   -   -  -
+links.see-all            yes -   -   -  -
+emergency.take           yes yes -   yes -
+emergency.review         yes -   -   -  -
+network.change           yes -   -   -  yes
 """
 ROLES = (Role.OWNER, Role.ASSOCIATE, Role.SECRETARY, Role.LOCUM, Role.TECHNICAL_ADMIN)
 CELLS = [
