@@ -1,14 +1,15 @@
-"""``armoire demo``: a whole practice on 127.0.0.1, two nights, then the product itself."""
+"""``armoire demo``: a whole practice on 127.0.0.1, two nights, a copy, an exercise, then the product itself."""
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from appliance.clock import utc_now
 from appliance.commands.backup import back_up
+from appliance.commands.demo_copies import exercise, prepare_copies, send, worst
 from appliance.commands.following import enqueue, follow
 from appliance.commands.framework import Command, answers, option
 from appliance.commands.running import run_both
-from appliance.commands.session import Answer, ExitCode, Session, nothing_to_show
+from appliance.commands.session import Answer, Session, nothing_to_show
 from appliance.commands.setting_up import first_link, prepare
 from appliance.db import repositories, snapshots, sources
 from appliance.demo.practice import PATIENTS, DemoMachine, Practice, open_the_way
@@ -16,7 +17,7 @@ from appliance.demo.servers import HOST
 from appliance.errors import AlreadyRunning
 from appliance.jobs.kinds import SetUpSource
 from appliance.language import mark
-from appliance.model import Source, SourceKind
+from appliance.model import BOX_SOURCE, Source, SourceKind
 from appliance.policy import instructions
 from appliance.policy.wording import size_words
 from appliance.worker import locks
@@ -28,12 +29,13 @@ SHARE = ("partage", "Partage du cabinet")
     "demo",
     cls=Command,
     help=mark(
-        "Build a small practice on 127.0.0.1, run its nights, and serve the product.\n\n"
-        "Two real SSH servers, a real PostgreSQL where there is one, a share: all generated, all in "
-        "the data folder. The first time two nights, later one more each time. Ctrl-C ends everything."
+        "Build a small practice on 127.0.0.1, run its nights, copy it, and serve the product.\n\n"
+        "Two real SSH servers, a real PostgreSQL where there is one, a share, a real SFTP host for the "
+        "copies: all generated, all in the data folder. The first time two nights, later one more each "
+        "time; then a push, its proofs, and an exercise. Ctrl-C ends everything."
     ),
 )
-@option("--no-serve", is_flag=True, help=mark("End after the nights."))
+@option("--no-serve", is_flag=True, help=mark("End after the nights, the copy and the exercise."))
 @option("--patients", type=click.IntRange(1, 100_000), default=PATIENTS, show_default=True,
         help=mark("How many patients the practice has; each has about 15 files."))  # fmt: skip
 @option("--no-database", is_flag=True, help=mark("Without PostgreSQL."))
@@ -53,6 +55,7 @@ def demo(session: Session, *, no_serve: bool, patients: int, no_database: bool) 
         if practice.database is None and not no_database:
             session.tell(mark("PostgreSQL cannot run here: the practice has no database."))
         _add_sources(session, practice)
+        host = prepare_copies(session, practice)
         if practice.days == 0:
             nights.append(_night(session, 1))
         worked = practice.work_a_day()
@@ -64,10 +67,19 @@ def demo(session: Session, *, no_serve: bool, patients: int, no_database: bool) 
         )  # fmt: skip
         nights.append(_night(session, practice.days + 1))
         _tell_totals(session)
-        code = max(each.exit_code for each in nights)
-        body = {"nights": [each.body for each in nights]}
+        copy = send(session, host)
+        copy.show(session.err)
+        drill = exercise(session, practice, host.id)
+        if drill is not None:
+            drill.show(session.err)
+        code = worst([*nights, copy, *([] if drill is None else [drill])])
+        body = {
+            "nights": [each.body for each in nights],
+            "copy": copy.body,
+            "drill": None if drill is None else drill.body,
+        }
         if no_serve:
-            return Answer(body, nothing_to_show, ExitCode(code))
+            return Answer(body, nothing_to_show, code)
         if session.as_json:
             return Answer(body, nothing_to_show, run_both(session))
         return Answer(body, nothing_to_show, run_both(session, ready=lambda: _invite(session)))
@@ -118,6 +130,7 @@ def _add_sources(session: Session, practice: Practice) -> None:
                 now=utc_now(),
             )
         jobs.append(enqueue(session, SetUpSource(made.id)))
+    jobs.append(enqueue(session, SetUpSource(BOX_SOURCE)))
     follow(session, jobs)
     for machine in practice.machines:
         with session.database.read() as connection:

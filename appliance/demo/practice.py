@@ -21,6 +21,7 @@ SEED: Final = 20261123
 PATIENTS: Final = 270
 DATABASE: Final = "cabinet"
 STATE: Final = "practice.json"
+HOST_OF_COPIES: Final = "hebergeur"
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -70,6 +71,9 @@ class Practice:
             name: SshServer(self.folder / name / "sshd", self._port(name))
             for name in ("serveur", "secretariat")
         }
+        self._ssh[HOST_OF_COPIES] = SshServer(
+            self.folder / HOST_OF_COPIES / "sshd", self._port(HOST_OF_COPIES), only_files=True
+        )
         self.database: PostgresServer | None = None
         if with_database:
             try:
@@ -112,6 +116,16 @@ class Practice:
     def share(self) -> Path:
         """The folder of the share «partage»."""
         return self._tree("partage")
+
+    @property
+    def host(self) -> SshServer:
+        """The host of the copies: SFTP and nothing else."""
+        return self._ssh[HOST_OF_COPIES]
+
+    @property
+    def copies(self) -> Path:
+        """The folder of the copies at the host."""
+        return self.folder / HOST_OF_COPIES / "copies"
 
     @property
     def days(self) -> int:

@@ -64,10 +64,14 @@ def end_stale(marker: str) -> None:
 
 
 class SshServer:
-    """One machine's OpenSSH server: lets only the current user in, with keys it was given."""
+    """One machine's OpenSSH server: lets only the current user in, with keys it was given.
 
-    def __init__(self, folder: Path, port: int) -> None:
+    With ``only_files`` it is a host of copies: OpenSSH's own SFTP and nothing else, no shell, no forwarding.
+    """
+
+    def __init__(self, folder: Path, port: int, *, only_files: bool = False) -> None:
         self.folder = folder
+        self._only_files = only_files
         self.port = port
         self.user = pwd.getpwuid(os.geteuid()).pw_name
         self._key = folder / "host_key"
@@ -125,7 +129,9 @@ class SshServer:
         self._process = None
 
     def _configuration(self) -> str:
+        only_files = "ForceCommand internal-sftp\nPermitTTY no\nDisableForwarding yes\n"
         return (
+            f"{only_files if self._only_files else ''}"
             f"Port {self.port}\nListenAddress {HOST}\nHostKey {self._key}\n"
             f"PidFile {self.folder / 'pid'}\nAuthorizedKeysFile {self._authorized}\n"
             # Its files lie in a folder that belongs to the practice, not in a home.
