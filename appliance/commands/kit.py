@@ -249,7 +249,9 @@ def rekey(
 _WHAT = {
     "confirmed": mark("Right: these words open the copies. The box has forgotten them."),
     "rehearsed": mark("Right: these words open the copies. The next rehearsal is in a year."),
-    "taken-over": mark("Right: the new kit holds from now on. Write the kit file again."),
+    "taken-over": mark(
+        "Right: the new kit holds from now on. See that the kit file is up to date, then burn the former sheets."
+    ),
 }
 
 

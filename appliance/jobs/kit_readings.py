@@ -66,6 +66,17 @@ def kit_findings(connection: Connection, now: datetime) -> list[Finding]:
                 mark("Write the kit file to a USB stick and keep it with the sheets."),
             )
         )
+    elif not is_file_openable(connection):
+        found.append(
+            Finding(
+                "kit.file-of-former",
+                Severity.ALARM,
+                mark(
+                    "The kit file on the USB stick is of a former kit: the sheets of today do not open it."
+                ),
+                mark("Write the kit file to the USB stick again before anything else."),
+            )
+        )
     elif not is_file_fresh(connection):
         found.append(
             Finding(
@@ -86,13 +97,28 @@ def is_file_fresh(connection: Connection) -> bool:
 
 def file_written(connection: Connection, *, now: datetime) -> None:
     """Record that a kit file of this moment left the box; inside ``Database.write()``."""
-    stored = {"written_at": now.isoformat(), "digest": file_digest(connection)}
+    coming = facts.find(connection, "kit.next")
+    opened_by = [facts.find(connection, "kit.recipient")]
+    if isinstance(coming, dict):
+        opened_by.append(coming["recipient"])
+    stored = {
+        "written_at": now.isoformat(),
+        "digest": file_digest(connection),
+        "opened_by": opened_by,
+    }
     facts.put(connection, "kit.file", stored, now=now)
+
+
+def is_file_openable(connection: Connection) -> bool:
+    """Say whether the sheets that count open the kit file that was written last."""
+    file = facts.find(connection, "kit.file")
+    return isinstance(file, dict) and facts.find(connection, "kit.recipient") in file["opened_by"]
 
 
 def file_digest(connection: Connection) -> str:
     """Return a hash over what a kit file depends on: targets, their secrets' dates, recipient, former kits.
 
+    A new kit counts as if it held already: a file written while it waits is not out of date when it does.
     The sealed bytes of secrets are left out: a recovery seals them anew without changing what they say.
     """
     places = [
@@ -107,8 +133,15 @@ def file_digest(connection: Connection) -> str:
             .order_by(secret.c.name)
         )
     ]
+    coming, former = facts.find(connection, "kit.next"), facts.find(connection, "kit.former")
     kit = [
-        facts.find(connection, name) for name in ("kit.recipient", "kit.former", "practice.name")
+        coming["recipient"]
+        if isinstance(coming, dict)
+        else facts.find(connection, "kit.recipient"),
+        coming["former"]
+        if isinstance(coming, dict)
+        else (former["sealed"] if isinstance(former, dict) else ""),
+        facts.find(connection, "practice.name"),
     ]
     text = json.dumps([places, dates, kit], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,6 +10,7 @@ Formats: docs/formats/kit.md.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy import Connection
 
 from appliance.db import facts, secrets
-from appliance.errors import AlreadyExists, SecretUnreadable
+from appliance.errors import AlreadyExists, SecretUnreadable, SheetOfAnotherKit
 from appliance.jobs.kit_words import (
     NEXT_SECRET,
     NEXT_SHEETS,
@@ -87,8 +88,8 @@ class KitFile:
     #: name · label · kind · place (``policy.place``) · secrets ({"key", "password", "s3": base64}) · reads_only
     targets: tuple[Mapping[str, object], ...]
     number: str = ""  # of the kit, five digits, as on the sheets
-    #: base64 of age to the words: identities of kits before, one a line; "": none.
-    former: str = ""
+    #: base64 of age to the words: identities of kits before, one a line; none, one, or one for each kit.
+    former: tuple[str, ...] = ()
 
 
 def make(connection: Connection, keys: Path, *, now: datetime) -> str:
@@ -183,11 +184,11 @@ def split(
     ]
 
 
-def write_file(kit: KitFile, *, recipient: str) -> bytes:
-    """Return the kit file: a line of ASCII, then JSON sealed to the words."""
+def write_file(kit: KitFile, *, recipient: str, also: Sequence[str] = ()) -> bytes:
+    """Return the kit file: a line of ASCII, then JSON sealed to the words; ``also`` to those of a new kit."""
     text = json.dumps(asdict(kit), sort_keys=True, ensure_ascii=False).encode()
-    sealed = pyrage.encrypt(text, [pyrage.x25519.Recipient.from_str(recipient)])
-    return FILE_MAGIC + bytes(sealed)
+    opened_by = [pyrage.x25519.Recipient.from_str(each) for each in (recipient, *also)]
+    return FILE_MAGIC + bytes(pyrage.encrypt(text, opened_by))
 
 
 def read_file(data: bytes, secret: Secret) -> KitFile:
@@ -203,6 +204,7 @@ def read_file(data: bytes, secret: Secret) -> KitFile:
     try:
         values = json.loads(pyrage.decrypt(data[len(FILE_MAGIC) :], [opener]))
         values["targets"] = tuple(values["targets"])
+        values["former"] = tuple(values.get("former", ()))
         # A later program may say more; what is missing makes it no kit file.
         return KitFile(**{name: value for name, value in values.items() if name in known})
     except (pyrage.DecryptError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -213,11 +215,10 @@ def identities(kit: KitFile, secret: Secret) -> Secret:
     """Return what opens everything this kit stands for: an age identity file, one identity a line.
 
     The first is the words' own; others are of kits before, whose objects still lie at the targets.
-
-    Raises:
-        SheetOfAnotherKit: the older ones are sealed to other words.
     """
-    own = words.identity(secret)
-    if not kit.former:
-        return own
-    return Secret(own.reveal() + b"\n" + open_former(kit.former, secret).reveal())
+    found = [words.identity(secret)]
+    for sealed in kit.former:
+        # A file written while a new kit waits serves both: each opens what is sealed to its words.
+        with suppress(SheetOfAnotherKit):
+            found.append(open_former(sealed, secret))
+    return Secret(b"\n".join(each.reveal() for each in found))

@@ -22,6 +22,8 @@ SECRETS: Final = ("key", "password", "s3")
 def build_kit_file(connection: Connection, settings: Settings, *, now: datetime) -> bytes:
     """Return the kit file of this moment: every living target, sealed to the words of the kit that counts.
 
+    While a new kit waits for its words, the file opens with either: it stays right when the new one holds.
+
     Credentials are those for reading where the practice entered some (``target:<id>:read-…``), else the
     ones the box sends with; ``reads_only`` of a target says which.
 
@@ -37,7 +39,16 @@ def build_kit_file(connection: Connection, settings: Settings, *, now: datetime)
     recipient = facts.find(connection, "kit.recipient")
     if not isinstance(recipient, str):
         raise NotFound("kit", "–")
-    former = facts.find(connection, "kit.former")
+    coming = facts.find(connection, "kit.next")
+    before = facts.find(connection, "kit.former")
+    former = [
+        str(sealed)
+        for sealed in (
+            coming["former"] if isinstance(coming, dict) else "",
+            before["sealed"] if isinstance(before, dict) else "",
+        )
+        if sealed
+    ]
     kit = KitFile(
         box_id=str(facts.find(connection, "box.id") or ""),
         practice=str(facts.find(connection, "practice.name") or ""),
@@ -47,9 +58,10 @@ def build_kit_file(connection: Connection, settings: Settings, *, now: datetime)
             _target(connection, settings, each) for each in targets.all_living(connection)
         ),
         number=str(facts.find(connection, "kit.number") or ""),
-        former=str(former["sealed"]) if isinstance(former, dict) else "",
+        former=tuple(former),
     )
-    return write_file(kit, recipient=recipient)
+    also = [str(coming["recipient"])] if isinstance(coming, dict) else []
+    return write_file(kit, recipient=recipient, also=also)
 
 
 def reads_only(connection: Connection, target: TargetRow) -> bool:

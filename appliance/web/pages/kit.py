@@ -40,7 +40,9 @@ DONE: Final = {
     "holders": mark("Noted. The sheets can be printed now."),
     "confirmed": mark("Right: these words open the copies. The box has forgotten them."),
     "rehearsed": mark("Right: these words open the copies. The next rehearsal is in a year."),
-    "taken-over": mark("Right: the new kit holds from now on. Write the kit file again."),
+    "taken-over": mark(
+        "Right: the new kit holds from now on. See that the kit file is up to date, then burn the former sheets."
+    ),
     "renewed": mark("A new kit was made. It holds once its words have been typed."),
     "abandoned": mark("The new kit was given up: the former sheets still hold."),
 }
