@@ -8,6 +8,7 @@ ArmoireError
 │   ├── AlreadyQueued         job.already-queued
 │   └── SnapshotGoing         input.snapshot-going
 ├── Refused                   allowed input, but not for this person or not now
+│   ├── ReadingOnly           access.reading-only
 │   ├── NotSignedIn           access.not-signed-in
 │   ├── NotAllowed            access.not-allowed
 │   ├── TooManyAttempts       access.too-many-attempts
@@ -25,6 +26,7 @@ ArmoireError
 │   ├── ClockWrong            box.clock-wrong
 │   ├── WorkerUnreachable     box.worker-unreachable
 │   ├── AlreadyRunning        box.already-running
+│   ├── RecoveryUnfinished    box.recovery-unfinished
 │   ├── ToolMissing           box.tool-missing
 │   ├── ToolTimeout           box.tool-timeout
 │   └── LedgerBroken          ledger.broken
@@ -36,7 +38,8 @@ ArmoireError
 │   ├── WordsWrong            kit.words-wrong
 │   ├── SheetMissing          kit.sheet-missing
 │   ├── SheetTwice            kit.sheet-twice
-│   └── SheetOfAnotherKit     kit.sheet-of-another-kit
+│   ├── SheetOfAnotherKit     kit.sheet-of-another-kit
+│   └── KitDoesNotOpen        kit.does-not-open
 ├── MachineError              a machine of the practice
 │   ├── MachineUnreachable    machine.unreachable          (retryable)
 │   ├── ConnectionLost        machine.connection-lost      (retryable)

@@ -164,7 +164,7 @@ class _Heard:
             err.file.flush()
         elif (now - self._said_at).total_seconds() >= SAY_S:
             self._said_at = now
-            self._session.tell(mark("%(line)s"), line=progress_words(self._session, status))
+            err.print(progress_words(self._session, status))
 
     def web(self, settings: Settings) -> None:
         """Say where documents can be read."""

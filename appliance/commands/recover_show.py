@@ -92,7 +92,8 @@ def print_looks(
                 state = session.say(mark("whole"))
             rows.append((label, str(looked.number), when(looked.taken_at), state))
     titles = [
-        session.say(each) for each in (mark("Place"), mark("Generation"), mark("Of"), mark("State"))
+        session.say(each)
+        for each in (mark("Place of copies"), mark("Generation"), mark("Taken at"), mark("State"))
     ]
     out.print(table(titles, rows))
 
@@ -178,11 +179,13 @@ def share_words(session: Session, share: ShareLine) -> str:
     """Return how a share is, in words."""
     said = session.say(SHARE_STATES.get(share.state, share.state))
     if share.left_alone:
-        said += ", " + session.say(
-            mark("%(count)s were there already and stay"), count=share.left_alone
+        said += ", " + session.say_count(
+            "%(count)s was there already and stays",
+            "%(count)s were there already and stay",
+            share.left_alone,
         )
     if share.failed:
-        said += ", " + session.say(mark("%(count)s failed"), count=share.failed)
+        said += ", " + session.say_count("%(count)s failed", "%(count)s failed", share.failed)
     if share.problem:
         said += ": " + session.say(share.problem, **share.problem_facts)
     return clean(said)
@@ -228,7 +231,7 @@ def progress_words(session: Session, status: RecoveryStatus) -> str:
             )
         case Phase.SHARES:
             files = sum(each.files for each in status.shares)
-            said = session.say(mark("Shared folders: %(count)s files"), count=files)
+            said = session.say(mark("Shared folders: files back: %(count)s"), count=files)
         case Phase.DONE:
             pass
     left = status.left_s
@@ -239,7 +242,7 @@ def progress_words(session: Session, status: RecoveryStatus) -> str:
         )
     if status.documents_read:
         said += " · " + session.say_count(
-            mark("%(count)s document read"), mark("%(count)s documents read"), status.documents_read
+            "%(count)s document read", "%(count)s documents read", status.documents_read
         )
     return said
 
