@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "verify": "appliance.commands.upkeep:verify",
     "prune": "appliance.commands.upkeep:prune",
     "catalogue": "appliance.commands.upkeep:catalogue",
+    "repository": "appliance.commands.mending:repository",
     "jobs": "appliance.commands.jobs:jobs",
     "job": "appliance.commands.jobs:job",
     "ledger": "appliance.commands.ledger:ledger",

@@ -160,6 +160,22 @@ def complete_sources(context: click.Context, _parameter: click.Parameter, begun:
     return [name for name in found if name.startswith(begun)]
 
 
+def complete_targets(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return the names of destinations that begin so, for the shell; nothing when there is no box."""
+    from appliance.db import targets  # noqa: PLC0415 - only while somebody presses Tab
+    from appliance.errors import ArmoireError  # noqa: PLC0415
+
+    session = Session(data=context.find_root().params.get("data"))
+    try:
+        with session.database.read() as connection:
+            found = [each.name for each in targets.all_living(connection)]
+    except ArmoireError:
+        return []
+    finally:
+        session.close()
+    return [name for name in found if name.startswith(begun)]
+
+
 def use_french_for_click() -> None:
     """Give click's own words («Usage», «Missing option») to the reader in French.
 
