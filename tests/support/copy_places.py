@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import FrameType
@@ -141,13 +141,18 @@ class Practice:
         folder.mkdir(parents=True, exist_ok=True)
         self.url = f"sqlite:///{folder / 'state.sqlite'}"
         self.data = folder / "moment" / "1" / "data" / "0"
-        self.data.mkdir(parents=True)
+        self.data.mkdir(parents=True, exist_ok=True)
         self.random = random.Random(seed)
         self.next = 0
         with self.database() as database, database.write() as connection:
-            self.target_id = targets.add(
-                connection, name="lieu", label="Lieu", kind="sftp", place={}, now=NOW
-            ).id
+            known = targets.all_living(connection)
+            self.target_id = (
+                known[0].id
+                if known
+                else targets.add(
+                    connection, name="lieu", label="Lieu", kind="sftp", place={}, now=NOW
+                ).id
+            )
 
     @contextmanager
     def database(self) -> Iterator[Database]:
@@ -166,13 +171,16 @@ class Practice:
             (self.data / str(self.next)).write_bytes(self.random.randbytes(size))
             self.next += 1
 
+    def moment_of_nothing(self) -> push.Moment:
+        one = manifest.CopiedRepository(1, "a" * 64, "accueil", "Accueil", "pulled")
+        return push.Moment(NOW, self.folder / "moment", (), (one,))
+
     def moment(self) -> push.Moment:
         found = []
         for path in sorted(self.data.iterdir()):
             facts = path.stat()
             found.append(plan.LocalFile(1, f"data/0/{path.name}", facts.st_size, facts.st_mtime_ns))
-        one = manifest.CopiedRepository(1, "a" * 64, "accueil", "Accueil", "pulled")
-        return push.Moment(NOW, self.folder / "moment", tuple(found), (one,))
+        return replace(self.moment_of_nothing(), files=tuple(found))
 
     def push(self, open_target: Callable[[], Target], **line: object) -> push.Pushed:
         now: Callable[[], datetime] = line.pop("now", lambda: NOW)  # type: ignore[assignment]
