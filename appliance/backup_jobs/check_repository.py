@@ -17,7 +17,7 @@ from appliance.backup_jobs.borg_library_damage import chunks_in_segments, unread
 from appliance.backup_jobs.damage import Damage
 from appliance.backup_jobs.workplace import Workplace
 from appliance.clock import utc_now
-from appliance.db import repositories
+from appliance.db import copies, repositories, targets
 from appliance.errors import RepositoryDamaged
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import CheckRepository
@@ -26,6 +26,8 @@ from appliance.ledger import proofs
 from appliance.model import JobState, Outcome
 from appliance.policy.status import ProofKind
 
+#: Segments named in a proof, for ``armoire repository mend``.
+SEGMENTS_NAMED: Final = 1_000
 _FOUND: Final = frozenset({borg.EXIT_WARNING})
 _SEGMENT: Final = re.compile(r"segment (\d+)")
 _CHUNK: Final = re.compile(r"\bchunk ([0-9a-f]{64})\b", re.IGNORECASE)
@@ -155,6 +157,7 @@ def _conclude(
                 "damaged_chunks": affected.chunks,
                 "damaged_files": affected.paths,
                 "damaged_snapshots": list(affected.snapshots),
+                "segments": sorted(found.segments)[:SEGMENTS_NAMED],
             }
             damage.record(connection, place, affected)
         proofs.record(
@@ -182,8 +185,25 @@ def _conclude(
             files=affected.paths,
             snapshots=len(affected.snapshots),
         )
+        if _lies_elsewhere(context):
+            context.note(
+                mark(
+                    "A copy may have what was lost: «armoire repository mend %(name)s» fetches it back."
+                    " It asks for the words of the recovery sheets."
+                ),
+                level="warning",
+                name=place.source.name,
+            )
         raise RepositoryDamaged(
             str(place.path), f"{affected.paths} files in {len(affected.snapshots)} snapshots"
+        )
+
+
+def _lies_elsewhere(context: JobContext) -> bool:
+    with context.database.read() as connection:
+        return any(
+            copies.newest_published(connection, row.id) is not None
+            for row in targets.all_living(connection)
         )
 
 
