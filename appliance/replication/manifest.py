@@ -100,7 +100,7 @@ def build(manifest: Manifest, *, recipient: str, signing_key: Ed25519PrivateKey)
         "previous": manifest.previous,
         "program": manifest.program,
         "repositories": [asdict(each) for each in manifest.repositories],
-        "files": [asdict(each) for each in manifest.files],
+        "files": [_plain(each) for each in manifest.files],
     }
     packed = zstandard.ZstdCompressor(level=6, write_content_size=True).compress(_canonical(values))
     body = bytes(pyrage.encrypt(packed, [pyrage.x25519.Recipient.from_str(recipient)]))
@@ -113,6 +113,19 @@ def build(manifest: Manifest, *, recipient: str, signing_key: Ed25519PrivateKey)
     }
     signature = base64.b64encode(signing_key.sign(_canonical(header))).decode("ascii")
     return MAGIC + _canonical({**header, "signature": signature}) + b"\n" + body
+
+
+def _plain(file: CopiedFile) -> dict[str, object]:
+    """Return a file's values; ``asdict`` takes twenty times as long, and there are tens of thousands."""
+    return {
+        "repository": file.repository,
+        "path": file.path,
+        "object": file.object,
+        "plain_size": file.plain_size,
+        "plain_sha256": file.plain_sha256,
+        "sealed_size": file.sealed_size,
+        "sealed_sha256": file.sealed_sha256,
+    }
 
 
 def check(name: str, data: bytes, *, signer: Ed25519PublicKey, box_id: str) -> Header:

@@ -46,42 +46,53 @@ def freeze(
     if into.exists():
         shutil.rmtree(into)
     into.mkdir(parents=True, mode=0o700)
+    made = {""}
     with locked():
-        chosen = _committed(repository)
         found = []
-        for path in chosen:
-            relative = path.relative_to(repository)
-            copy = into / relative
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            if relative.name in _SMALL:
-                shutil.copy2(path, copy)  # Borg rewrites these in place
+        for relative, facts in _committed(repository):
+            folder = relative.rpartition("/")[0]
+            if folder not in made:
+                (into / folder).mkdir(parents=True, exist_ok=True)
+                made.add(folder)
+            copy = f"{into}/{relative}"
+            if relative in _SMALL:
+                shutil.copy2(repository / relative, copy)  # Borg rewrites these in place
             else:
-                os.link(path, copy)
-            facts = copy.stat()
-            found.append(
-                LocalFile(source_id, relative.as_posix(), facts.st_size, facts.st_mtime_ns)
-            )
+                os.link(f"{repository}/{relative}", copy)
+            found.append(LocalFile(source_id, relative, facts.st_size, facts.st_mtime_ns))
     return sorted(found)
 
 
-def _committed(repository: Path) -> list[Path]:
-    transactions: dict[str, dict[int, Path]] = {}
-    for path in repository.iterdir():
-        match = _TRANSACTION.fullmatch(path.name)
-        if match:
-            transactions.setdefault(match[1], {})[int(match[2])] = path
+def _committed(repository: Path) -> list[tuple[str, os.stat_result]]:
+    """Return path and facts of every file of the last committed transaction. Plain strings: they are many."""
+    transactions: dict[str, dict[int, os.DirEntry[str]]] = {}
+    beside = {}
+    with os.scandir(repository) as entries:
+        for entry in entries:
+            match = _TRANSACTION.fullmatch(entry.name)
+            if match:
+                transactions.setdefault(match[1], {})[int(match[2])] = entry
+            elif entry.name in _SMALL and entry.is_file():
+                beside[entry.name] = entry
     last = max(transactions.get("index", {}), default=None)
-    segments = [
-        (int(path.name), path)
-        for folder in (repository / "data").iterdir()
-        for path in folder.iterdir()
-        if path.name.isdigit()
-    ]
+    segments: list[tuple[int, str, os.stat_result]] = []
+    with os.scandir(repository / "data") as folders:
+        for folder in folders:
+            with os.scandir(folder) as entries:
+                segments += [
+                    (int(entry.name), f"data/{folder.name}/{entry.name}", entry.stat())
+                    for entry in entries
+                    if entry.name.isdigit()
+                ]
     if last is None:
         if segments:
             raise RepositoryDamaged(str(repository), "no committed transaction was found")
         last = -1  # made, never written to
-    chosen = [path for number, path in sorted(segments) if number <= last]
-    chosen += [repository / name for name in _SMALL if (repository / name).is_file()]
-    chosen += [paths[last] for paths in transactions.values() if last in paths]
+    chosen = [(path, facts) for number, path, facts in sorted(segments) if number <= last]
+    chosen += [(name, beside[name].stat()) for name in _SMALL if name in beside]
+    chosen += [
+        (entries_of[last].name, entries_of[last].stat())
+        for entries_of in transactions.values()
+        if last in entries_of
+    ]
     return chosen
