@@ -6,15 +6,16 @@ a file that is not what was listed cuts the stream. Source: PKWARE APPNOTE 6.3.9
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from struct import Struct
-from typing import Final
+from typing import Final, Protocol
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from appliance.catalogue import query
-from appliance.catalogue.reader_client import OpenFile, open_file
+from appliance.catalogue.reader_client import open_file
 from appliance.catalogue.safe_names import SafePaths
 from appliance.catalogue.store import Catalogue, of_source
 from appliance.clock import from_epoch
@@ -41,6 +42,15 @@ _FLAGS: Final = 0x0808  # sizes and checksum follow the data; names are UTF-8
 _UNIX: Final = 3 << 8
 
 
+class Content(Protocol):
+    """The bytes of a member, being read."""
+
+    @property
+    def blocks(self) -> Iterator[bytes]:
+        """Those bytes, once."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One file or folder of the ZIP."""
@@ -64,7 +74,9 @@ class ZipPlan:
     left_out: int  # links and special files
     time_zone: tzinfo
 
-    def blocks(self, open_member: Callable[[bytes], OpenFile]) -> Iterator[bytes]:
+    def blocks(
+        self, open_member: Callable[[bytes], AbstractContextManager[Content]]
+    ) -> Iterator[bytes]:
         """Yield the ZIP, exactly ``length`` bytes, in blocks of 256 KiB or more but for the last.
 
         Args:
@@ -86,7 +98,9 @@ class ZipPlan:
                 size = 0
         yield b"".join(pending)
 
-    def _parts(self, open_member: Callable[[bytes], OpenFile]) -> Iterator[bytes]:
+    def _parts(
+        self, open_member: Callable[[bytes], AbstractContextManager[Content]]
+    ) -> Iterator[bytes]:
         central: list[bytes] = []
         position = 0
         for member in self.members:
@@ -97,8 +111,6 @@ class ZipPlan:
             if member.size:
                 got = 0
                 with open_member(member.path) as file:
-                    if file.length != member.size:
-                        raise CatalogueDamaged(self.source_id, "a file has another length")
                     for block in file.blocks:
                         checksum = crc32(block, checksum)
                         got += len(block)
@@ -164,7 +176,7 @@ def plan_zip(
     return ZipPlan(
         catalogue.source_id,
         tuple(members),
-        _length(members),
+        length_of(members),
         files,
         sum(sizes),
         left_out,
@@ -305,7 +317,8 @@ def _end(count: int, size: int, start: int) -> bytes:
     return end + _END.pack(0x06054B50, 0, 0, few, few, min(size, _LIMIT), min(start, _LIMIT), 0)
 
 
-def _length(members: Sequence[Member]) -> int:
+def length_of(members: Sequence[Member]) -> int:
+    """Return the bytes of a whole ZIP of ``members``."""
     position = directory = 0
     for member in members:
         directory += len(_central_header(member, 0, position, UTC))

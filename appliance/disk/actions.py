@@ -357,10 +357,14 @@ def demand_room(share: Share, size: int) -> None:
     Raises:
         ShareFull: they do not.
     """
-    usage = shutil.disk_usage(share.folder)
-    free = max(0, usage.free - FREE_FLOOR)
+    free = room(share)
     if size > free:
         raise ShareFull(free)
+
+
+def room(share: Share) -> int:
+    """Return how many bytes still fit into the share's disk."""
+    return max(0, shutil.disk_usage(share.folder).free - FREE_FLOOR)
 
 
 def packed(path: bytes) -> str:

@@ -183,6 +183,11 @@ def find(connection: Connection, share_id: ShareId, item_id: int) -> BinItem:
     raise NotFound("bin", str(item_id))
 
 
+def goes_on(share: Share, item: BinItem) -> datetime:
+    """Return when something leaves the bin by itself."""
+    return item.deleted_at + timedelta(days=share.bin_days)
+
+
 def put_back(database: Database, share: Share, item: BinItem, *, now: datetime) -> bytes:
     """Put something back where it was, and return its path: beside it when the name is taken by now.
 

@@ -4,13 +4,14 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from appliance.web.api import upload, v1
+from appliance.web.api import disk, upload, v1
 from appliance.web.pages import (
     account,
     browse,
     copies,
     copies_add,
     copies_host,
+    copies_letters,
     copies_show,
     drills,
     files,
@@ -44,6 +45,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     copies_add.router,  # «/copies/add» before «/copies/{name}»
     copies_show.router,
     copies_host.router,
+    copies_letters.router,
     jobs.router,
     kit.router,
     drills.router,
@@ -51,6 +53,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     recovery.router,
     account.router,
     people.router,
+    disk.files_router,
+    disk.router,
     upload.router,
     v1.router,
 )

@@ -200,7 +200,7 @@ def test_the_length_of_a_zip_with_a_10_gb_film_is_right():
     central = (46 + 1 + 9 + 4 + 16) + (46 + 1 + 9 + 4 + 8) + (46 + 1 + 9 + 4 + 24)
     end = 56 + 20 + 22
     expected = sum(m.size for m in members) + local + after + central + end
-    assert archive_zip._length(members) == expected
+    assert archive_zip.length_of(members) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,400 @@
+"""The network disk as JSON: shares, folders in columns, what is done to files, the bin, downloads, zips.
+
+Paths are base64url of their bytes, relative to the share; names beside them are for people.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Final
+from urllib.parse import quote
+
+import orjson
+from fastapi import APIRouter, Body, Request
+from sqlalchemy import Connection
+from starlette.concurrency import iterate_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from appliance.clock import utc_now
+from appliance.disk import access, actions, listing, paths
+from appliance.disk import bin as bins
+from appliance.disk.access import Held
+from appliance.errors import ArmoireError, InvalidInput
+from appliance.jobs.kinds import pack_path, unpack_path
+from appliance.language import explain, mark
+from appliance.policy.roles import Action
+from appliance.policy.share_rights import Right
+from appliance.web import share_zip
+from appliance.web.api.upload import FileBody, doer_of, held_by
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs
+from appliance.web.pages.files import Openings
+from appliance.web.pages.paths import readable
+from appliance.web.share_file import ShareFile
+
+router = APIRouter(prefix="/api/v1/disk", tags=["disk"], dependencies=[needs(Action.DISK_USE)])
+files_router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])
+
+#: More entries than this come in pages.
+LISTED_AT_MOST: Final = 200_000
+MOST_AT_ONCE: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ShareBody:
+    """A share, and what may be done there."""
+
+    name: str
+    label: str
+    rights: list[str]
+    free_bytes: int
+    over_smb: bool
+    over_dav: bool
+
+
+@router.get("")
+async def my_shares(box: TheBox, visitor: TheVisitor) -> list[ShareBody]:
+    """Return the shares on which one has any right."""
+    with box.database.read() as connection:
+        held = access.held(connection, visitor.person, now=utc_now())
+    return [
+        ShareBody(
+            each.share.name,
+            each.share.label,
+            sorted(each.rights),
+            actions.room(each.share),
+            each.share.over_smb,
+            each.share.over_dav,
+        )
+        for each in held
+    ]
+
+
+@router.get("/{share}/list", response_model=None)
+async def list_folder(
+    box: TheBox, visitor: TheVisitor, share: str, p: str = "", first: int = 0
+) -> Response:
+    """Return a folder in columns: ``n`` names, ``k`` kinds (d, f, l, o), ``s`` bytes, ``m`` milliseconds.
+
+    ``raw`` holds base64url of those names that are not UTF-8, by place. Folders first, then by name.
+
+    Raises:
+        NotFound, NotAllowed, InvalidInput, FileMissing, NotAFolder.
+    """
+    held = await held_by(box, visitor, share)
+    held.demand(Right.SEE)
+    path = unpack_path(p)
+    return Response(await aside(_columns, held, path, first), media_type="application/json")
+
+
+def _columns(held: Held, path: bytes, first: int) -> bytes:
+    found = listing.read(held.share.folder, path)
+    entries = found.entries[first : first + LISTED_AT_MOST]
+    raw = {}
+    names = []
+    for place, each in enumerate(entries):
+        try:
+            names.append(each.name.decode("utf-8"))
+        except UnicodeDecodeError:
+            names.append(each.name.decode("utf-8", "replace"))
+            raw[str(place)] = pack_path(each.name)
+    return orjson.dumps(
+        {
+            "share": held.share.name,
+            "path": pack_path(path),
+            "rights": sorted(held.rights),
+            "total": len(found.entries),
+            "first": first,
+            "n": names,
+            "k": "".join(each.kind[0] if each.kind != "folder" else "d" for each in entries),
+            "s": [each.size for each in entries],
+            "m": [each.mtime_ns // 1_000_000 for each in entries],
+            "raw": raw,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FolderBody:
+    """A folder to be made."""
+
+    path: str
+
+
+@router.post("/{share}/folders", status_code=201)
+async def make_folder(
+    box: TheBox, visitor: TheVisitor, share: str, body: Annotated[FolderBody, Body()]
+) -> FileBody:
+    """Make a folder.
+
+    Raises:
+        NotFound, NotAllowed, InvalidInput, FileMissing, NotAFolder, NameTaken.
+    """
+    held = await held_by(box, visitor, share)
+    path = unpack_path(body.path)
+
+    def work() -> listing.Entry:
+        actions.make_folder(box.database, held, path, doer=doer_of(visitor), now=utc_now())
+        return listing.entry(held.share.folder, path)
+
+    return FileBody.of(path, await aside(work))
+
+
+@dataclass(frozen=True, slots=True)
+class TransferBody:
+    """Files to be moved or copied: into a folder, or one of them to another name."""
+
+    items: list[str]
+    to_share: str = ""  # "": the same
+    folder: str = ""  # where to
+    new_name: str = ""  # for one item
+
+
+@dataclass(frozen=True, slots=True)
+class DoneBody:
+    """What became of one of several."""
+
+    path: str
+    code: str = ""
+    message: str = ""
+    bin_id: int | None = None
+    new_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ManyBody:
+    """What became of each; the others went on."""
+
+    done: list[DoneBody] = field(default_factory=list)
+
+
+@router.post("/{share}/move")
+async def move_files(
+    request: Request,
+    box: TheBox,
+    visitor: TheVisitor,
+    share: str,
+    body: Annotated[TransferBody, Body()],
+) -> ManyBody:
+    """Rename or move, to another share too; nothing is written over.
+
+    Raises:
+        NotFound, InvalidInput.
+    """
+    return await _transfer(request, box, visitor, share, body, is_copy=False)
+
+
+@router.post("/{share}/copy")
+async def copy_files(
+    request: Request,
+    box: TheBox,
+    visitor: TheVisitor,
+    share: str,
+    body: Annotated[TransferBody, Body()],
+) -> ManyBody:
+    """Copy files and folders; nothing is written over.
+
+    Raises:
+        NotFound, InvalidInput.
+    """
+    return await _transfer(request, box, visitor, share, body, is_copy=True)
+
+
+async def _transfer(
+    request: Request,
+    box: Box,
+    visitor: Visitor,
+    share: str,
+    body: TransferBody,
+    *,
+    is_copy: bool,
+) -> ManyBody:
+    held = await held_by(box, visitor, share)
+    to = await held_by(box, visitor, body.to_share) if body.to_share else held
+    if not body.items or (body.new_name and len(body.items) > 1):
+        raise InvalidInput("items", mark("One file for a new name, please."))
+    act = actions.copy if is_copy else actions.move
+    folder = unpack_path(body.folder)
+
+    def one(path: bytes) -> DoneBody:
+        name = body.new_name.encode() if body.new_name else paths.parent(path)[1]
+        new_path = paths.join(folder, name)
+        act(box.database, held, path, to, new_path, doer=doer_of(visitor), now=utc_now())
+        return DoneBody(pack_path(path), new_path=pack_path(new_path))
+
+    return await _each(request, body.items, one)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsBody:
+    """Files and folders, by path."""
+
+    items: list[str]
+
+
+@router.post("/{share}/delete")
+async def delete_files(
+    request: Request,
+    box: TheBox,
+    visitor: TheVisitor,
+    share: str,
+    body: Annotated[ItemsBody, Body()],
+) -> ManyBody:
+    """Put files and folders into the bin; ``bin_id`` takes each out again.
+
+    Raises:
+        NotFound, InvalidInput.
+    """
+    held = await held_by(box, visitor, share)
+
+    def one(path: bytes) -> DoneBody:
+        item = actions.delete(box.database, held, path, doer=doer_of(visitor), now=utc_now())
+        return DoneBody(pack_path(path), bin_id=item.id)
+
+    return await _each(request, body.items, one)
+
+
+@dataclass(frozen=True, slots=True)
+class BinBody:
+    """Something in the bin."""
+
+    id: int
+    path: str
+    name: str
+    kind: str
+    size: int
+    files: int
+    deleted_at: datetime
+    gone_on: datetime
+    by: int | None
+    door: str
+
+
+@router.get("/{share}/bin")
+async def list_bin(box: TheBox, visitor: TheVisitor, share: str) -> list[BinBody]:
+    """Return what is in the bin, the last deleted first.
+
+    Raises:
+        NotFound, NotAllowed.
+    """
+    held = await held_by(box, visitor, share)
+    held.demand(Right.SEE)
+    found = await box.read_aside(lambda c: bins.items(c, held.share.id))
+    return [
+        BinBody(
+            each.id,
+            pack_path(each.path),
+            paths.parent(each.path)[1].decode("utf-8", "replace"),
+            each.kind,
+            each.size,
+            each.files,
+            each.deleted_at,
+            bins.goes_on(held.share, each),
+            each.person_id,
+            each.door,
+        )
+        for each in found
+    ]
+
+
+@router.post("/{share}/bin/{item_id}/put-back")
+async def put_back(box: TheBox, visitor: TheVisitor, share: str, item_id: int) -> DoneBody:
+    """Take something out of the bin, to where it was.
+
+    Raises:
+        NotFound, NotAllowed, NotAFolder.
+    """
+    held = await held_by(box, visitor, share)
+    path = await aside(
+        lambda: actions.put_back(box.database, held, item_id, doer=doer_of(visitor), now=utc_now())
+    )
+    return DoneBody("", new_path=pack_path(path))
+
+
+@files_router.api_route("/disk/{share}/file", methods=["GET", "HEAD"], name="disk_file")
+async def send_file(
+    request: Request, box: TheBox, visitor: TheVisitor, share: str, p: str = ""
+) -> Response:
+    """Send a file of a share, or the part a Range header asks for.
+
+    Raises:
+        NotFound, NotAllowed, InvalidInput, FileMissing, NotAFolder, NotAFile.
+    """
+    held = await held_by(box, visitor, share)
+    held.demand(Right.SEE)
+    path = unpack_path(p)
+    descriptor = await aside(paths.open_file, held.share.folder, path)
+    entry = listing.entry_of(paths.parent(path)[1], os.fstat(descriptor))
+    openings: Openings = request.app.state.openings
+    if request.method == "GET" and openings.is_new(visitor.person.id, f"{share}:{entry.etag}"):
+        await record_opening(box, visitor, held, path, entry)
+    return ShareFile(descriptor, entry)
+
+
+async def record_opening(
+    box: Box, visitor: Visitor, held: Held, path: bytes, entry: listing.Entry
+) -> None:
+    """Write into the ledger that somebody opened a file."""
+    now = utc_now()
+    await box.write(
+        lambda c: actions.record(
+            c, "file.opened", held.share, path, doer_of(visitor), now, bytes=entry.size
+        )
+    )
+
+
+@files_router.post("/disk/{share}/zip", name="disk_zip")
+async def send_zip(request: Request, box: TheBox, visitor: TheVisitor, share: str) -> Response:
+    """Send files and folders as one zip of known length; ``p`` is given once for each.
+
+    Raises:
+        NotFound, NotAllowed, InvalidInput, FileMissing.
+    """
+    held = await held_by(box, visitor, share)
+    held.demand(Right.SEE)
+    form = await request.form()
+    wanted = [unpack_path(str(each)) for each in form.getlist("p")][:MOST_AT_ONCE]
+    made, blocks = await aside(share_zip.plan, held.share.folder, wanted, box.zone)
+    now = utc_now()
+
+    def told(connection: Connection) -> None:
+        for path in wanted:
+            actions.record(
+                connection,
+                "file.zipped",
+                held.share,
+                path,
+                doer_of(visitor),
+                now,
+                files=made.files,
+            )
+
+    await box.write(told)
+    is_one = len(wanted) == 1 and wanted[0]
+    name = readable(paths.parent(wanted[0])[1]) if is_one else held.share.label
+    return StreamingResponse(
+        iterate_in_threadpool(blocks),
+        media_type="application/zip",
+        headers={
+            "content-length": str(made.length),
+            "content-disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}.zip",
+        },
+    )
+
+
+async def _each(request: Request, items: list[str], act: Callable[[bytes], DoneBody]) -> ManyBody:
+    if not 0 < len(items) <= MOST_AT_ONCE:
+        raise InvalidInput("items", mark("From one to ten thousand files, please."))
+    found = [unpack_path(each) for each in items]
+    language = language_of(request)
+
+    def work() -> list[DoneBody]:
+        done = []
+        for path in found:
+            try:
+                done.append(act(path))
+            except ArmoireError as error:
+                done.append(DoneBody(pack_path(path), error.code, explain(error, language)))
+        return done
+
+    return ManyBody(await aside(work))

@@ -1,0 +1,96 @@
+"""A file of a share as an answer: large ones a mebibyte at a time, small ones in one read and one message.
+
+3.4 times less processor a gigabyte and 4.2 times more small files a second than Starlette's own
+(measured-web.md A). It sends what was opened, never what a name leads to by now.
+"""
+
+import errno
+import os
+from email.utils import formatdate
+from typing import Final
+from urllib.parse import quote
+
+import anyio.to_thread
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from appliance.disk.listing import Entry
+from appliance.units import KIB, MIB
+
+SMALL: Final = 256 * KIB
+#: Nothing in a patient's file may run in our pages' name.
+SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+
+
+class ShareFile(FileResponse):
+    """Sends an opened file, whole or by ranges, and closes it."""
+
+    chunk_size = MIB
+
+    def __init__(
+        self,
+        descriptor: int,
+        entry: Entry,
+        *,
+        media_type: str = "application/octet-stream",
+        is_download: bool = True,
+        policy: str = SANDBOX,
+    ) -> None:
+        """Take over ``descriptor``, of the regular file that ``entry`` describes."""
+        self._descriptor = descriptor
+        name = entry.name.decode("utf-8", "replace")
+        kind = "attachment" if is_download else "inline"
+        super().__init__(
+            f"/proc/self/fd/{descriptor}",
+            media_type=media_type,
+            stat_result=os.fstat(descriptor),
+            headers={
+                "etag": f'"{entry.etag}"',
+                "last-modified": formatdate(entry.mtime_ns / 1e9, usegmt=True),
+                "content-disposition": f"{kind}; filename*=utf-8''{quote(name, safe='')}",
+                "content-security-policy": policy,
+                "cache-control": "private, no-cache",
+            },
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            headers = Headers(scope=scope)
+            if headers.get("if-none-match") == self.headers["etag"]:
+                await Response(status_code=304, headers={"etag": self.headers["etag"]})(
+                    scope, receive, send
+                )
+                return
+            size = self.stat_result.st_size if self.stat_result is not None else 0
+            if size <= SMALL and "range" not in headers and scope["method"] == "GET":
+                body = await self._whole(size)
+                if len(body) == size:
+                    await send(
+                        {
+                            "type": "http.response.start",
+                            "status": self.status_code,
+                            "headers": self.raw_headers,
+                        }
+                    )
+                    await send({"type": "http.response.body", "body": body, "more_body": False})
+                    return
+            await super().__call__(scope, receive, send)
+        finally:
+            os.close(self._descriptor)
+
+    async def _whole(self, size: int) -> bytes:
+        """Return the content: inline when the system holds it in memory, so that a cold disk stops nobody."""
+        if not size:
+            return b""
+        buffer = bytearray(size)
+        try:
+            count = os.preadv(self._descriptor, [buffer], 0, os.RWF_NOWAIT)
+        except OSError as error:
+            if error.errno not in {errno.EAGAIN, errno.EOPNOTSUPP}:
+                raise
+            count = 0
+        if count != size:
+            count = await anyio.to_thread.run_sync(os.preadv, self._descriptor, [buffer], 0)
+        return bytes(buffer[:count])
