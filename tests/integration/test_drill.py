@@ -9,6 +9,7 @@ import pytest
 
 from appliance.clock import utc_now
 from appliance.db import facts, secrets
+from appliance.db.engine import open_database
 from appliance.errors import (
     AlreadyQueued,
     NoSpace,
@@ -19,11 +20,12 @@ from appliance.jobs import drill_asking, drill_readings, drill_scratch, queue
 from appliance.jobs.kinds import RunDrill
 from appliance.ledger import chain, proofs
 from appliance.model import JobState, Outcome
-from appliance.replication import takeover
+from appliance.replication import state, takeover
 from appliance.replication.drill import Copy, Watch, rehearse
 from appliance.replication.manifest import object_name
 from appliance.vault import words
 from appliance.worker import wiring
+from tests.support.armoire import Armoire, end, until
 from tests.support.copied_box import tree_of
 from tests.support.drilled_box import BOX_ID, DrilledBox
 from tests.support.small_disk import no_file_larger_than
@@ -296,3 +298,47 @@ def test_a_disk_that_fills_up_meanwhile_is_said(box, tmp_path):
                 Watch(on_step=on_step),
                 now=utc_now,
             )
+
+
+def test_on_the_command_line_with_words_from_a_descriptor(box):
+    """Never in argv; the answer is the sheet, and the sheet can be shown again."""
+    armoire = Armoire(box.settings.data)
+
+    ran = armoire("drill", "disque", "--words-fd", 0, "--json", stdin=box.words + "\n")
+
+    assert ran.code == 0, ran.err
+    made = ran.body["drill"]
+    assert made["outcome"] == "proven"
+    assert nothing_left(box)
+    assert armoire.json("drill", "--sheet")["drill"] == made
+    assert [each["proof"] for each in armoire.json("drill", "--list")["drills"]] == [made["proof"]]
+    shown = armoire("drill", "--sheet")
+    assert "what came back is what is here" in shown.out.decode()
+    wrong = armoire("drill", "--words-fd", 0, "--json", stdin="zzzz " + box.words[5:])
+    assert (wrong.code, wrong.body["error"]["code"]) == (1, "kit.word-unknown")
+    assert box.words.split()[3] not in wrong.err
+
+
+def test_no_copy_of_the_state_holds_the_words_of_a_drill(box):
+    """They are asked for in the evening and the night begins: it must not carry them away."""
+    ask(box)
+    staged = box.folder / "once-more"
+    state.stage(box.settings, box.database, staged, box.recipient, now=utc_now())
+
+    copy = open_database(f"sqlite:///{staged / 'state.sqlite'}")
+    with copy.read() as connection:
+        assert secrets.find_sealed(connection, drill_scratch.WORDS) is None
+    copy.close()
+
+
+def test_a_running_worker_removes_what_a_killed_drill_left(box):
+    """Nobody has to begin another one for it."""
+    left = box.settings.data / "drill" / "box"
+    left.mkdir(parents=True)
+    (left / "state.sqlite").write_bytes(b"x")
+    armoire = Armoire(box.settings.data)
+    worker = armoire.start("worker")
+    try:
+        until(lambda: not (box.settings.data / "drill").exists(), timeout_s=30)
+    finally:
+        end(worker)
