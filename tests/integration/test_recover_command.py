@@ -1,9 +1,12 @@
 """After a fire: `armoire recover` in a process of its own, on a new machine, from the copies alone."""
 
 import json
+import random
 import shutil
+import time
 from base64 import urlsafe_b64encode
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -11,10 +14,13 @@ import pytest
 from appliance.backup_jobs.borg_library import open_repository
 from appliance.db import facts, targets
 from appliance.errors import TargetIdentityChanged
+from appliance.jobs import recovery_status
 from appliance.jobs.kinds import PushCopy, TakeSnapshot
 from appliance.ledger import chain
 from appliance.model import BOX_SOURCE, JobState
 from appliance.replication import takeover
+from appliance.settings import Settings
+from appliance.vault.words import make_secret, split
 from tests.support.armoire import until
 from tests.support.box import Box
 from tests.support.burnt_box import LETTER, BurntBox, Fire, Visitor, tree_of
@@ -103,7 +109,7 @@ def _goes_on(burnt: BurntBox, fire: Fire) -> None:
         with open_repository(
             box.repository_path(machine), box.passphrase(machine), box.settings.borg_home
         ) as repository:
-            assert len(repository.archives()) == 2
+            assert len(repository.archives()) == 3
         assert box.run(TakeSnapshot(BOX_SOURCE)) is JobState.SUCCEEDED
         with box.database.write() as connection:
             row = targets.get_by_name(connection, "hebergeur")
@@ -117,3 +123,127 @@ def _goes_on(burnt: BurntBox, fire: Fire) -> None:
     with pytest.raises(TargetIdentityChanged):
         burnt.box.run(PushCopy(burnt.host_target.id))
     (burnt.files / "nouveau.txt").unlink()
+
+
+def disk_of(burnt: BurntBox, place: Path) -> Path:
+    """The disk that lay at the doctor's home."""
+    return Path(shutil.copytree(burnt.disk, place))
+
+
+def test_killed_at_random_moments_the_same_command_goes_on(burnt, tmp_path):
+    """SIGKILL wherever it is; the box and the share come back once, whole, and nothing starts in between."""
+    dice = random.Random(4)
+    disk = disk_of(burnt, tmp_path / "disk")
+    kit = burnt.kit_at(tmp_path / "kit", only="disque")
+    burnt.burn()
+    fire = Fire(tmp_path / "new", kit, burnt.sheets[:2])
+    killed = unfinished = 0
+    report = fire.data / "recovery-report.json"
+    for _ in range(4):
+        before = report.stat().st_mtime_ns if report.exists() else 0
+        process = fire.start("--disk", disk)
+        until(lambda since=before: report.exists() and report.stat().st_mtime_ns > since, 30, 0.01)
+        time.sleep(dice.uniform(0.0, 1.2))
+        if process.poll() is None:
+            process.kill()
+            killed += 1
+        process.communicate(timeout=30)
+        if recovery_status.is_unfinished(Settings(data=fire.data)):
+            unfinished += 1
+            refused = fire.armoire("run", "--json")
+            assert refused.code == 1
+            assert refused.body["error"]["code"] == "box.recovery-unfinished"
+    assert killed >= 3
+    assert unfinished >= 3
+
+    done = fire.run("--disk", disk, "--json")
+
+    assert done.code == 0, (done.out, done.err)
+    sheet = done.body
+    assert sheet["is_whole"]
+    assert sheet["attempts"] > killed
+    assert tree_of(burnt.share) == burnt.tree
+    box = Box(fire.data)
+    with closing(box), box.database.read() as connection:
+        chain.verify(connection)
+        assert len(chain.newest(connection, event="box.recovered")) == 1
+        assert len(chain.newest(connection, event="box.recovery-finished")) == 1
+        for source in (burnt.machine_source, burnt.share_source):
+            checked = box.borg(source, "check", "--verify-data", str(box.repository_path(source)))
+            assert checked.returncode == 0, checked.stderr
+    again = fire.armoire("recover", "--json")  # neither kit nor words: it is done
+    assert (again.code, again.body["finished_at"]) == (0, sheet["finished_at"])
+
+
+def test_without_the_newest_objects_an_older_night_is_taken_and_the_loss_is_said(burnt, tmp_path):
+    """An object of the newest generation is gone; what people wrote into the share meanwhile stays theirs."""
+    disk = disk_of(burnt, tmp_path / "disk")
+    kit = burnt.kit_at(tmp_path / "kit", only="disque")
+    fresh = [
+        each
+        for each in (disk / "objects").rglob("*")
+        if each.is_file() and each.name not in burnt.first_objects
+    ]
+    max(fresh, key=lambda each: each.stat().st_size).unlink()
+    burnt.burn()
+    burnt.share.mkdir()
+    (burnt.share / "grand.bin").write_bytes(b"someone works here again")
+    fire = Fire(tmp_path / "new", kit, burnt.sheets[::2])
+
+    looked = fire.run("--disk", disk, "--look", "--json")
+    assert (looked.code, looked.body["proposal"]["number"]) == (0, 1)
+    assert not (fire.data / "state.sqlite").exists()
+    done = fire.run("--disk", disk, "--without-reading", "--first", "accueil", "--json")
+
+    assert done.code == 0, (done.out, done.err)
+    sheet = done.body
+    assert sheet["number"] == 1
+    assert sheet["lost_s"] >= 1
+    assert any("lacks" in text for text, _ in sheet["remarks"])
+    assert [each["label"] for each in sheet["repositories"][1:]] == ["Accueil", "Partage"]
+    (share,) = sheet["shares"]
+    assert (share["left_alone"], share["failed"]) == (1, 0)
+    assert (burnt.share / "grand.bin").read_bytes() == b"someone works here again"
+    left, known = tree_of(burnt.share), dict(burnt.tree)
+    for tree in (left, known):
+        del tree["grand.bin"]
+    assert left == known
+
+
+def test_wrong_words_are_named_and_change_nothing(burnt, tmp_path):
+    """Which sheet, which word; another kit's file; one sheet where two are needed."""
+    kit = burnt.kit_at(tmp_path / "kit")
+    fire = Fire(tmp_path / "new", kit, burnt.sheets[:2])
+    words = burnt.sheets[1].split()
+    unknown = " ".join([*words[:6], "zebrastripe", *words[7:]])
+    swapped = " ".join([*words[:3], "academic" if words[3] != "academic" else "acid", *words[4:]])
+    stranger = split(make_secret(), needed=1, sheets=1)
+
+    def refused(sheets: list[str]) -> dict:
+        ran = fire.run("--json", sheets=sheets)
+        assert ran.code == 1, ran
+        return ran.body["error"]
+
+    error = refused([burnt.sheets[0], unknown])
+    assert (error["code"], error["facts"]["sheet"], error["facts"]["position"]) == (
+        "kit.word-unknown", 2, 7,
+    )  # fmt: skip
+    error = refused([burnt.sheets[0], swapped])
+    assert (error["code"], error["facts"]["sheet"], error["facts"]["position"]) == (
+        "kit.words-wrong", 2, 4,
+    )  # fmt: skip
+    assert refused([burnt.sheets[2]])["code"] == "kit.sheet-missing"
+    assert refused([burnt.sheets[2]] * 2)["code"] == "kit.sheet-twice"
+    assert refused(stranger)["code"] == "kit.does-not-open"
+    assert not (fire.data / "state.sqlite").exists()
+    assert not (fire.data / "recovery-report.json").exists()
+
+
+def test_a_living_box_is_never_recovered_over(burnt, tmp_path):
+    """Before anybody types forty words."""
+    kit = burnt.kit_at(tmp_path / "kit")
+    fire = Fire(burnt.box.settings.data, kit, [])
+
+    ran = fire.run("--json")
+
+    assert (ran.code, ran.body["error"]["code"]) == (2, "input.already-exists")

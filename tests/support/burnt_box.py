@@ -74,6 +74,10 @@ class BurntBox:
             self.box.take(source)
         self._targets()
         self.night()
+        self.first_objects = {each.name for each in (self.disk / "objects").rglob("*")}
+        (self.files / "dernier jour.txt").write_text("ce jour-là\n" * 5000)
+        self.box.take(self.machine_source)
+        self.night()
         self.tree = tree_of(self.share)
 
     def _write(self, machine_bytes: int) -> None:
