@@ -1,6 +1,7 @@
 """The kit: printed, confirmed by typing, forgotten by the box, and enough to open everything."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from appliance.errors import (
     SheetOfAnotherKit,
 )
 from appliance.ledger import chain
-from appliance.replication import kit
+from appliance.replication import kit, state
 from appliance.vault import words
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
@@ -126,3 +127,19 @@ def test_the_erased_secret_is_nowhere_in_the_files_of_the_box(made, box_keys, se
     for path in settings.data.glob("state.sqlite*"):
         data = path.read_bytes()
         assert not any(piece[40:120] in data for piece in sealed)
+
+
+def test_a_copy_of_the_state_holds_no_words(made, box_keys, settings, tmp_path):
+    """Or the box would not have forgotten them: it can open its own repository."""
+    split(made, box_keys)
+    with made.read() as connection:
+        recipient = facts.find(connection, "kit.recipient")
+        sealed = [secrets.get_sealed(connection, name) for name in (kit.SECRET, kit.SHEETS)]
+
+    state.stage(settings, made, tmp_path / "staged", recipient, now=NOW)
+
+    with closing(sqlite3.connect(tmp_path / "staged" / "state.sqlite")) as plain:
+        names = {row[0] for row in plain.execute("SELECT name FROM secret")}
+    assert names == {kit.SIGNING_KEY}
+    data = (tmp_path / "staged" / "state.sqlite").read_bytes()
+    assert not any(piece[40:120] in data for piece in sealed)

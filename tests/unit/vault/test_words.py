@@ -113,3 +113,48 @@ def test_debians_age_opens_with_the_derived_identity(tmp_path):
 
 
 EXPECTED = "age1r94p29pxpuayyq2dhc3d7m3plg59wjy5hgjcxjm8e7k2k27qppfquxmnrp"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("acadmic", "academic"),  # one letter missing
+        ("accademic", "academic"),  # one too many
+        ("acadenic", "academic"),  # another one
+        ("caademic", "academic"),  # two changed places
+        ("deviec", "device"),
+    ],
+)
+def test_a_slip_of_one_letter_finds_the_word_that_was_meant(typed, meant):
+    assert words.near(typed)[0] == meant
+
+
+@pytest.mark.parametrize("word", words.LIST[::97])
+def test_every_single_slip_of_any_word_suggests_it(word):
+    for at in range(len(word)):
+        for typed in (word[:at] + word[at + 1 :], word[:at] + "q" + word[at + 1 :]):
+            assert typed in words.LIST or word in words.near(typed), (typed, word)
+
+
+def test_what_is_typed_is_forgiven_numbers_capitals_and_all_after_four_letters():
+    (sheet,) = words.split(SECRET, needed=1, sheets=1)
+    typed = "\n".join(f"{at}. {word[:4].title()}" for at, word in enumerate(sheet.split(), start=1))
+
+    assert words.clean(typed) == sheet
+    assert words.join([typed]) == SECRET
+    assert words.look(typed).fits
+
+
+def test_looking_at_a_sheet_tells_what_is_wrong_with_each_word():
+    (sheet,) = words.split(SECRET, needed=1, sheets=1)
+    typed = sheet.split()
+    typed[3] = "zzzz"
+
+    look = words.look(" ".join(typed))
+
+    assert [each.position for each in look.words if not each.is_known] == [4]
+    assert not look.fits
+    assert words.look(" ".join(typed[:9])).missing == 11
+    assert words.look(sheet + " device").missing == -1
+    assert words.look(sheet).number == words.kit_number(sheet)
+    assert "zzzz" not in repr(look)
