@@ -61,6 +61,11 @@ class Settings:
         return self.data / "state"
 
     @property
+    def shares(self) -> Path:
+        """Where new shares of the network disk lie: ``shares/<name>``."""
+        return self.data / "shares"
+
+    @property
     def keys(self) -> Path:
         """``box.key`` (worker only) and ``box.pub``."""
         return self.data / "keys"

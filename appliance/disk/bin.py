@@ -8,6 +8,7 @@ round a file would lie there that nobody finds.
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ from appliance.model import PersonId
 BIN: Final = "bin"
 PARTS: Final = "parts"
 QUARANTINE: Final = "quarantine"
-FOLDER_MODE: Final = 0o2770  # the share's group, whoever makes it
+#: The share's group may do what its owner may; whose group it is, the set-group bit of the share says.
+FOLDER_MODE: Final = 0o770
 #: A name is tried with « (2)», « (3)» … up to here.
 MOST_NAMES: Final = 1000
 
@@ -54,8 +56,8 @@ def own_folder(share: Share, name: str) -> Path:
     """Return one of our folders in a share, made when it is not there: ``bin``, ``parts``, ``quarantine``."""
     place = share.folder / os.fsdecode(RESERVED) / name
     if not place.is_dir():
-        place.parent.mkdir(mode=0o2770, exist_ok=True)
-        place.mkdir(mode=0o2770, exist_ok=True)
+        place.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        place.mkdir(mode=FOLDER_MODE, exist_ok=True)
     return place
 
 
@@ -268,12 +270,16 @@ def make_folder(above: int, name: bytes) -> None:
     Raises:
         FileExistsError: something has the name.
     """
-    os.mkdir(name, 0o700, dir_fd=above)
+    os.mkdir(name, FOLDER_MODE, dir_fd=above)  # the set-group bit comes from the folder above
+    mode = os.stat(name, dir_fd=above, follow_symlinks=False).st_mode
+    if mode & FOLDER_MODE == FOLDER_MODE:
+        return
+    # A umask of ours took something away; the unit's own does not, and forbids setting the set-group bit.
     descriptor = os.open(
         name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above
     )
     try:
-        os.fchmod(descriptor, FOLDER_MODE)
+        os.fchmod(descriptor, stat.S_IMODE(mode) | FOLDER_MODE)
     finally:
         os.close(descriptor)
 
