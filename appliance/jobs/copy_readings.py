@@ -123,6 +123,7 @@ def copy_status(
             last_push_error=None if ended is None else ended.error_code,
             is_running=running is not None and running.state is JobState.RUNNING,
             is_removable=removable,
+            carried_over=_carried_over(pushes),
             forged=strangers,
         ),
         now,
@@ -166,6 +167,14 @@ def copy_status(
         forged=strangers,
         judgement=judged,
     )
+
+
+def _carried_over(pushes: list[Job]) -> int:
+    """Return how many repositories the newest push that published could not freeze."""
+    good = {JobState.SUCCEEDED, JobState.WARNED}
+    newest = next((each for each in pushes if each.state in good), None)
+    found = 0 if newest is None else newest.result.get("carried_over", 0)
+    return found if isinstance(found, int) else 0
 
 
 def verdict_of(row: TargetRow, settings: Settings, now: datetime) -> Verdict:

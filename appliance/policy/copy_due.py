@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Final
 
 from appliance.model import Plan
-from appliance.policy.timetable import latest_window
+from appliance.policy.timetable import next_window
 
 #: Local time at which the copy leaves, whatever is still being read.
 AT_THE_LATEST: Final = time(5)
@@ -17,6 +17,7 @@ AGAIN_AFTER: Final = timedelta(hours=2)
 #: A connected copy that nobody looked at for so long is verified without a push.
 VERIFY_AFTER: Final = timedelta(hours=30)
 _DAY: Final = timedelta(days=1)
+_MOMENT: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +57,41 @@ class CopyNight:
 def copy_night(sources: Sequence[SourceNight], now: datetime, zone: tzinfo) -> CopyNight:
     """Return the night that ``now`` belongs to.
 
-    It begins with the earliest window of the last 24 hours. It is done when every source that has such a
-    window has a snapshot that ended after its beginning and none is at work; a source that did not answer is
-    waited for until AT_THE_LATEST.
+    Nights are parted at AT_THE_LATEST. Until the first window of the next one opens, it is the night before. It is
+    done when every source with a window in it has a snapshot that ended after that window's beginning, and none
+    is at work; a source that did not answer is waited for until AT_THE_LATEST.
 
     Args:
         sources: those that the box reads by itself, the box's own state among them.
         now: aware.
         zone: of the practice.
     """
-    windows = [(each, latest_window(each.plan, now, zone)) for each in sources]
-    tonight = [
-        (each, window)
-        for each, window in windows
-        if window is not None and window.start > now - _DAY
-    ]
-    began = min((window.start for _, window in tonight), default=_last(EVENING, now, zone))
-    latest = _next(AT_THE_LATEST, began, zone)
+    parted = _last(AT_THE_LATEST, now, zone)
+    end = _next(AT_THE_LATEST, parted, zone)
+    tonight = _windows(sources, parted, end, zone)
+    if not any(start <= now for _, start in tonight):
+        end = parted
+        tonight = _windows(sources, _last(AT_THE_LATEST, parted - _MOMENT, zone), end, zone)
     ended = [
         each.done_at
-        for each, window in tonight
-        if each.done_at is not None and each.done_at >= window.start and not each.is_busy
+        for each, start in tonight
+        if each.done_at is not None and each.done_at >= start and not each.is_busy
     ]
-    done = max(ended) if tonight and len(ended) == len(tonight) else None
-    return CopyNight(began, latest, done)
+    return CopyNight(
+        began_at=min((start for _, start in tonight), default=_last(EVENING, end, zone)),
+        latest_at=end,
+        done_at=max(ended) if tonight and len(ended) == len(tonight) else None,
+    )
+
+
+def _windows(
+    sources: Sequence[SourceNight], begin: datetime, end: datetime, zone: tzinfo
+) -> list[tuple[SourceNight, datetime]]:
+    """Return the sources that have a window between two moments, with its beginning."""
+    found = [(each, next_window(each.plan, begin - _MOMENT, zone)) for each in sources]
+    return [
+        (each, window.start) for each, window in found if window is not None and window.start < end
+    ]
 
 
 def push_due(

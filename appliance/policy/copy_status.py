@@ -85,6 +85,7 @@ class CopyReading:
     last_push_error: str | None = None  # its error code
     is_running: bool = False  # a push is under way
     is_removable: bool = False
+    carried_over: int = 0  # repositories that the newest push could not freeze
     forged: int = 0  # objects under our identity that are not ours, not yet looked at by a person
 
 
@@ -381,6 +382,21 @@ def _unknowns(
 
 
 def _notices(reading: CopyReading) -> Iterator[_Reason]:
+    if reading.carried_over:
+        yield (
+            Level.WARNED,
+            _finding(
+                reading,
+                "copy.carried",
+                Severity.WARNING,
+                mark(
+                    "The last copy at «%(label)s» holds %(count)s repositories as the one before"
+                    " did: they were at work, or could not be read."
+                ),
+                mark("Nothing if it happens once; look at these sources if it goes on."),
+                count=reading.carried_over,
+            ),
+        )
     for each in host_notices(reading.target_id, reading.label, reading.verdict):
         yield Level.PROVEN, each
 

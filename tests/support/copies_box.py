@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -185,12 +187,26 @@ class CopiesBox(Box):
             fetch.fetch_repository(target, manifest, source.id, place, identity=self.identity)
         finally:
             target.close()
-        os.environ.pop("BORG_PASSPHRASE", None)
-        checked = self.borg(source, "check", str(place))
-        assert checked.returncode == 0, checked.stderr
-        listed = self.borg(source, "list", "--short", str(place))
-        assert listed.returncode == 0, listed.stderr
-        return set(listed.stdout.decode().split())
+        # A home of its own: the box's remembers where its repository lies and how far it is.
+        home = place.with_name(f"{place.name}-home")
+        assert self._plain(source, home, "check", str(place)) == ""
+        return set(self._plain(source, home, "list", "--short", str(place)).split())
+
+    def _plain(self, source: Source, home: Path, *argv: str) -> str:
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "borg"), *argv],
+            env={
+                "PATH": os.environ["PATH"],
+                "BORG_BASE_DIR": str(home),
+                "BORG_PASSPHRASE": self.passphrase(source).reveal().decode(),
+                "LC_ALL": "C.UTF-8",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def archives(self, source: Source) -> set[str]:
         return {each.archive for each in self.snapshots(source)}
