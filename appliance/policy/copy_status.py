@@ -356,7 +356,8 @@ def _unknowns(
         )
     elif complete is not None and read_back is not None and not failed:
         age = now - min(complete.at, read_back.at)
-        if age >= good_for or age < -CLOCK_TOLERANCE:
+        youngest = now - max(complete.at, read_back.at)
+        if age >= good_for or youngest < -CLOCK_TOLERANCE:
             yield (
                 Level.UNKNOWN,
                 _finding(
