@@ -52,6 +52,7 @@ class Sender:
         )
         with self.database.read() as connection:
             recipient = str(facts.find(connection, "kit.recipient"))
+            before = facts.find(connection, kit_words.RESEND_BEFORE)
         one = manifest.CopiedRepository(1, "a" * 64, "accueil", "Accueil", "pulled")
         return push.push(
             self.database,
@@ -61,6 +62,7 @@ class Sender:
             line=push.Line(self.open),
             spool=self.spool,
             now=lambda: self.now,
+            resend_before=None if before is None else datetime.fromisoformat(str(before)),
         )
 
     def confirm(self):
