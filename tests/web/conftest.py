@@ -18,6 +18,7 @@ from appliance.model import Person, Role
 from appliance.settings import Settings
 from appliance.web.app import create_app
 from appliance.web.security import COOKIE
+from tests.web.copied import Copied, fill_copies
 from tests.web.practice import Practice, fill
 
 PASSWORD = "Trois-lampes9"
@@ -43,10 +44,34 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Practice]:
     return settings.data, practice
 
 
+@pytest.fixture(scope="session")
+def filled_copies(
+    filled: tuple[Path, Practice], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Copied]:
+    """The same practice with four copies besides its box, written once."""
+    settings = Settings(data=tmp_path_factory.mktemp("copied"))
+    shutil.copytree(filled[0], settings.data, dirs_exist_ok=True)
+    opened = open_database(settings.database, create=True)
+    copied = fill_copies(opened, settings, utc_now())
+    opened.close()
+    with closing(sqlite3.connect(settings.data / "state.sqlite")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return settings.data, copied
+
+
+@pytest.fixture
+def copied(filled_copies: tuple[Path, Copied], database: Database) -> Copied:
+    """Four copies and their nights."""
+    return filled_copies[1]
+
+
 @pytest.fixture
 def database(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Database]:
     """The state database; of the practice when the test asks for one."""
-    if "practice" in request.fixturenames:
+    if "copied" in request.fixturenames:
+        data, _ = request.getfixturevalue("filled_copies")
+        shutil.copytree(data, settings.data, dirs_exist_ok=True)
+    elif "practice" in request.fixturenames:
         data, _ = request.getfixturevalue("filled")
         shutil.copytree(data, settings.data, dirs_exist_ok=True)
     opened = open_database(settings.database, create=True)

@@ -13,7 +13,6 @@ from appliance.jobs import queue, target_setup
 from appliance.jobs.kinds import PushCopy
 from appliance.ledger import proofs
 from appliance.model import JobState, Outcome, Progress
-from appliance.policy import dossier as dossiers
 from appliance.policy.hosting import Nature
 from appliance.settings import Settings
 from appliance.units import KIB
@@ -21,9 +20,7 @@ from appliance.vault.seal import make_keys
 
 NIGHTS = 9
 DISK_ID = "0123456789abcdef0123456789abcdef"
-HOST_KEY = (
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFkc2ZhZHNmYWRzZmFkc2ZhZHNmYWRzZmFkc2Zh"
-)
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFkc2ZhZHNmYWRzZmFkc2ZhZHNmYWRzZmFkc2Zh"
 
 
 @dataclass(frozen=True)
@@ -95,6 +92,7 @@ def fill_copies(database: Database, settings: Settings, now: datetime) -> Copied
             nature=Nature.CERTIFIED_HOST, distance_km=460,
             secrets={"s3": target_setup.s3_secret("AK", "SK")},
         )  # fmt: skip
+        target_setup.set_dossier(connection, bucket.id, full_dossier(now), person=None, now=now)
         box = _add(
             connection, settings, now,
             name="pasteur", label="Cabinet de la rue Pasteur", kind="box",
@@ -158,7 +156,12 @@ def attempts(connection: Connection, row: TargetRow, at: datetime, outcome: str)
 
 
 def _add(
-    connection: Connection, settings: Settings, now: datetime, *, secrets: object = None, **values: object
+    connection: Connection,
+    settings: Settings,
+    now: datetime,
+    *,
+    secrets: object = None,
+    **values: object,
 ) -> TargetRow:
     return target_setup.add_target(
         connection,
@@ -170,9 +173,7 @@ def _add(
     )
 
 
-def _push(
-    connection: Connection, row: TargetRow, at: datetime, back: int, number: int
-) -> None:
+def _push(connection: Connection, row: TargetRow, at: datetime, back: int, number: int) -> None:
     sent = 41_000_000_000 if number == 1 else 120_000_000 + 31_000_000 * (back % 4)
     job = queue.enqueue(connection, PushCopy(row.id), now=at)
     queue.claim(connection, runner="tests:1", now=at, only=job)

@@ -22,6 +22,7 @@ from appliance.web.pages.copies_view import (
     ProofLine,
     RuleLine,
     at_work,
+    copy_name,
     level_tone,
     overall_sentence,
     overall_tone,
@@ -113,6 +114,7 @@ def _gather(connection: Connection, box: Box, words: Words) -> CopiesPage:
     busy = at_work(connection)
     labels = {int(each.target.id): (each.target.label, each.target.name) for each in statuses}
     transfers, waiting = running_now(busy, labels)
+    names = {int(each.target.id): each.target.name for each in statuses}
     findings = gravest_first(
         copy_readings.copy_findings(connection, box.settings, now) if statuses else []
     )
@@ -124,7 +126,7 @@ def _gather(connection: Connection, box: Box, words: Words) -> CopiesPage:
         rule=rule_lines(copy_readings.copies_indicator(connection, box.settings, now), words),
         todo=[
             ToDo(
-                one, tones.SEVERITY[one.severity], False, copy_name(one.facts.get("target"), labels)
+                one, tones.SEVERITY[one.severity], False, copy_name(one.facts.get("target"), names)
             )
             for one in findings
         ],
@@ -144,12 +146,6 @@ def line_of(status: CopyStatus, words: Words) -> CopyLine:
         where_words(status.target, words),
         proof_lines(status),
     )
-
-
-def copy_name(target_id: object, labels: Mapping[int, tuple[str, str]]) -> str | None:
-    """Return the name of the copy a finding is about, or None."""
-    found = labels.get(target_id) if isinstance(target_id, int) else None
-    return None if found is None else found[1]
 
 
 def running_now(

@@ -328,7 +328,9 @@ def parse_rules(form: FormData, language: Language) -> tuple[list[Rule], list[tu
         if not _CLOCK.fullmatch(start) or not _CLOCK.fullmatch(end):
             wrong(number, mark("Two times, such as 08:00 and 19:00."))
         elif rate and (not rate.isdecimal() or len(rate) > 8):
-            wrong(number, mark("A number of kilobytes per second; 0 is a pause, empty is no limit."))
+            wrong(
+                number, mark("A number of kilobytes per second; 0 is a pause, empty is no limit.")
+            )
         elif not days <= bandwidth.EVERY_DAY:
             wrong(number, mark("Days from Monday to Sunday."))
         else:

@@ -316,9 +316,9 @@ def _spot(status: CopyStatus, jobs: Sequence[Job], words: Words) -> Spot:
     else:
         lag = words.ago(status.newest_at)
     state = words.text(COPY_LEVEL_NAMES[status.level])
-    if status.is_offline:
-        state = words.text(mark("%(state)s · unplugged"), state=state)
     where = where_words(row, words)
+    if status.is_offline:
+        where = words.text(mark("%(what)s, unplugged"), what=where)
     zone = words.text(ZONE_NAMES[zone_of(row)])
     said = f"{row.label}. {zone}, {where}. {status.sentence.words(words.language)}"
     return Spot(
@@ -336,6 +336,11 @@ def _spot(status: CopyStatus, jobs: Sequence[Job], words: Words) -> Spot:
         is_away=status.is_offline,
         is_sending=sending is not None,
     )
+
+
+def copy_name(target_id: object, names: Mapping[int, str]) -> str | None:
+    """Return the name of the copy a finding is about, or None."""
+    return names.get(target_id) if isinstance(target_id, int) else None
 
 
 def level_tone(status: CopyStatus) -> str:

@@ -69,6 +69,7 @@ class Card:
     height: int
     label: tuple[str, ...]
     where: tuple[str, ...]
+    state: str
     line: str  # the path from the box, as SVG writes it
     lag_at: (
         tuple[int, int] | None
@@ -156,7 +157,7 @@ def _wide(spots: Sequence[Spot], names: Names) -> Drawing:
         headings.append(Heading(names.zones[zone], cards_x, far_y + 18))
         far_y += HEADING
         for spot in mine:
-            label, where, height = _texts(spot, cards_width, has_lag=False)
+            label, where, state, height = _texts(spot, cards_width, has_lag=False)
             middle = far_y + height // 2
             lag_width = _label_width(spot.lag)
             line = (
@@ -166,7 +167,7 @@ def _wide(spots: Sequence[Spot], names: Names) -> Drawing:
             lag_at = (cards_x - 12 - lag_width // 2, middle)
             cards.append(
                 Card(
-                    spot, cards_x, far_y, cards_width, height, label, where, line, lag_at, lag_width
+                    spot, cards_x, far_y, cards_width, height, label, where, state, line, lag_at, lag_width
                 )
             )
             far_y += height + GAP
@@ -205,10 +206,10 @@ def _tall(spots: Sequence[Spot], names: Names) -> Drawing:
         headings.append(Heading(names.zones[zone], cards_x, y + 20))
         y += HEADING
         for spot in mine:
-            label, where, height = _texts(spot, cards_width, has_lag=True)
+            label, where, state, height = _texts(spot, cards_width, has_lag=True)
             middle = y + height // 2
             line = f"M{trunk_x} {middle}H{cards_x}"
-            cards.append(Card(spot, cards_x, y, cards_width, height, label, where, line, None))
+            cards.append(Card(spot, cards_x, y, cards_width, height, label, where, state, line, None))
             y += height + GAP
     middle = box[1] + box[3] // 2
     trunk = ""
@@ -237,9 +238,9 @@ def _disks(
     y = box[1] + box[3] + GAP
     cards: list[Card] = []
     for spot in spots:
-        label, where, height = _texts(spot, width, has_lag=True)
+        label, where, state, height = _texts(spot, width, has_lag=True)
         line = f"M{box[0] + 12} {box[1] + box[3]}V{y + height // 2}H{x}"
-        cards.append(Card(spot, x, y, width, height, label, where, line, None))
+        cards.append(Card(spot, x, y, width, height, label, where, state, line, None))
         y += height + GAP
     assert all(card.width < house_width for card in cards)  # noqa: S101 - of our own numbers
     return cards, y + 4
@@ -247,13 +248,14 @@ def _disks(
 
 def _texts(
     spot: Spot, width: int, *, has_lag: bool
-) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+) -> tuple[tuple[str, ...], tuple[str, ...], str, int]:
     room = width - ICON - 2 * PAD
     label = shortened(spot.label, room, LABEL_LINES)
     # Bold letters are wider; what stands under the label is set smaller.
     where = shortened(spot.where, room * 1.08, WHERE_LINES)
     lines = len(label) + len(where) + 1 + (1 if has_lag else 0)
-    return label, where, 2 * 10 + LINE * lines
+    state = " ".join(shortened(spot.state, room - LINE, 1))
+    return label, where, state, 2 * 10 + LINE * lines
 
 
 def _label_width(text: str) -> int:

@@ -10,11 +10,12 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from appliance.clock import utc_now
-from appliance.db import sources
+from appliance.db import sources, targets
 from appliance.jobs import queue, readings
 from appliance.jobs.box_readings import box_findings
-from appliance.language import Language
+from appliance.jobs.copy_readings import CopyStatus, copies_indicator, copy_statuses
 from appliance.model import JobState, Source, SourceId
+from appliance.policy.copy_status import COPY_LEVEL_NAMES
 from appliance.policy.findings import Finding, Severity
 from appliance.policy.nights import NIGHT_TEXTS, NightCell, NightState, calendar, night_of
 from appliance.policy.roles import Action
@@ -27,10 +28,19 @@ from appliance.policy.status import (
     needs_doing,
     source_status,
 )
-from appliance.web.deps import Box, TheBox, TheVisitor, language_of
+from appliance.web.deps import Box, TheBox, TheVisitor
 from appliance.web.pages import tones
+from appliance.web.pages.copies_view import (
+    RuleLine,
+    copy_name,
+    level_tone,
+    overall_sentence,
+    overall_tone,
+    rule_lines,
+    where_words,
+)
 from appliance.web.pages.job_view import JobView, view
-from appliance.web.render import Page, refreshed, render
+from appliance.web.render import Page, Words, refreshed, render, words_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -48,6 +58,10 @@ LEGEND: Final = (
     NightState.MISSED,
     NightState.NONE,
 )
+
+
+#: How grave a tone is; one that is not there says nothing about the data.
+_GRAVITY: Final = {tones.GOOD: 0, tones.WARN: 1, tones.BAD: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,28 @@ class ToDo:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyBadge:
+    """One copy on the home page."""
+
+    label: str
+    name: str
+    tone: str
+    level_name: str
+    lag: timedelta | None  # age of the newest state there
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesBlock:
+    """The copies besides this box: one sentence, 3-2-1, each copy with its tone."""
+
+    sentence: str
+    tone: str
+    rule: list[RuleLine]
+    badges: list[CopyBadge]
+
+
+@dataclass(frozen=True, slots=True)
 class HomePage(Page):
     """Everything home.html may use."""
 
@@ -100,6 +136,7 @@ class HomePage(Page):
     running: list[JobView]
     waiting: int
     poll_s: int
+    copies: CopiesBlock | None = None  # None: this person's role is not told, or no copy exists
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +154,8 @@ async def show_home(request: Request, box: TheBox, visitor: TheVisitor) -> Respo
     if not visitor.may(Action.STATUS_SEE):
         page = HomePage(True, "", tones.CALM, [], [], [], [], 0, 60)
         return render(request, page)
-    language = language_of(request)
-    page = await box.read_aside(lambda connection: gather(connection, box, language))
+    words = words_of(request)
+    page = await box.read_aside(lambda connection: gather(connection, box, words))
     return render(request, page)
 
 
@@ -137,8 +174,9 @@ async def show_running(
     return render(request, RunningFragment(running, waiting))
 
 
-def gather(connection: Connection, box: Box, language: Language) -> HomePage:
+def gather(connection: Connection, box: Box, words: Words) -> HomePage:
     """Return the home page's values."""
+    language = words.language
     lines = [line(connection, box, source) for source in sources.all_living(connection)]
     statuses = [one.status for one in lines]
     findings = needs_doing(statuses, box_findings(connection, box.settings, utc_now()))
@@ -148,18 +186,55 @@ def gather(connection: Connection, box: Box, language: Language) -> HomePage:
     tone = tones.LEVEL[home_level(statuses)] if is_begun else tones.CALM
     if tone == tones.GOOD and any(one.severity is not Severity.NOTICE for one in findings):
         tone = tones.WARN  # the past is proven, but the next night is not sure
+    statuses_elsewhere = copy_statuses(connection, box.settings, utc_now())
+    block = copies_block(connection, box, statuses_elsewhere, words)
+    if block is not None and _GRAVITY[block.tone] > _GRAVITY.get(tone, len(_GRAVITY)):
+        tone = block.tone  # one truth: the backups are good, but their copies are not
+    names = {int(one.target.id): one.target.name for one in statuses_elsewhere}
     return HomePage(
         is_empty_role=False,
         sentence=sentence,
         tone=tone,
         todo=[
-            ToDo(one, tones.SEVERITY[one.severity], one.code in BACK_UP_MENDS) for one in findings
+            ToDo(
+                one,
+                tones.SEVERITY[one.severity],
+                one.code in BACK_UP_MENDS,
+                copy_name(one.facts.get("target"), names),
+            )
+            for one in findings
         ],
         lines=lines if is_begun else [],
         legend=[(tones.NIGHT[state], NIGHT_TEXTS[state]) for state in LEGEND],
         running=running,
         waiting=waiting,
         poll_s=pace_of(running, waiting),
+        copies=block,
+    )
+
+
+def copies_block(
+    connection: Connection, box: Box, statuses: Sequence[CopyStatus], words: Words
+) -> CopiesBlock | None:
+    """Return what the home page says about the copies; None while there is none."""
+    if not statuses:
+        return None
+    rule = copies_indicator(connection, box.settings, utc_now())
+    return CopiesBlock(
+        overall_sentence(statuses, words),
+        overall_tone(statuses),
+        rule_lines(rule, words),
+        [
+            CopyBadge(
+                one.target.label,
+                one.target.name,
+                level_tone(one),
+                COPY_LEVEL_NAMES[one.level],
+                one.lag,
+                where_words(one.target, words),
+            )
+            for one in statuses
+        ],
     )
 
 
@@ -199,6 +274,11 @@ def sources_by_id(connection: Connection) -> dict[SourceId, Source]:
     return {source.id: source for source in sources.all_living(connection)}
 
 
+def copies_by_id(connection: Connection) -> dict[int, tuple[str, str]]:
+    """Return name and label of the living targets by id."""
+    return {int(each.id): (each.name, each.label) for each in targets.all_living(connection)}
+
+
 def running_now(
     connection: Connection, source_id: SourceId | None = None
 ) -> tuple[list[JobView], int]:
@@ -208,7 +288,8 @@ def running_now(
         job for job in queue.waiting(connection) if source_id is None or job.source_id == source_id
     ]
     known = sources_by_id(connection) if jobs else {}
-    running = [view(job, known, now) for job in jobs if job.state is JobState.RUNNING]
+    names = copies_by_id(connection) if jobs else {}
+    running = [view(job, known, now, names) for job in jobs if job.state is JobState.RUNNING]
     due = [job for job in jobs if job.state is JobState.QUEUED and job.not_before <= now]
     return running, len(due)
 

@@ -33,6 +33,7 @@ class JobView:
     took: timedelta | None
     error: str | None  # English template of what went wrong
     error_facts: Mapping[str, object] = field(default_factory=dict)
+    copy: tuple[str, str] | None = None  # name and label of the copy it is about
 
     @property
     def is_running(self) -> bool:
@@ -81,8 +82,20 @@ class _Watch:
 _watch: Final = _Watch()
 
 
-def view(job: Job, sources: Mapping[SourceId, Source], now: datetime) -> JobView:
-    """Return what a page says about ``job``."""
+def view(
+    job: Job,
+    sources: Mapping[SourceId, Source],
+    now: datetime,
+    copies: Mapping[int, tuple[str, str]] | None = None,
+) -> JobView:
+    """Return what a page says about ``job``.
+
+    Args:
+        job: to be shown.
+        sources: those it may be about.
+        now: aware UTC.
+        copies: target id → name and label, of those it may be about.
+    """
     kind = KINDS.get(job.kind)
     share = remaining = None
     if job.state is JobState.RUNNING:
@@ -104,7 +117,13 @@ def view(job: Job, sources: Mapping[SourceId, Source], now: datetime) -> JobView
         took=took,
         error=error.public if error is not None else (job.error_code or None),
         error_facts=facts if error is not None else {},
+        copy=_copy(job, copies or {}),
     )
+
+
+def _copy(job: Job, copies: Mapping[int, tuple[str, str]]) -> tuple[str, str] | None:
+    target_id = job.spec.get("target_id")
+    return copies.get(target_id) if isinstance(target_id, int) else None
 
 
 _by_code: dict[str, type[ArmoireError]] = {}

@@ -14,7 +14,7 @@ from appliance.ledger import events
 from appliance.model import JobId, JobState
 from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, TheVisitor, needs
-from appliance.web.pages.home import sources_by_id
+from appliance.web.pages.home import copies_by_id, sources_by_id
 from appliance.web.pages.job_view import JobView, view
 from appliance.web.render import Page, refreshed, render
 
@@ -82,11 +82,12 @@ class JobFragment(Page):
 def _list(connection: Connection, before: int | None) -> JobsPage:
     now = utc_now()
     known = sources_by_id(connection)
-    active = [] if before else [view(job, known, now) for job in queue.waiting(connection)]
+    names = copies_by_id(connection)
+    active = [] if before else [view(job, known, now, names) for job in queue.waiting(connection)]
     ended = queue.newest(connection, limit=SHOWN, states=queue.ENDED, before_id=before)
     return JobsPage(
         active=active,
-        ended=[view(job, known, now) for job in ended],
+        ended=[view(job, known, now, names) for job in ended],
         older_than=ended[-1].id if len(ended) == SHOWN else None,
         poll_s=FAST_S if any(one.is_running for one in active) else SLOW_S,
     )
@@ -110,14 +111,15 @@ async def poll_jobs(request: Request, box: TheBox, pace: int = 0) -> Response:
 def _one(connection: Connection, job_id: JobId) -> JobPage:
     now = utc_now()
     known = sources_by_id(connection)
+    names = copies_by_id(connection)
     job = queue.get(connection, job_id)
     parent = None if job.parent_id is None else queue.get(connection, job.parent_id)
     is_over = job.state in queue.ENDED
     return JobPage(
-        job=view(job, known, now),
+        job=view(job, known, now, names),
         notes=[_note(row) for row in queue.notes(connection, job_id)],
-        children=[view(one, known, now) for one in queue.children(connection, job_id)],
-        parent=None if parent is None else view(parent, known, now),
+        children=[view(one, known, now, names) for one in queue.children(connection, job_id)],
+        parent=None if parent is None else view(parent, known, now, names),
         poll_s=None if is_over else FAST_S if job.state is JobState.RUNNING else 3,
     )
 
