@@ -110,9 +110,10 @@ def _host(session: Session, practice: Practice) -> TargetRow:
                 target_setup.change_target(
                     connection, session.settings, row.id, place=pinned, person=None, now=now
                 )
-    follow(session, [enqueue(session, SetUpTarget(row.id))])
-    with session.database.read() as connection:
-        row = targets.get(connection, row.id)
+    if target_setup.PUBLIC_KEY not in row.facts:
+        follow(session, [enqueue(session, SetUpTarget(row.id))])
+        with session.database.read() as connection:
+            row = targets.get(connection, row.id)
     # The line a person pastes at the host.
     server.authorize(str(row.facts[target_setup.PUBLIC_KEY]))
     return row

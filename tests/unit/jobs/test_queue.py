@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -188,11 +189,14 @@ def test_an_error_is_stored_with_its_facts(database, source):
 
 @pytest.mark.parametrize("kind", kinds.KINDS.values(), ids=lambda k: k.kind)
 def test_every_spec_survives_the_database(kind):
-    values = {"source_id": 3, "snapshot_id": 4, "paths": ("YQ",), "destination": "folder"}
-    spec = kind(
-        **{name: values[name] for name in kind.__slots__ if name in values}
-        | ({"source_id": 3} if "source_id" not in kind.__slots__ else {})
-    )
+    values = {
+        "source_id": 3,
+        "snapshot_id": 4,
+        "target_id": 5,
+        "paths": ("YQ",),
+        "destination": "folder",
+    }
+    spec = kind(**{each.name: values[each.name] for each in fields(kind) if each.name in values})
 
     assert kinds.from_json(spec.kind, spec.to_json()) == spec
 
