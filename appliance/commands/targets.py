@@ -23,6 +23,7 @@ from appliance.commands.target_common import (
     reloaded,
     target_body,
 )
+from appliance.commands.target_forged import forged
 from appliance.db import targets
 from appliance.jobs import target_setup
 from appliance.jobs.copy_readings import copy_status
@@ -41,7 +42,7 @@ def target() -> None:
     """Hold the commands about targets."""
 
 
-for _one in (add, confirm, change):
+for _one in (add, confirm, change, forged):
     target.add_command(_one)
 
 
