@@ -251,11 +251,7 @@ def sign_in(
         options.key_types = [each for each in options.key_types if _same_kind(each, kind)]
         transport.banner_timeout = transport.auth_timeout = CONNECT_S
         transport.start_client(timeout=CONNECT_S)
-        key = transport.get_remote_server_key()
-        found = f"{key.get_name()} {key.get_base64()}"
-        expected = " ".join(account.host_key.split()[:2])
-        if found != expected:
-            raise TargetIdentityChanged(label, fingerprint(expected), fingerprint(found))
+        _check_host_key(transport.get_remote_server_key(), account, label)
         _prove(transport, account, label)
         # Large windows: a far host answers late.
         channel = transport.open_session(window_size=1 << 24, max_packet_size=1 << 15)
@@ -275,6 +271,13 @@ def sign_in(
         raise
     transport.set_keepalive(15)
     return transport, channel
+
+
+def _check_host_key(key: paramiko.PKey, account: SftpAccount, label: str) -> None:
+    found = f"{key.get_name()} {key.get_base64()}"
+    expected = " ".join(account.host_key.split()[:2])
+    if found != expected:
+        raise TargetIdentityChanged(label, fingerprint(expected), fingerprint(found))
 
 
 def _prove(transport: paramiko.Transport, account: SftpAccount, label: str) -> None:
