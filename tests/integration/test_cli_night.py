@@ -119,7 +119,8 @@ def test_snapshots_are_listed_newest_first_with_their_proofs(practice):
 
     assert [each["proof"] for each in listed] == ["proven", "proven"]
     assert listed[0]["id"] > listed[1]["id"]
-    assert len(practice.armoire.json("snapshots")["snapshots"]) == 4
+    # Two nights of two sources, and of the box itself.
+    assert len(practice.armoire.json("snapshots")["snapshots"]) == 6
 
 
 def test_a_folder_is_listed_as_it_was(practice):
