@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -354,7 +353,7 @@ def _person(value: str) -> Mapping[str, str]:
     if not value:
         return {}
     name, rpps, since = ([part.strip() for part in value.split("/")] + ["", ""])[:3]
-    return {"name": name, "rpps": rpps, "designated_on": since or date.today().isoformat()}  # noqa: DTZ011
+    return {"name": name, "rpps": rpps, "designated_on": since or utc_now().date().isoformat()}
 
 
 def _days(value: str) -> int:
