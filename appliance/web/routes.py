@@ -4,6 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
+from appliance.web.api import copies as api_copies
 from appliance.web.api import disk, upload, v1
 from appliance.web.pages import (
     account,
@@ -57,4 +58,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     disk.router,
     upload.router,
     v1.router,
+    api_copies.router,
 )

@@ -237,7 +237,7 @@ async def back_up(box: TheBox, visitor: TheVisitor, source_id: SourceId) -> JobB
         )
         return queue.get(connection, job)
 
-    return _job(await box.write(change))
+    return job_body(await box.write(change))
 
 
 @router.get(
@@ -354,14 +354,14 @@ async def list_jobs(
         found = queue.newest(
             connection, limit=min(max(1, limit), 500), before_id=before, states=states
         )
-    return [_job(one) for one in found]
+    return [job_body(one) for one in found]
 
 
 @router.get("/jobs/{job_id}", name="api-job", dependencies=[needs(Action.JOBS_SEE)])
 async def show_job(box: TheBox, job_id: JobId) -> JobBody:
     """Return one task."""
     with box.database.read() as connection:
-        return _job(queue.get(connection, job_id))
+        return job_body(queue.get(connection, job_id))
 
 
 @router.post(
@@ -438,7 +438,8 @@ def _snapshot(one: Snapshot) -> SnapshotBody:
     )
 
 
-def _job(job: Job) -> JobBody:
+def job_body(job: Job) -> JobBody:
+    """Return a task as the API shows it."""
     return JobBody(
         job.id,
         job.kind,
