@@ -26,8 +26,8 @@ from sqlalchemy.exc import OperationalError
 from appliance.clock import utc_now
 from appliance.commands.session import ExitCode, Session
 from appliance.db import snapshots, sources, workers
-from appliance.errors import AlreadyQueued
-from appliance.jobs import queue
+from appliance.errors import AlreadyQueued, RecoveryUnfinished
+from appliance.jobs import queue, recovery_status
 from appliance.jobs.kinds import KINDS, Spec, TakeSnapshot
 from appliance.jobs.steps import STEP_NAMES
 from appliance.language import Language, explain_stored, mark, translate, translate_count
@@ -62,7 +62,13 @@ SIGNS: Final = {
 
 
 def enqueue(session: Session, spec: Spec) -> JobId:
-    """Queue a wish now and return its job; one that waits already is brought forward instead."""
+    """Queue a wish now and return its job; one that waits already is brought forward instead.
+
+    Raises:
+        RecoveryUnfinished: the box is being made again: nothing begins before it is whole.
+    """
+    if recovery_status.is_unfinished(session.settings):
+        raise RecoveryUnfinished(str(session.settings.data))
     now = utc_now()
     with session.database.write() as connection:
         try:

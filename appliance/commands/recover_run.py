@@ -17,16 +17,16 @@ from types import FrameType
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import utc_now
+from appliance.commands import recover_state
 from appliance.commands.recover_board import Board, settle
 from appliance.commands.recover_reader import RecoveryReader
 from appliance.commands.recover_shares import bring_shares
-from appliance.db.engine import open_database
 from appliance.errors import ArmoireError, JobCancelled, JobCrashed, TargetUnreachable
-from appliance.jobs import queue, recovery_status
+from appliance.jobs import recovery_status
 from appliance.jobs.recovery_status import Phase, RecoveryStatus
-from appliance.model import JobState
 from appliance.process import Process, end_group, start
 from appliance.replication import recover_progress
 from appliance.replication.recover import Line, RecoverySheet, recover
@@ -43,6 +43,7 @@ TICK_S: Final = 0.5
 AGAIN_S: Final = (2.0, 5.0, 15.0, 60.0)
 #: The web interface is started again so often when it ends by itself.
 WEB_TRIES: Final = 5
+BEAT_S: Final = 10.0  # as the worker's own
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Recovering:
         self._error: BaseException | None = None
         self._sheet: RecoverySheet | None = None
         self._reader: RecoveryReader | None = None
-        self._step = 0
+        self._beat_at = float("-inf")
 
     def run(self) -> RecoverySheet | None:
         """Bring everything back; return the sheet, None when only shares were left.
@@ -116,6 +117,7 @@ class Recovering:
             work.start()
             while not self._done.wait(TICK_S):
                 self._on_tick(self._board.tell())
+                self._beat()
                 if self._is_readable.is_set() and not self._stop.is_set():
                     self._serve(web)
         finally:
@@ -124,6 +126,9 @@ class Recovering:
             work.join()
             if self._reader is not None:
                 self._reader.close()
+            if self._beat_at > 0:
+                with suppress(ArmoireError, SQLAlchemyError):
+                    recover_state.leave(self._settings)
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._error is not None:
@@ -133,6 +138,14 @@ class Recovering:
 
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stop.set()
+
+    def _beat(self) -> None:
+        """Say that somebody works on this box: nobody is asked to start the worker."""
+        if not self._is_readable.is_set() or time.monotonic() < self._beat_at:
+            return
+        self._beat_at = time.monotonic() + BEAT_S
+        with suppress(ArmoireError, SQLAlchemyError):
+            recover_state.beat(self._settings)
 
     # --- documents -------------------------------------------------------------------------
 
@@ -227,7 +240,7 @@ class Recovering:
 
     def _on_state(self) -> None:
         self._back()
-        end_old_jobs(self._settings)
+        recover_state.end_old_jobs(self._settings)
         now = utc_now()
         if self._board.status.state_at is None:
             self._board.change(state_at=now)
@@ -243,24 +256,6 @@ class Recovering:
             self._board.repository(int(number), state="fetching")
         elif kind == "state":
             self._board.repository(0, state="fetching")
-
-
-def end_old_jobs(settings: Settings) -> None:
-    """End what ran or waited on the box of before: at least the one that saved this state.
-
-    A restore somebody asked for last month must not begin by itself; nights are planned anew.
-    """
-    database = open_database(settings.database)
-    now = utc_now()
-    try:
-        with database.write() as connection:
-            for job in queue.waiting(connection):
-                if job.state is JobState.RUNNING:
-                    queue.finish(connection, job.id, JobState.INTERRUPTED, now=now)
-                else:
-                    queue.ask_cancel(connection, job.id, now=now)
-    finally:
-        database.close()
 
 
 class _Web:

@@ -111,7 +111,7 @@ def test_the_page_shows_how_far_it_is(reading):
     reading.post("/language", data={"language": "en", "next": "/"})
     page = reading.get("/recovery").text
 
-    for said in ("4 GB of 10 GB", "10 MB/s", "about 10 minutes left", "3 documents read",
+    for said in ("4.0 GB of 10 GB", "10 MB/s", "about 10 minutes left", "3 documents read",
                  "generation 12", "coming back", "altered or forged", "Hébergeur certifié"):  # fmt: skip
         assert said in page.replace("\N{NO-BREAK SPACE}", " "), said
     part = reading.get("/live/recovery?phase=repositories")
