@@ -12,10 +12,12 @@ from appliance.clock import utc_now
 from appliance.commands.framework import Group, answers, option
 from appliance.commands.recover_words import read_words
 from appliance.commands.session import Answer, ExitCode, Session, when
+from appliance.commands.target_common import ask, find
 from appliance.errors import InvalidInput
-from appliance.jobs import kit_readings, kit_words
+from appliance.jobs import kit_access, kit_readings, kit_words, target_setup
 from appliance.jobs.kit_words import KitPlan, KitState
 from appliance.language import mark
+from appliance.vault.secret import Secret
 
 _TO = click.Path(path_type=Path)
 
@@ -244,6 +246,55 @@ def rekey(
         )
 
     return Answer(_body(known), lines)
+
+
+@kit.command(
+    "access",
+    help=mark(
+        "Enter credentials that can only read a destination, for the kit file.\n\n"
+        "They are typed, or come on standard input: a password, or the two keys of a bucket."
+    ),
+)
+@click.argument("target")
+@option("--user", default="", help=mark("The account they are for, on an SFTP host."))
+@option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
+        help=mark("A file with an OpenSSH private key, instead of a password."))  # fmt: skip
+@option(
+    "--forget",
+    is_flag=True,
+    help=mark("Erase them: the kit file then holds those the box sends with."),
+)
+@answers
+def access(
+    session: Session,
+    target: str,
+    user: str,
+    key_file: Path | None,
+    forget: bool,  # noqa: FBT001 - click gives it so
+) -> Answer:
+    """Keep, or erase, credentials for reading."""
+    row = find(session, target)
+    given: dict[str, Secret] = {}
+    if forget:
+        pass
+    elif row.kind == "s3":
+        access_key = ask(session, mark("Access key"), hide=False)
+        given["s3"] = target_setup.s3_secret(access_key, ask(session, mark("Secret key")))
+    elif key_file is not None:
+        given["key"] = Secret(key_file.read_bytes())
+    elif row.kind in kit_access.READING:
+        given["password"] = Secret(ask(session, mark("Password")).encode())
+    with session.database.write() as connection:
+        if forget:
+            kit_access.forget_reading(connection, row.id)
+        else:
+            kit_access.set_reading(
+                connection, session.settings, row, given, user=user, now=utc_now()
+            )
+    return Answer(
+        {"target": row.name, "reads_only": not forget},
+        lambda out: out.print(session.say(mark("Write the kit file again: «armoire kit file»."))),
+    )
 
 
 _WHAT = {

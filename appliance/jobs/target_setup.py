@@ -18,6 +18,7 @@ from appliance.db import secrets as vault_rows
 from appliance.db import targets
 from appliance.db.targets import TargetId, TargetRow
 from appliance.errors import InvalidInput
+from appliance.jobs import kit_access
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import PersonId
@@ -279,6 +280,7 @@ def remove_target(
     """
     targets.change(connection, target_id, removed_at=now)
     vault_rows.forget(connection, _secret_names(target_id, ("key", "password", "s3")))
+    kit_access.forget_reading(connection, target_id)
     events.record(
         connection, at=now, event="target.removed", subject=_subject(target_id), **_who(person)
     )

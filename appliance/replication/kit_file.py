@@ -10,12 +10,13 @@ from sqlalchemy import Connection
 from appliance.db import facts, secrets, targets
 from appliance.db.targets import TargetRow
 from appliance.errors import NotFound
+from appliance.jobs import kit_access
 from appliance.replication.kit import KitFile, signer_text, signing_key, write_file
 from appliance.settings import Settings
 from appliance.vault.unseal import unseal
 
 NAME: Final = "armoire.kit"
-#: Short names of a target's secrets; ``target:<id>:read-<name>`` goes before ``target:<id>:<name>``.
+#: Short names of a target's secrets; those of ``jobs.kit_access`` go before the ones the box sends with.
 SECRETS: Final = ("key", "password", "s3")
 
 
@@ -64,32 +65,36 @@ def build_kit_file(connection: Connection, settings: Settings, *, now: datetime)
     return write_file(kit, recipient=recipient, also=also)
 
 
-def reads_only(connection: Connection, target: TargetRow) -> bool:
-    """Say whether the practice entered credentials that can only read; a disk has none at all."""
-    return any(
-        secrets.find_sealed(connection, f"target:{target.id}:read-{name}") for name in SECRETS
-    )
-
-
 def targets_in(connection: Connection) -> list[tuple[str, bool]]:
     """Return label and ``reads_only`` of every target a kit file of now names."""
-    return [(each.label, reads_only(connection, each)) for each in targets.all_living(connection)]
+    return [
+        (each.label, kit_access.reads_only(connection, each))
+        for each in targets.all_living(connection)
+    ]
 
 
 def _target(connection: Connection, settings: Settings, target: TargetRow) -> Mapping[str, object]:
-    begins = "read-" if reads_only(connection, target) else ""
-    given = {}
+    is_reading = kit_access.reads_only(connection, target)
+    given: dict[str, str] = {}
     for short in SECRETS:
-        name = f"target:{target.id}:{begins}{short}"
-        sealed = secrets.find_sealed(connection, name)
-        if sealed is not None:
-            plain = unseal(name, sealed, settings.keys).reveal()
+        name = kit_access.name_of(target.id, short) if is_reading else f"target:{target.id}:{short}"
+        plain = _plain(connection, settings, name)
+        if plain is not None:
             given[short] = base64.b64encode(plain).decode("ascii")
+    place = dict(target.place)
+    user = _plain(connection, settings, kit_access.name_of(target.id, kit_access.USER))
+    if is_reading and user is not None:
+        place["user"] = user.decode()
     return {
         "name": target.name,
         "label": target.label,
         "kind": target.kind,
-        "place": dict(target.place),
+        "place": place,
         "secrets": given,
-        "reads_only": bool(begins),
+        "reads_only": is_reading,
     }
+
+
+def _plain(connection: Connection, settings: Settings, name: str) -> bytes | None:
+    sealed = secrets.find_sealed(connection, name)
+    return None if sealed is None else unseal(name, sealed, settings.keys).reveal()

@@ -14,7 +14,7 @@ from appliance.catalogue.reader_protocol import KitRequest
 from appliance.clock import utc_now
 from appliance.db import targets
 from appliance.errors import InvalidInput, NotFound, Refused, SheetOfAnotherKit
-from appliance.jobs import kit_readings, kit_words
+from appliance.jobs import kit_access, kit_readings, kit_words
 from appliance.jobs.kit_words import KitPlan, KitState
 from appliance.language import explain, mark, translate
 from appliance.policy.roles import Action
@@ -58,7 +58,7 @@ class KitPage(Page):
     kit: KitState
     sheets: list[tuple[int, str]]  # that can be printed: number, holder
     is_file_fresh: bool
-    has_targets: bool
+    named: list[tuple[str, bool]]  # label of each destination, and whether the file only reads it
     is_rehearsal_due: bool
     needed: int
     holders: list[str]  # as in the form
@@ -296,7 +296,10 @@ def _show(
     with box.database.read() as connection:
         known = kit_words.state(connection)
         is_fresh = kit_readings.is_file_fresh(connection)
-        has_targets = bool(targets.all_living(connection))
+        named = [
+            (each.label, each.kind == "directory" or kit_access.reads_only(connection, each))
+            for each in targets.all_living(connection)
+        ]
     plan = (known.next.plan if known.next else known.plan) or KitPlan(1, ("",))
     is_due = known.rehearse_by is not None and now >= known.rehearse_by
     tone, sentence = _sentence(known, is_due=is_due)
@@ -307,7 +310,7 @@ def _show(
         kit=known,
         sheets=list(enumerate(printable.holders, start=1)) if printable else [],
         is_file_fresh=is_fresh,
-        has_targets=has_targets,
+        named=named,
         is_rehearsal_due=is_due,
         needed=needed if needed is not None else plan.needed,
         holders=_three(holders if holders is not None else plan.holders),

@@ -49,6 +49,7 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "files.restored": mark("files restored"),
     "job.cancel": mark("task stopped"),
     "job.cancel-asked": mark("task stopped"),
+    "kit.access-set": mark("credentials for reading a copy entered"),
     "kit.chosen": mark("sheets of the kit chosen"),
     "kit.confirmed": mark("words of the kit confirmed"),
     "kit.file-written": mark("kit file written"),

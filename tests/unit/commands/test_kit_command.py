@@ -1,5 +1,6 @@
 """``armoire kit``: words come from a descriptor or a terminal, and go nowhere but into the pages."""
 
+import io
 import json
 import os
 import re
@@ -8,9 +9,10 @@ import stat
 import pytest
 
 from appliance import cli
-from appliance.db import facts, secrets
+from appliance.clock import utc_now
+from appliance.db import facts, secrets, targets
 from appliance.db.engine import open_database
-from appliance.jobs import kit_words
+from appliance.jobs import kit_access, kit_words
 from appliance.ledger import chain
 from appliance.replication import kit
 from appliance.vault import words
@@ -133,3 +135,20 @@ def test_a_new_kit_by_commands_and_one_given_up(armoire, box, tmp_path):
         assert facts.find(connection, "kit.recipient") == words.recipient(words.join([new]))
         assert facts.find(connection, kit_words.RESEND_BEFORE) is None
     assert armoire("kit", "show")[1]["kit"]["former_numbers"] == [words.kit_number(old)]
+
+
+def test_credentials_for_reading_come_on_standard_input(armoire, box, monkeypatch):
+    """Never in argv; the file is then to be written again."""
+    with box.write() as connection:
+        one = targets.add(
+            connection, name="hote", label="Hôte", kind="sftp", place={}, now=utc_now()
+        )
+    monkeypatch.setattr("sys.stdin", io.StringIO("hush\n"))
+
+    code, said = armoire("kit", "access", "hote", "--user", "lecture")
+
+    assert (code, said) == (0, {"target": "hote", "reads_only": True})
+    with box.read() as connection:
+        assert kit_access.reads_only(connection, one)
+        assert b"hush" not in secrets.get_sealed(connection, f"target:{one.id}:read-password")
+    assert armoire("kit", "access", "hote", "--forget")[1]["reads_only"] is False

@@ -7,8 +7,8 @@ import pyrage
 import pytest
 
 from appliance.db import facts, secrets, targets
-from appliance.errors import NotFound, SecretUnreadable
-from appliance.jobs import kit_words
+from appliance.errors import InvalidInput, NotFound, SecretUnreadable
+from appliance.jobs import kit_access, kit_words
 from appliance.jobs.kit_readings import file_written, is_file_fresh, is_file_openable
 from appliance.jobs.kit_words import KitPlan
 from appliance.replication import kit
@@ -86,13 +86,29 @@ def test_every_place_is_named_with_what_opens_it(made, settings, box_keys):
 def test_credentials_that_only_read_go_before_the_ones_that_send(made, settings, box_keys):
     """A stick that is lost with a sheet then cannot empty the host."""
     with made.write() as connection:
-        add_target(connection, box_keys, key="SENDS", read_key="READS")
+        one = add_target(connection, box_keys, key="SENDS")
+        reading = {"key": Secret(b"READS")}
+        kit_access.set_reading(connection, settings, one, reading, user="lecture", now=NOW)
         assert targets_in(connection) == [("Hebergeur", True)]
 
     (target,) = kit.read_file(build(made, settings), confirmed(made, box_keys)).targets
 
     assert target["secrets"] == {"key": base64.b64encode(b"READS").decode()}
     assert target["reads_only"] is True
+    assert target["place"] == {**PLACE, "user": "lecture"}
+    with made.write() as connection:
+        kit_access.forget_reading(connection, one.id)
+        assert targets_in(connection) == [("Hebergeur", False)]
+
+
+def test_a_place_that_takes_no_such_credentials_says_so(made, settings):
+    """A disk asks for nothing; another Armoire lets nobody remove anything."""
+    with made.write() as connection:
+        disk = targets.add(
+            connection, name="disque", label="D", kind="directory", place={}, now=NOW
+        )
+        with pytest.raises(InvalidInput):
+            kit_access.set_reading(connection, settings, disk, {"key": Secret(b"x")}, now=NOW)
 
 
 def test_without_a_kit_there_is_no_file(database, settings):
