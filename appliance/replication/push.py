@@ -397,7 +397,21 @@ def _publish(
             new_bytes=new_bytes,
         )
         copies.orphaned(connection, ids, now=None)
-    target.create(manifests.object_name(number), sealed)
+    try:
+        target.create(manifests.object_name(number), sealed)
+    except ObjectAlreadyThere:
+        # Ours, its answer lost; another box's, quicker by a moment, which stops us; or forged, and passed
+        # over by the next push.
+        settled = settle_generation(
+            database,
+            target_id,
+            target,
+            box_id=box.box_id,
+            signer=box.signing_key.public_key(),
+            now=now,
+        )
+        if settled.number != number:
+            raise
     with database.write() as connection:
         copies.published(connection, target_id, number, now=now())
     draft.unlink()

@@ -73,7 +73,7 @@ def far_place(folder, bits_s: float):
             yield place, server.port, line.host, "tc tbf", inside
 
 
-@pytest.mark.parametrize(("mbit", "bar", "seconds"), [(20, 0.95, 15), (200, 0.85, 8)])
+@pytest.mark.parametrize(("mbit", "bar", "seconds"), [(20, 0.95, 45), (200, 0.85, 12)])
 def test_use_of_a_line(tmp_path, mbit, bar, seconds):
     practice = Practice(tmp_path / "box")
     count = max(2, int(mbit * 1e6 / 8 * seconds * max(SCALE, 0.3) / SEGMENT))
