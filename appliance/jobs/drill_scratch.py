@@ -32,14 +32,14 @@ def place_of(settings: Settings) -> Path:
 
 
 @contextmanager
-def scratch(settings: Settings) -> Iterator[Path]:
+def scratch(settings: Settings, *, wait_s: float = WAIT_S) -> Iterator[Path]:
     """Yield the scratch folder, empty, 0700; it is removed at the end of the block.
 
     Raises:
         AlreadyRunning: another drill has it.
     """
     place = place_of(settings)
-    with _lock(settings, WAIT_S) as is_mine:
+    with _lock(settings, wait_s) as is_mine:
         if not is_mine:
             raise AlreadyRunning(str(place))
         _remove(place)
