@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run install test check bench format install-test lock clean screenshots
 
-run: install            ## fill a small practice, run two nights, serve https://127.0.0.1:8443
+run: install            ## a small practice, two nights, a copy, an exercise; serves https://127.0.0.1:8443
 	@$(VENV)/bin/armoire --data $(DATA) demo
 
 install: $(VENV)/.installed   ## .venv/bin/armoire with its own pinned Borg
