@@ -270,7 +270,10 @@ def _state(connection: Connection, box: Box, name: str) -> AssistantState:
     kinds = (SetUpTarget.kind, CheckTarget.kind, PushCopy.kind)
     steps = {job.kind: _step(job) for job in newest_jobs(connection, row.id, kinds)}
     prepared, tried, pushed = (steps.get(kind, Step("waiting")) for kind in kinds)
+    public_key = facts_text(row.facts, target_setup.PUBLIC_KEY)
     has_copy = any(each.published_at for each in copies.generations(connection, row.id))
+    if prepared.state == "waiting" and (public_key or has_copy):
+        prepared = Step("done")  # by the command line, or so long ago that its task is forgotten
     confirmed = place.host_key if isinstance(place, SftpPlace | BoxPlace) else ""
     offered = offered_key(row)
     nature = nature_of(row)
@@ -280,7 +283,7 @@ def _state(connection: Connection, box: Box, name: str) -> AssistantState:
         kind_name=KIND_NAMES.get(row.kind, row.kind),
         host=place.host if isinstance(place, SftpPlace | BoxPlace) else "",
         user=place.user if isinstance(place, SftpPlace) else "",
-        public_key=facts_text(row.facts, target_setup.PUBLIC_KEY),
+        public_key=public_key,
         asks_key=isinstance(place, SftpPlace | BoxPlace),
         has_identity=isinstance(place, SftpPlace | BoxPlace),
         prepared=prepared,

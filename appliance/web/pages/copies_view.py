@@ -316,6 +316,9 @@ def _spot(status: CopyStatus, jobs: Sequence[Job], words: Words) -> Spot:
     else:
         lag = words.ago(status.newest_at)
     state = words.text(COPY_LEVEL_NAMES[status.level])
+    is_first = sending is not None and status.level is Level.UNKNOWN
+    if is_first:
+        state = words.text(mark("first copy under way"))
     where = where_words(row, words)
     if status.is_offline:
         where = words.text(mark("%(what)s, unplugged"), what=where)
@@ -328,9 +331,7 @@ def _spot(status: CopyStatus, jobs: Sequence[Job], words: Words) -> Spot:
         symbol=symbol_of(row),
         where=where,
         lag=lag,
-        tone=tones.BUSY
-        if sending is not None and status.level is Level.UNKNOWN
-        else level_tone(status),
+        tone=tones.BUSY if is_first else level_tone(status),
         state=state,
         said=said,
         is_away=status.is_offline,

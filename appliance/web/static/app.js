@@ -40,3 +40,5 @@ for (const element of document.querySelectorAll("[data-script-only]")) element.h
 for (const element of document.querySelectorAll("[data-print]")) {
   element.addEventListener("click", () => print());
 }
+// On a narrow screen the menu is wider than the window: where one is stays in sight.
+document.querySelector(".bar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
