@@ -17,7 +17,7 @@ from appliance.errors import (
     TargetIdentityChanged,
     TargetUnreachable,
 )
-from appliance.jobs import copy_forged, copy_planning, queue
+from appliance.jobs import copy_planning, queue
 from appliance.jobs.kinds import PushCopy, TakeSnapshot, VerifyCopy
 from appliance.model import JobState, Outcome
 from appliance.policy.hosting import Nature
@@ -26,6 +26,7 @@ from appliance.replication import manifest as manifests
 from appliance.replication import takeover
 from appliance.replication.jobs import push_copy
 from appliance.replication.manifest import Manifest
+from tests.support.armoire import Armoire
 from tests.support.copies_box import CopiesBox
 
 pytestmark = pytest.mark.integration
@@ -257,8 +258,9 @@ def test_a_thief_who_takes_the_next_numbers_stops_no_copy_and_is_told(box, row, 
     assert finding.facts["count"] == 3
     assert "runbook" in finding.action
 
-    with box.database.write() as connection:
-        assert copy_forged.accept(connection, row.id, person=None, now=utc_now()) == 3
+    command = Armoire(box.settings.data)
+    assert len(command.json("target", "forged", row.name)["forged"]) == 3
+    assert command.json("target", "forged", row.name, "--accept")["accepted"] == 3
     assert box.status(row).level is Level.PROVEN
     box.verify(row)
     sent(box, row)

@@ -91,12 +91,12 @@ def run(context: JobContext, spec: PushCopy, tools: Tools) -> JobState:
     if not has_state:
         context.enqueue(TakeSnapshot(BOX_SOURCE))
         raise StateNotSaved
-    folder = folder_of(settings, row.id)
+    folder, frozen = folder_of(settings, row.id), _moment_folder(settings, row.id)
     context.step("connecting")
     _before(context, row, opener, box, folder / "spool")
     try:
         context.step("freezing")
-        moment, carried = _freeze(context, row, folder / "moment", tools, resend_before, box)
+        moment, carried = _freeze(context, row, frozen, tools, resend_before, box)
         context.check()
         context.step("sending")
         sending = Sending(context, row.id, ZoneInfo(settings.time_zone))
@@ -117,13 +117,22 @@ def run(context: JobContext, spec: PushCopy, tools: Tools) -> JobState:
             resend_before=resend_before,
         )
     finally:
-        shutil.rmtree(folder / "moment", ignore_errors=True)
+        shutil.rmtree(frozen, ignore_errors=True)
     shutil.rmtree(folder / "spool", ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()  # unless another job of this target keeps something there
     _record(context, row, moment, pushed, carried, time.monotonic() - begun)
     context.enqueue(VerifyCopy(row.id))
     return JobState.WARNED if carried else JobState.SUCCEEDED
+
+
+def _moment_folder(settings: Settings, target_id: int) -> Path:
+    """Return where the moment is linked: hard links stay on the disk of the repositories, often one of its own."""
+    usual = folder_of(settings, target_id) / "moment"
+    with suppress(OSError):
+        if settings.repositories.stat().st_dev != settings.data.stat().st_dev:
+            return settings.repositories / ".moments" / str(target_id)
+    return usual
 
 
 def must_be_allowed(row: TargetRow, verdict: Verdict) -> None:
