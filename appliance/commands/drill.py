@@ -121,7 +121,7 @@ def _past(session: Session, target: str | None, *, listed: bool) -> Answer:
 def _show_list(session: Session, known: list[PastDrill], out: Console) -> None:
     titles = (
         mark("Day"),
-        mark("Copy"),
+        mark("The copy"),
         mark("First document"),
         mark("Everything back"),
         mark("Verdict"),

@@ -161,7 +161,7 @@ def sections(drill: Drill, language: Language, zone: ZoneInfo) -> Sequence[Secti
         ),
         row(
             mark("Journal"),
-            say(mark("%(count)s entries"), count=number(drill.ledger_entries)),
+            say(mark("%(count)s journal entries"), count=number(drill.ledger_entries)),
             say(mark("the beginning of the journal here")) if drill.ledger_follows
             else say(mark("not the journal of this box")),
             is_wrong=not drill.ledger_follows,

@@ -16,8 +16,10 @@ from appliance.errors import LedgerBroken
 from appliance.language import Language, explain, mark, translate
 from appliance.ledger import chain
 from appliance.model import LedgerEntry, Outcome, PersonId
+from appliance.policy import drills
+from appliance.policy.copy_status import COPY_PROOF_NAMES
 from appliance.policy.roles import Action
-from appliance.policy.status import OUTCOME_NAMES, PROOF_NAMES, ProofKind
+from appliance.policy.status import OUTCOME_NAMES, PROOF_NAMES
 from appliance.web.deps import TheBox, aside, language_of, needs
 from appliance.web.pages import tones
 from appliance.web.render import Page, render
@@ -35,6 +37,9 @@ FILTERS: Final[tuple[tuple[str, str], ...]] = (
     ("session.", mark("sign-ins")),
     ("file", mark("files opened and restored")),
     ("source.", mark("sources")),
+    ("copy.", mark("copies")),
+    ("target.", mark("destinations")),
+    ("kit.", mark("recovery kit")),
     ("anomaly.", mark("alarms")),
 )
 EVENT_NAMES: Final[dict[str, str]] = {
@@ -43,8 +48,17 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "anomaly.opened": mark("alarm raised"),
     "backup.ask": mark("backup asked for"),
     "box.made": mark("box set up"),
+    "box.recovered": mark("box made again from a copy"),
+    "box.recovery-finished": mark("recovery finished"),
+    "clock.accepted": mark("clock accepted"),
     "clock.right-again": mark("the clock is right again"),
     "clock.went-back": mark("the clock went back"),
+    "copy.forged": mark("something under our name that is not ours found at a destination"),
+    "copy.forged-accepted": mark("what is not ours at a destination passed over"),
+    "copy.generations-removed": mark("old generations of a copy removed"),
+    "copy.published": mark("copy sent"),
+    "disk.labelled": mark("disk labelled"),
+    "drill.ask": mark("exercise asked for"),
     "file.open": mark("file opened"),
     "files.restored": mark("files restored"),
     "job.cancel": mark("task stopped"),
@@ -62,6 +76,8 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "kit.split": mark("words of the kit made"),
     "link.made": mark("one-time link made"),
     "machine.confirmed": mark("identity of a machine confirmed"),
+    "machine.host-key-confirmed": mark("identity of a machine confirmed"),
+    "machine.push-key": mark("key of a machine that sends by itself"),
     "password.change": mark("password changed"),
     "person.add": mark("account made"),
     "person.close": mark("account closed"),
@@ -72,11 +88,16 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "repository.damaged": mark("damage found in a repository"),
     "repository.key-changed": mark("key of a repository changed"),
     "repository.made": mark("repository made"),
+    "repository.mended": mark("repository mended from a copy"),
+    "repository.passphrase-shown": mark("passphrase of a repository shown"),
     "restore.ask": mark("restore asked for"),
     "session.end": mark("signed out"),
     "session.refused": mark("sign-in refused"),
     "session.revoke": mark("session ended from another one"),
     "session.start": mark("signed in"),
+    "share.made": mark("share made"),
+    "share.recovered": mark("share brought back"),
+    "share.rights": mark("rights of a share changed"),
     "snapshot.failed": mark("backup failed"),
     "snapshot.imported": mark("sent snapshot read"),
     "snapshot.listed-afterwards": mark("snapshot listed after an interruption"),
@@ -87,6 +108,15 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "snapshot.vanished": mark("snapshot disappeared"),
     "source.added": mark("source added"),
     "source.removed": mark("source removed"),
+    "target.added": mark("destination added"),
+    "target.adopted": mark("copy carried by disk read"),
+    "target.bandwidth-set": mark("pace of a destination changed"),
+    "target.changed": mark("destination changed"),
+    "target.dossier-changed": mark("host file changed"),
+    "target.host-key-confirmed": mark("identity of a destination confirmed"),
+    "target.key-made": mark("key for a destination made"),
+    "target.nature-declared": mark("nature of a destination declared"),
+    "target.removed": mark("destination removed"),
     "verification.ask": mark("verification asked for"),
 }
 
@@ -247,9 +277,17 @@ _GRAVE: Final = frozenset(
 )
 
 
+#: Every kind of proof there is, of sources, of copies and of the whole.
+_PROOFS: Final[dict[str, str]] = {
+    **{kind.value: name for kind, name in PROOF_NAMES.items()},
+    **{kind.value: name for kind, name in COPY_PROOF_NAMES.items()},
+    drills.PROOF: mark("exercise: the box made again"),
+}
+
+
 def _proof_text(entry: LedgerEntry, language: Language) -> tuple[str, str]:
     kind = entry.event.removeprefix("proof.")
-    name = PROOF_NAMES[ProofKind(kind)] if kind in set(ProofKind) else kind
+    name = _PROOFS.get(kind, kind)
     outcome = entry.body.get("outcome")
     if outcome not in set(Outcome):
         return translate(name, language), tones.CALM
@@ -262,6 +300,7 @@ _NOUNS: Final = {
     "source": mark("source %(number)s"),
     "snapshot": mark("snapshot %(number)s"),
     "job": mark("task %(number)s"),
+    "target": mark("destination %(number)s"),
 }
 
 
@@ -275,6 +314,8 @@ def _subject(entry: LedgerEntry, names: dict[PersonId, str], language: Language)
 
 
 def _href(entry: LedgerEntry) -> str | None:
+    if entry.event == f"proof.{drills.PROOF}":
+        return f"/drills/{entry.seq}"
     noun, _, number = entry.subject.partition(":")
     if not number.isdecimal():
         return None
