@@ -13,6 +13,7 @@ from appliance.catalogue.reader_client import open_kit_document_async
 from appliance.catalogue.reader_protocol import KitRequest
 from appliance.clock import utc_now
 from appliance.db import targets
+from appliance.db.targets import TargetRow
 from appliance.errors import InvalidInput, NotFound, Refused, SheetOfAnotherKit
 from appliance.jobs import kit_access, kit_readings, kit_words
 from appliance.jobs.kit_words import KitPlan, KitState
@@ -58,7 +59,7 @@ class KitPage(Page):
     kit: KitState
     sheets: list[tuple[int, str]]  # that can be printed: number, holder
     is_file_fresh: bool
-    named: list[tuple[str, bool]]  # label of each destination, and whether the file only reads it
+    named: list[tuple[str, str]]  # label of each destination, and what the file holds of it
     is_rehearsal_due: bool
     needed: int
     holders: list[str]  # as in the form
@@ -297,7 +298,7 @@ def _show(
         known = kit_words.state(connection)
         is_fresh = kit_readings.is_file_fresh(connection)
         named = [
-            (each.label, each.kind == "directory" or kit_access.reads_only(connection, each))
+            (each.label, _held(each, is_reading=kit_access.reads_only(connection, each)))
             for each in targets.all_living(connection)
         ]
     plan = (known.next.plan if known.next else known.plan) or KitPlan(1, ("",))
@@ -318,6 +319,18 @@ def _show(
         problems=problems,
     )
     return render(request, page, status)
+
+
+def _held(target: TargetRow, *, is_reading: bool) -> str:
+    if target.kind == "directory":
+        return mark("a disk, known by its label: keep it as well")
+    if is_reading:
+        return mark("credentials that only read")
+    if target.kind not in kit_access.READING:
+        return mark("the credentials the box sends with; with them nothing can be removed there")
+    return mark(
+        "the credentials the box sends with; «armoire kit access» enters some that only read"
+    )
 
 
 def _sentence(known: KitState, *, is_due: bool) -> tuple[str, str]:
