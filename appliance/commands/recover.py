@@ -23,6 +23,7 @@ from appliance.commands.recover_show import (
     progress_words,
     remarks,
 )
+from appliance.commands.recover_state import hand_over
 from appliance.commands.session import Answer, ExitCode, Session
 from appliance.commands.setting_up import base_url, prepare
 from appliance.errors import (
@@ -310,7 +311,7 @@ def _finish(session: Session, board: Board) -> RecoveryStatus:
     """Make what the state did not bring, and leave the sheet."""
     settings = load(session.settings.data)
     prepare(settings, utc_now())
-    _hand_over(settings.data)
+    hand_over(settings.data)
     now = utc_now()
     status = board.change(
         phase=Phase.DONE,
@@ -320,21 +321,8 @@ def _finish(session: Session, board: Board) -> RecoveryStatus:
     )
     status = board.keep()
     recovery_status.forget_live(settings)
-    _hand_over(settings.data)
+    hand_over(settings.data)
     return status
-
-
-def _hand_over(data: Path) -> None:
-    """Give what root made to the accounts of the data folder, as `make install` set them up."""
-    owner = data.stat()
-    if os.geteuid() != 0 or owner.st_uid == 0:
-        return
-    for path in data.rglob("*"):
-        found = path.lstat()
-        if found.st_uid == 0:
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-            if path.name.startswith("state.sqlite"):
-                path.chmod(0o660)
 
 
 def _answer(session: Session, status: RecoveryStatus) -> Answer:

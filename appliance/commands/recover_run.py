@@ -241,6 +241,7 @@ class Recovering:
     def _on_state(self) -> None:
         self._back()
         recover_state.end_old_jobs(self._settings)
+        recover_state.hand_over(self._settings.data)
         now = utc_now()
         if self._board.status.state_at is None:
             self._board.change(state_at=now)
@@ -280,7 +281,12 @@ class _Web:
         argv = [sys.executable, "-m", "appliance.cli", "serve", "--data", str(settings.data)]
         with log.file_of(settings, "serve") as file:
             self._process = start(
-                [*argv, "--with-parent", "--read-only"],
+                [
+                    *recover_state.without_privileges(settings),
+                    *argv,
+                    "--with-parent",
+                    "--read-only",
+                ],
                 env={**child_environment(os.environ), **self._listen},
                 log=file,
             )

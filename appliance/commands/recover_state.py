@@ -1,4 +1,7 @@
-"""What is written into the state that came back while the rest follows."""
+"""What is written into the state that came back while the rest follows, and whom its files belong to."""
+
+import os
+from pathlib import Path
 
 from appliance.clock import utc_now
 from appliance.db import workers
@@ -45,3 +48,37 @@ def leave(settings: Settings) -> None:
             workers.leave(connection, runner_name())
     finally:
         database.close()
+
+
+def hand_over(data: Path) -> None:
+    """Give what root made below a data folder to the accounts of `make install`: as the folder it lies in.
+
+    Worker and web interface have accounts of their own there (systemd/tmpfiles.d); nothing is done elsewhere.
+    """
+    if os.geteuid() != 0 or data.stat().st_uid == 0:
+        return
+    for folder, folders, files in os.walk(data):
+        above = os.stat(folder)  # noqa: PTH116 - the owner, given a moment ago
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            if path.lstat().st_uid == 0:
+                os.chown(path, above.st_uid, above.st_gid, follow_symlinks=False)
+    for name in ("state.sqlite", "state.sqlite-wal", "state.sqlite-shm"):
+        if (data / name).exists():
+            (data / name).chmod(0o660)  # both accounts write to it
+
+
+def without_privileges(settings: Settings) -> tuple[str, ...]:
+    """Return what begins the command line of the web interface: as root it gets the account of its folder."""
+    tls = settings.tls
+    if os.geteuid() != 0 or not tls.exists() or tls.stat().st_uid == 0:
+        return ()
+    owner = tls.stat()
+    return (
+        "setpriv",
+        f"--reuid={owner.st_uid}",
+        f"--regid={owner.st_gid}",
+        "--clear-groups",
+        "--no-new-privs",
+        "--",
+    )
