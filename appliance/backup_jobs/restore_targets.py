@@ -96,6 +96,7 @@ def _folder_of_the_box(context: JobContext, chosen: bytes) -> Path:
     for ours in (
         settings.repositories,
         settings.catalogues,
+        settings.state,
         settings.keys,
         settings.borg_home,
         settings.run,

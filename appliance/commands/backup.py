@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 from rich.console import Console
 
+from appliance.clock import utc_now
 from appliance.commands.following import enqueue, exit_code_of, follow
 from appliance.commands.framework import Command, answers, complete_sources, option
 from appliance.commands.jobs import job_body, source_names
@@ -16,6 +17,7 @@ from appliance.ledger import proofs
 from appliance.model import Job, JobState, Outcome, Snapshot, Source, SourceKind
 from appliance.policy.status import ProofKind
 from appliance.policy.wording import size_words
+from appliance.worker import box_source
 
 OUTCOMES = {
     Outcome.PROVEN: mark("proven"),
@@ -62,6 +64,8 @@ def chosen(session: Session, names: Sequence[str] | None) -> list[Source]:
 
 def back_up(session: Session, names: Sequence[str] | None) -> Answer:
     """Back these sources up (None: all), follow to the end and say what came of it."""
+    if names is None:
+        box_source.ensure(session.settings, session.database, utc_now())  # a box made before
     found = chosen(session, names)
     with session.database.read() as connection:
         bare = [each for each in found if repositories.find(connection, each.id) is None]

@@ -34,7 +34,9 @@ from appliance.jobs.kinds import (
     KINDS,
     CheckRepository,
     Prune,
+    PushCopy,
     TakeSnapshot,
+    VerifyCopy,
     VerifySnapshot,
     from_json,
 )
@@ -47,7 +49,8 @@ Run = Callable[[JobContext, Any], JobState]
 
 #: Kinds that nobody waits for in front of a screen: they leave processor and disk to the others.
 QUIET: Final = frozenset(
-    spec.kind for spec in (TakeSnapshot, VerifySnapshot, CheckRepository, Prune)
+    spec.kind
+    for spec in (TakeSnapshot, VerifySnapshot, CheckRepository, Prune, PushCopy, VerifyCopy)
 )
 NICE: Final = 10
 #: Exit codes, for the runner's log only: the outcome is in the database.

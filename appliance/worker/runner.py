@@ -16,15 +16,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import IO, Final
 
 from appliance.db.engine import Database
 from appliance.jobs import queue
 from appliance.jobs.kinds import (
+    KINDS,
     CheckMachine,
+    CheckTarget,
+    OnTarget,
     ProbeHostKey,
     RestoreFiles,
     SetUpSource,
+    SetUpTarget,
     WakeMachine,
 )
 from appliance.model import Job, JobId, JobState
@@ -35,9 +40,21 @@ from appliance.worker import locks
 JOB_MAIN: Final = (sys.executable, "-m", "appliance.worker.job_main")
 #: Kinds a person waits for: they have places of their own beside the long ones.
 AWAITED: Final = frozenset(
-    spec.kind for spec in (CheckMachine, ProbeHostKey, RestoreFiles, SetUpSource, WakeMachine)
+    spec.kind
+    for spec in (
+        CheckMachine,
+        CheckTarget,
+        ProbeHostKey,
+        RestoreFiles,
+        SetUpSource,
+        SetUpTarget,
+        WakeMachine,
+    )
 )
 AWAITED_PLACES: Final = 2
+#: Work on a copy waits for a line most of the time, a first one for days: nights must not wait for it.
+AWAY: Final = frozenset(kind for kind, spec in KINDS.items() if issubclass(spec, OnTarget))
+AWAY_PLACES: Final = 2
 #: A claimed job has so long to take its lock file before it may be called dead.
 STARTING: Final = timedelta(seconds=20)
 STOP_GRACE_S: Final = 30.0  # seconds a job has to reach a checkpoint after SIGTERM
@@ -56,23 +73,34 @@ def choose(jobs: Sequence[Job], *, running: Sequence[Job], places: int, now: dat
     Args:
         jobs: queued ones.
         running: those this runner runs.
-        places: how many long jobs run at once; jobs a person waits for have two more.
+        places: how many long jobs run at once; jobs a person waits for have two more, and so has
+            work on copies.
         now: aware UTC.
     """
-    awaited = sum(1 for each in running if each.kind in AWAITED)
-    long = len(running) - awaited
+    free = {_Sort.LONG: places, _Sort.AWAITED: AWAITED_PLACES, _Sort.AWAY: AWAY_PLACES}
+    for job in running:
+        free[_sort(job)] -= 1
     chosen: list[Job] = []
     for job in sorted(jobs, key=lambda each: (each.not_before, each.id)):
-        if job.not_before > now:
-            continue
-        if job.kind in AWAITED:
-            if awaited < AWAITED_PLACES:
-                awaited += 1
-                chosen.append(job)
-        elif long < places:
-            long += 1
+        sort = _sort(job)
+        if job.not_before <= now and free[sort] > 0:
+            free[sort] -= 1
             chosen.append(job)
     return chosen
+
+
+class _Sort(Enum):
+    """Whose places a job takes."""
+
+    LONG = auto()
+    AWAITED = auto()
+    AWAY = auto()
+
+
+def _sort(job: Job) -> _Sort:
+    if job.kind in AWAITED:
+        return _Sort.AWAITED
+    return _Sort.AWAY if job.kind in AWAY else _Sort.LONG
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 
 from appliance.clock import utc_now
 from appliance.jobs import queue
-from appliance.jobs.kinds import KINDS, CheckMachine, Prune, TakeSnapshot
+from appliance.jobs.kinds import KINDS, CheckMachine, CheckTarget, Prune, PushCopy, TakeSnapshot
 from appliance.model import Job, JobId, JobState, SourceId
 from appliance.worker import locks
 from appliance.worker.runner import Runner, choose
@@ -278,6 +278,18 @@ def test_a_person_at_the_screen_need_not_wait_for_the_night():
     check = job(3, CheckMachine(SourceId(9)))
 
     assert choose([check, job(4, Prune(SourceId(4)))], running=night, places=2, now=NOW) == [check]
+
+
+def test_a_first_copy_that_takes_days_keeps_no_night_from_beginning():
+    """Work on copies has places of its own, and nights do not keep a copy from leaving either."""
+    pushes = [job(n, PushCopy(n)) for n in (1, 2)]
+    night, push = job(3, TakeSnapshot(SourceId(3))), job(4, PushCopy(4))
+
+    assert choose([night, push], running=pushes, places=2, now=NOW) == [night]
+    nights = [job(n, TakeSnapshot(SourceId(n))) for n in (1, 2)]
+    assert choose([night, push], running=nights, places=2, now=NOW) == [push]
+    check = job(5, CheckTarget(1))
+    assert choose([check], running=[*pushes, *nights], places=2, now=NOW) == [check]
 
 
 def test_the_oldest_wish_is_first_and_later_ones_wait_for_their_time():
