@@ -23,9 +23,11 @@ from appliance.jobs import target_setup
 from appliance.jobs.copy_readings import verdict_of
 from appliance.language import mark
 from appliance.ledger import proofs
+from appliance.model import Outcome
 from appliance.policy import dossier as dossiers
 from appliance.policy import letters
 from appliance.policy import place as places
+from appliance.policy.drills import PROOF
 from appliance.policy.hosting import (
     CONTRACT_POINTS,
     CertificateState,
@@ -37,8 +39,6 @@ from appliance.policy.hosting import (
 from appliance.policy.wording import size_words
 
 LETTERS: Final = ("designation", "reversibility")
-#: Proof of a whole exercise; ``replication.jobs.run_drill``.
-_DRILL: Final = "drill.complete"
 _STATES: Final = {
     CertificateState.INCOMPLETE: mark("the dossier is incomplete"),
     CertificateState.VALID: mark("the certificate is valid"),
@@ -227,7 +227,7 @@ def _paper(session: Session, row: TargetRow, paper: str) -> tuple[str, tuple[str
     with session.database.read() as connection:
         practice = str(facts.find(connection, "practice.name") or "")
         kept = [each for each in copies.generations(connection, row.id) if each.published_at]
-        drill = proofs.latest_of_target(connection, row.id, _DRILL)
+        drill = proofs.latest_of_target(connection, row.id, PROOF, Outcome.PROVEN)
     if paper == "designation":
         written = letters.designation(dossier, practice=practice, today=today)
         return render(paper, letter=written), written.missing

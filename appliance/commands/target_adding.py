@@ -242,7 +242,9 @@ def confirm(session: Session, name: str, *, fingerprint: str) -> Answer:
 
 
 @click.command(
-    "change", help=mark("Change a destination: its label, nature, distance, address or password.")
+    "change",
+    cls=Command,
+    help=mark("Change a destination: its label, nature, distance, address or password."),
 )
 @click.argument("name", shell_complete=complete_targets)
 @option("--label", help=mark("What people read instead of NAME."))

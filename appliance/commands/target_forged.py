@@ -4,7 +4,7 @@ import click
 from rich.console import Console
 
 from appliance.clock import utc_now
-from appliance.commands.framework import answers, complete_targets
+from appliance.commands.framework import Command, answers, complete_targets
 from appliance.commands.session import Answer, Session, table, when
 from appliance.commands.target_common import find
 from appliance.db import forged as forged_rows
@@ -14,6 +14,7 @@ from appliance.language import mark
 
 @click.command(
     "forged",
+    cls=Command,
     help=mark(
         "List what somebody else wrote at a destination in the name of this box.\n\n"
         "It is left aside for ever. While nobody looked at it nothing is removed there: with "

@@ -156,6 +156,43 @@ def test_a_password_is_read_from_standard_input_and_shown_nowhere(practice):
     assert practice.armoire.json("target", "remove", "mdp", "--yes")["removed"] is True
 
 
+def test_a_bucket_is_added_with_two_keys_from_standard_input(practice):
+    """First line the access key, second the secret one; changed the same way; neither is shown."""
+    answer = practice.armoire(
+        "target", "add", "seau", "--kind", "s3", "--endpoint", "https://s3.invalid", "--region",
+        "gra", "--bucket", "cabinet", "--lock", "COMPLIANCE", "--json",
+        stdin="AKIA-31\nsecret-de-seau\n",
+    )  # fmt: skip
+
+    assert answer.code == 0, answer
+    assert answer.body["place"]["lock_days"] == 30
+    assert b"secret-de-seau" not in answer.out
+    changed = practice.armoire.json(
+        "target", "change", "seau", "--set", "lock_days=60", "--set", "country=FR",
+        "--label", "Seau", "--nature", "certified-host", "--distance", 300,
+    )  # fmt: skip
+    assert (changed["place"]["lock_days"], changed["place"]["country"]) == (60, "FR")
+    assert (changed["label"], changed["distance_km"]) == ("Seau", 300)
+    for pair in ("lock_days=many", "colour=blue", "lock_mode=SOFT", "nonsense"):
+        assert practice.armoire("target", "change", "seau", "--set", pair).code == 2, pair
+    assert practice.armoire("target", "add", "vide", "--kind", "s3", "--endpoint", "https://x",
+                            "--bucket", "b").code == 2  # fmt: skip
+    practice.armoire.json("target", "remove", "seau", "--yes")
+
+
+def test_what_a_kind_needs_is_asked_before_anything_is_made(practice):
+    """Wrong usage leaves no half target behind."""
+    for given in (
+        ["--kind", "sftp", "--host", "x"], ["--kind", "box", "--user", "x"], ["--kind", "directory"],
+        ["--kind", "s3", "--bucket", "x"], ["--kind", "ftp"],
+        ["--kind", "box", "--host", "x", "--user", "y", "--password"],
+    ):  # fmt: skip
+        ran = practice.armoire("target", "add", "rate", *given)
+        assert ran.code == 2, (given, ran)
+    names = [each["name"] for each in practice.armoire.json("target", "list")["targets"]]
+    assert "rate" not in names
+
+
 # --- dossier and letters -----------------------------------------------------------------------------
 
 
