@@ -11,7 +11,7 @@ Formats: docs/formats/kit.md.
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -74,7 +74,7 @@ class Sheet:
     needed: int
     sheets: int
     holder: str  # who keeps it
-    words: tuple[str, ...]
+    words: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class KitFile:
     made_at: str  # ISO, UTC
     signer: str  # Ed25519 public key, hex
     #: name · label · kind · place (``policy.place``) · secrets ({"key", "password", "s3": base64}) · reads_only
-    targets: tuple[Mapping[str, object], ...]
+    targets: tuple[Mapping[str, object], ...] = field(repr=False)  # credentials are in it
     number: str = ""  # of the kit, five digits, as on the sheets
     #: base64 of age to the words: identities of kits before, one a line; none, one, or one for each kit.
     former: tuple[str, ...] = ()

@@ -143,3 +143,12 @@ def test_a_copy_of_the_state_holds_no_words(made, box_keys, settings, tmp_path):
     assert names == {kit.SIGNING_KEY}
     data = (tmp_path / "staged" / "state.sqlite").read_bytes()
     assert not any(piece[40:120] in data for piece in sealed)
+
+
+def test_neither_words_nor_credentials_are_in_what_a_log_would_show(made, box_keys):
+    """An object in an exception's text must not open a practice."""
+    (sheet,) = split(made, box_keys, ("Dr Martin",), 1)
+    one = kit.KitFile("b", "p", "m", "s", ({"secrets": {"password": "aHVzaA=="}},))
+
+    assert not any(word in repr(sheet) for word in sheet.words if len(word) > 5)
+    assert "aHVzaA" not in repr(one)
