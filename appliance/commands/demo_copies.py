@@ -21,7 +21,7 @@ from appliance.db.targets import TargetId, TargetRow
 from appliance.demo.practice import HOST_OF_COPIES, Practice
 from appliance.demo.servers import HOST
 from appliance.errors import NotFound
-from appliance.jobs import drill_asking, kit_words, target_setup
+from appliance.jobs import drill_asking, kit_readings, kit_words, target_setup
 from appliance.jobs.copy_readings import copy_status
 from appliance.jobs.kinds import PushCopy, SetUpTarget
 from appliance.language import mark
@@ -30,7 +30,7 @@ from appliance.policy.copy_status import CopyProof
 from appliance.policy.hosting import Nature
 from appliance.policy.place import SftpPlace
 from appliance.policy.wording import size_words
-from appliance.replication import kit
+from appliance.replication import kit, kit_documents
 from appliance.vault import words
 
 LABEL: Final = "Hébergeur de démonstration"
@@ -41,7 +41,9 @@ DISTANCE_KM: Final = 12
 def prepare_copies(session: Session, practice: Practice) -> TargetRow:
     """Tell the box about its host and give it a kit, as a person would; what is there already stays."""
     _own_kit(session, practice)
-    return _host(session, practice)
+    row = _host(session, practice)
+    _own_kit_file(session, practice)
+    return row
 
 
 def sheet_of(practice: Practice) -> Path:
@@ -78,6 +80,21 @@ def _own_kit(session: Session, practice: Practice) -> None:
                 border_style="yellow",
             )
         )
+
+
+def _own_kit_file(session: Session, practice: Practice) -> None:
+    """Write the kit file that a person would keep on a USB stick, when what it says has changed."""
+    if not sheet_of(practice).exists():
+        return  # a real kit, in people's hands
+    place = practice.folder / HOST_OF_COPIES / "armoire.kit"
+    with session.database.write() as connection:
+        if place.exists() and kit_readings.is_file_fresh(connection):
+            return
+        place.touch(mode=0o600)
+        place.write_bytes(kit_documents.write_file(connection, session.settings, now=utc_now()))
+    session.tell(
+        mark("Its kit file is %(place)s: what «armoire recover --kit» asks for."), place=place
+    )
 
 
 def _host(session: Session, practice: Practice) -> TargetRow:
