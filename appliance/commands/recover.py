@@ -4,7 +4,7 @@ import os
 import shutil
 import stat
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -98,7 +98,9 @@ def recover(
     settings = session.settings
     before = recovery_status.read_report(settings)
     if before is not None and before.phase is Phase.DONE:
-        return _answer(session, before)
+        if not any(each.state == "failed" for each in before.shares):
+            return _answer(session, before)
+        before = replace(before, phase=Phase.SHARES)  # those that failed are tried again
     _is_free(settings, before)
     _settle_modes(settings.data)
     with locks.hold(locks.of_worker(settings)) as is_mine:
@@ -153,7 +155,6 @@ class _Heard:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._said_at = utc_now() - timedelta(days=1)
-        self._is_told = False
 
     def tick(self, status: RecoveryStatus) -> None:
         """Show a line: in place on a terminal, now and then elsewhere."""
@@ -167,13 +168,16 @@ class _Heard:
             self._said_at = now
             err.print(progress_words(self._session, status))
 
-    def web(self, settings: Settings) -> None:
-        """Say where documents can be read."""
-        if self._is_told:
-            return
-        self._is_told = True
+    def web(self, settings: Settings, has_failed: bool) -> None:  # noqa: FBT001 - a callback
+        """Say where documents can be read, or that they cannot."""
         if self._session.err.is_terminal:
             self._session.err.file.write("\r\x1b[K")
+        if has_failed:
+            self._session.tell(
+                mark("The web interface ended by itself; see %(log)s, and --listen."),
+                log=settings.data / "log" / "serve.log",
+            )
+            return
         self._session.tell(
             mark("Documents can be read now, at %(address)s, with the accounts of before."),
             address=base_url(settings),

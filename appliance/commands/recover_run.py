@@ -74,7 +74,7 @@ class Recovering:
         board: Board,
         *,
         on_tick: Callable[[RecoveryStatus], None] = lambda _status: None,
-        on_web: Callable[[Settings], None] = lambda _settings: None,
+        on_web: Callable[[Settings, bool], None] = lambda _settings, _again: None,
     ) -> None:
         """Prepare.
 
@@ -83,7 +83,8 @@ class Recovering:
             settings: of the new box.
             board: its status.
             on_tick: shows the status, about twice a second.
-            on_web: called when the web interface was started, with the settings that came with the state.
+            on_web: called when the web interface was started, with the settings that came with the state,
+                and whether it ended by itself before.
         """
         self._plan = plan
         self._settings = settings
@@ -150,7 +151,9 @@ class Recovering:
     # --- documents -------------------------------------------------------------------------
 
     def _serve(self, web: "_Web") -> None:
-        settings = load(self._settings.data)  # what came with the state counts from now on
+        listen = self._plan.listen if self._plan is not None else {}
+        # What came with the state counts from now on.
+        settings = load(self._settings.data, {**os.environ, **listen})
         if self._reader is None:
             with suppress(ArmoireError, OSError):
                 self._reader = RecoveryReader(
@@ -164,7 +167,7 @@ class Recovering:
                 )
                 self._reader.back(self._back())
         if web.turn(settings):
-            self._on_web(settings)
+            self._on_web(settings, web.has_failed)
 
     def _back(self) -> frozenset[int]:
         found = settle(self._board, recover_progress.read_progress(self._settings.data))
@@ -181,7 +184,8 @@ class Recovering:
                 self._back()
             self._board.change(phase=Phase.SHARES)
             self._board.keep()
-            self._is_readable.set()
+            if self._plan is None or self._plan.is_readable:
+                self._is_readable.set()
             bring_shares(self._settings, self._board, should_stop=self._stop.is_set)
         except ArmoireError as error:
             self._error = error
@@ -291,6 +295,11 @@ class _Web:
                 log=file,
             )
         return True
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended by itself."""
+        return self._tries > 1
 
     def stop(self) -> None:
         """End it."""

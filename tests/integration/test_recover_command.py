@@ -86,6 +86,7 @@ def test_a_document_is_read_before_its_repository_is_back_and_then_everything_is
         assert b"/recovery" in page
         status, _ = browser.get("/live/recovery")
         assert status == 200
+        line.cut()  # somebody trips over the cable: it goes on by itself
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, (out, err)
     sheet = json.loads(out)
@@ -247,3 +248,22 @@ def test_a_living_box_is_never_recovered_over(burnt, tmp_path):
     ran = fire.run("--json")
 
     assert (ran.code, ran.body["error"]["code"]) == (2, "input.already-exists")
+
+
+def test_a_share_that_cannot_come_back_is_tried_again_without_words(burnt, tmp_path):
+    """Its disk is mounted a day later; the rest of the box did not wait for it."""
+    disk = disk_of(burnt, tmp_path / "disk")
+    kit = burnt.kit_at(tmp_path / "kit", only="disque")
+    burnt.burn()
+    burnt.share.write_text("not a folder")
+    fire = Fire(tmp_path / "new", kit, burnt.sheets[:2])
+
+    first = fire.run("--disk", disk, "--without-reading", "--json")
+    burnt.share.unlink()
+    again = fire.armoire("recover", "--json")
+
+    assert (first.code, first.body["is_whole"]) == (3, False)
+    assert first.body["shares"][0]["state"] == "failed"
+    assert not recovery_status.is_unfinished(Settings(data=fire.data))
+    assert (again.code, again.body["is_whole"]) == (0, True), again
+    assert tree_of(burnt.share) == burnt.tree
