@@ -30,6 +30,7 @@ from appliance.web.pages import (
     sign_in,
     sources,
 )
+from appliance.web.pages import disk as disk_page
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     sign_in.router,
@@ -55,6 +56,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     account.router,
     people.router,
     disk.files_router,
+    disk_page.router,
     disk.router,
     upload.router,
     v1.router,

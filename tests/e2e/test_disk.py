@@ -1,0 +1,267 @@
+"""The network disk in a real browser: 20,000 files, the keyboard, many at once, nothing lost."""
+
+import dataclasses
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from appliance.accounts import people, sessions
+from appliance.clock import utc_now
+from appliance.db.engine import Database, open_database
+from appliance.disk import set_up
+from appliance.model import Role
+from appliance.settings import Settings
+from appliance.web.server import make_server
+from tests.e2e.test_browser import ARGUMENTS, CHROMIUM
+
+pytestmark = pytest.mark.e2e
+
+MANY = 20_000
+
+
+@dataclass
+class Site:
+    """A served box with a share."""
+
+    database: Database
+    share: Path
+    address: str
+    token: str
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A box, a doctor signed in, a share with a large folder."""
+    if not Path(CHROMIUM).exists():
+        pytest.skip("no Chromium here")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    settings = dataclasses.replace(
+        Settings(data=tmp_path_factory.mktemp("disk") / "data"), listen_port=port
+    )
+    settings.data.mkdir()
+    database = open_database(settings.database, create=True)
+    now = utc_now()
+    with database.write() as connection:
+        doctor = people.add(
+            connection,
+            login="anne.martin",
+            name="Dr Anne Martin",
+            role=Role.OWNER,
+            language="fr",
+            password_hash=None,
+            now=now,
+        )
+        share = set_up.make_share(
+            connection,
+            settings,
+            name="documents",
+            label="Documents du cabinet",
+            person_id=doctor.id,
+            now=now,
+        )
+        token = sessions.start(
+            connection, doctor.id, now=now, address="127.0.0.1", user_agent="e2e"
+        )
+    root = share.folder
+    (root / "Archives" / "2025").mkdir(parents=True)
+    (root / "Courriers").mkdir()
+    for name in ("Lettre 2.txt", "Lettre 10.txt", "Émile Dupont.txt", "ordonnance.txt"):
+        (root / name).write_text("Chère consœur\n" * 40)
+    many = root / "Beaucoup"
+    many.mkdir()
+    folder = os.open(many, os.O_DIRECTORY)
+    for number in range(MANY):
+        os.close(os.open(f"radio {number:05}.dcm", os.O_CREAT | os.O_WRONLY, 0o660, dir_fd=folder))
+    os.close(folder)
+    server = make_server(settings)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield Site(database, root, f"https://127.0.0.1:{port}", token)
+    server.should_exit = True
+    thread.join(timeout=20)
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+def _window(browser: Browser, site: Site, **more: object) -> Page:
+    context = browser.new_context(
+        ignore_https_errors=True, locale="fr-FR", base_url=site.address, **more
+    )
+    context.add_cookies(
+        [
+            {
+                "name": "__Host-sid",
+                "value": site.token,
+                "url": site.address,
+                "secure": True,
+                "httpOnly": True,
+            }
+        ]
+    )
+    return context.new_page()
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    """A doctor's window; its console must stay silent."""
+    window = _window(browser, site, viewport={"width": 1440, "height": 900})
+    said: list[str] = []
+    window.on(
+        "console",
+        lambda message: said.append(message.text) if message.type in {"error", "warning"} else None,
+    )
+    window.on("pageerror", lambda error: said.append(str(error)))
+    yield window
+    window.context.close()
+    assert said == []
+
+
+def ready(page: Page, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector("[data-disk][data-ready]")
+
+
+def shown(page: Page) -> list[str]:
+    return page.locator(".grid-row .name").all_inner_texts()
+
+
+def test_a_folder_is_sorted_filtered_and_walked_by_keyboard(page: Page, site: Site) -> None:
+    """Folders first, «2» before «10»; accents do not matter; Enter opens, Backspace goes up."""
+    ready(page, "/disk/documents")
+    assert shown(page) == [
+        "Archives",
+        "Beaucoup",
+        "Courriers",
+        "Émile Dupont.txt",
+        "Lettre 2.txt",
+        "Lettre 10.txt",
+        "ordonnance.txt",
+    ]
+    page.fill(".disk-bar input", "emile")
+    expect(page.locator(".grid-row")).to_have_count(1)
+    assert shown(page) == ["Émile Dupont.txt"]
+    page.fill(".disk-bar input", "")
+    expect(page.locator(".grid-row")).to_have_count(7)
+    page.focus(".grid")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Archives")
+    page.wait_for_selector("[data-ready]")
+    page.focus(".grid")
+    page.keyboard.press("Backspace")
+    expect(page.locator("h1")).to_have_text("Documents du cabinet")
+
+
+def test_many_are_deleted_at_once_and_come_back(page: Page, site: Site) -> None:
+    """Shift and the arrows choose, Delete puts into the bin, «Undo» takes out."""
+    ready(page, "/disk/documents")
+    page.focus(".grid")
+    page.keyboard.press("End")
+    page.keyboard.press("Shift+ArrowUp")
+    page.keyboard.press("Shift+ArrowUp")
+    assert page.locator(".grid-row[aria-selected=true]").count() == 3
+    page.keyboard.press("Delete")
+    page.wait_for_selector(".toast button")
+    assert not (site.share / "ordonnance.txt").exists()
+    page.click(".toast button")
+    expect(page.locator(".grid-row")).to_have_count(7)
+    assert (site.share / "ordonnance.txt").exists()
+
+
+def test_a_file_is_renamed_and_moved(page: Page, site: Site) -> None:
+    """F2 asks with the stem chosen; a folder is chosen in a dialog; a taken name is said."""
+    (site.share / "brouillon.txt").write_text("x")
+    ready(page, "/disk/documents")
+    page.fill(".disk-bar input", "brouillon")
+    expect(page.locator(".grid-row")).to_have_count(1)
+    page.press(".disk-bar input", "Enter")
+    page.keyboard.press("F2")
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.type("note")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog", state="detached")
+    page.fill(".disk-bar input", "note.txt")
+    page.wait_for_selector(".grid-row .name:has-text('note.txt')")
+    assert (site.share / "note.txt").exists()
+    page.press(".disk-bar input", "Enter")
+    page.click("button:has-text('Déplacer')")
+    page.click("dialog button:has-text('Courriers')")
+    expect(page.locator("dialog p.soft")).to_have_text("/Courriers")
+    page.click("dialog button.main")
+    page.wait_for_selector("dialog", state="detached")
+    page.wait_for_selector(".toast")
+    assert (site.share / "Courriers" / "note.txt").read_text() == "x"
+
+
+def test_twenty_thousand_files_are_drawn_a_window_at_a_time(page: Page, site: Site) -> None:
+    """Few rows exist, the last is one key away, and the screen reader knows how many there are."""
+    ready(page, "/disk/documents?p=QmVhdWNvdXA")
+    assert page.locator(".grid-row").count() < 80
+    assert page.get_attribute(".grid", "aria-rowcount") == str(MANY + 1)
+    page.focus(".grid")
+    page.keyboard.press("End")
+    page.wait_for_selector(f".grid-row .name:has-text('radio {MANY - 1:05}.dcm')")
+    page.fill(".disk-bar input", "777")
+    expect(page.locator(".grid-row .name", has_text="radio 00777.dcm")).to_be_visible()
+    assert all("777" in name for name in shown(page))
+
+
+def test_a_phone_shows_names_whole_enough(browser: Browser, site: Site) -> None:
+    """Nothing is wider than the screen."""
+    window = _window(browser, site, viewport={"width": 390, "height": 844}, has_touch=True)
+    ready(window, "/disk/documents")
+    assert window.evaluate("document.documentElement.scrollWidth") <= 390
+    window.tap(".grid-row:nth-child(5) .size")
+    assert window.locator(".grid-row[aria-selected=true]").count() == 1
+    if place := os.environ.get("ARMOIRE_PICTURES"):
+        window.screenshot(path=f"{place}/disk-390.png")
+        wide = _window(browser, site, viewport={"width": 1440, "height": 900})
+        ready(wide, "/disk/documents")
+        wide.focus(".grid")
+        wide.keyboard.press("ArrowDown")
+        wide.screenshot(path=f"{place}/disk-1440.png")
+        wide.context.close()
+    window.context.close()
+
+
+def test_without_javascript_the_folder_is_whole(browser: Browser, site: Site) -> None:
+    """The first rows, paging, a new folder and the bin."""
+    window = _window(browser, site, java_script_enabled=False)
+    window.goto("/disk/documents?p=QmVhdWNvdXA")
+    assert window.locator("tbody tr").count() == 200
+    window.click("a[rel=next]")
+    assert "radio 00200.dcm" in window.inner_text("tbody tr:first-child")
+    window.goto("/disk/documents")
+    window.click("summary")
+    window.fill("#folder-name", "Nouveau")
+    window.click("button[value=folder]")
+    assert (site.share / "Nouveau").is_dir()
+    window.check("tr:has-text('Nouveau') input[type=checkbox]")
+    window.click("button[value=delete]")
+    assert not (site.share / "Nouveau").exists()
+    window.goto("/disk/documents/bin")
+    window.click("tr:has-text('Nouveau') button")
+    assert (site.share / "Nouveau").is_dir()
+    (site.share / "Nouveau").rmdir()
+    window.context.close()
