@@ -403,6 +403,8 @@ def test_a_secret_is_never_written_back_into_the_form(owner, database):
         ("sftp", {"distance_km": "99999"}, "Kilometres"),
         ("s3", {"endpoint": "http://dehors.example"}, "https://"),
         ("s3", {"region": "us-east-1"}, "outside the European Economic Area"),
+        ("s3", {"region": "chez-nous", "country": "ch"}, "outside the European Economic Area"),
+        ("s3", {"region": "chez-nous", "country": "France"}, "two letters"),
         ("s3", {"secret_key": ""}, "two keys"),
         ("directory", {"disk_id": "abc"}, "number on the disk"),
         ("directory", {"expires_on": "demain"}, "A day"),

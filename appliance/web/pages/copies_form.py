@@ -38,7 +38,7 @@ _TEXTS: Final[dict[str, tuple[str, ...]]] = {
     "directory": ("disk_id", "folder", "expires_on"),
     "sftp": ("host", "user", "folder"),
     "box": ("host", "sender"),
-    "s3": ("endpoint", "region", "bucket", "prefix", "lock_mode"),
+    "s3": ("endpoint", "region", "bucket", "prefix", "lock_mode", "country"),
 }
 _NUMBERS: Final[dict[str, tuple[str, ...]]] = {
     "directory": (),
@@ -47,7 +47,9 @@ _NUMBERS: Final[dict[str, tuple[str, ...]]] = {
     "s3": ("lock_days",),
 }
 #: Fields that may stay empty.
-_OPTIONAL: Final = frozenset({"folder", "expires_on", "prefix", "lock_mode", "lock_days"})
+_OPTIONAL: Final = frozenset(
+    {"folder", "expires_on", "prefix", "lock_mode", "lock_days", "country"}
+)
 _REQUIRED_TEXTS: Final[dict[str, str]] = {
     "disk_id": mark("The number on the disk's label, 32 characters."),
     "host": mark("The name or address of the host, without spaces."),
@@ -130,7 +132,7 @@ def read(
         if values["expires_on"] and not _is_day(str(values["expires_on"])):
             wrong("expires_on", mark("A day, or nothing."))
     if kind == "s3" and values.get("region"):
-        _region(str(values["region"]), hint, wrong)
+        _region(str(values["region"]), str(values["country"]), hint, wrong)
     nature = _nature(form.get("nature", ""), wrong) if may_declare else None
     if nature is Nature.CERTIFIED_HOST:
         hint(tones.CALM, mark("Next you will be asked for the host's certificate and contract."))
@@ -173,13 +175,19 @@ def _values(kind: str, form: Mapping[str, str]) -> tuple[dict[str, object], list
     if kind == "directory":
         values["is_removable"] = bool(form.get("is_removable"))
         values["disk_id"] = re.sub(r"[\s-]", "", str(values["disk_id"])).lower()
+    if kind == "s3":
+        values["country"] = str(values["country"]).upper()
     if kind == "s3" and not values["lock_mode"]:
         values["lock_days"] = 0
     return values, missing
 
 
-def _region(region: str, hint: Callable[..., None], wrong: Callable[[str, str], None]) -> None:
-    country = REGIONS.get(region.lower())
+def _region(
+    region: str, said: str, hint: Callable[..., None], wrong: Callable[[str, str], None]
+) -> None:
+    """Judge where a bucket lies: by what is known of the region, else by what the host said."""
+    known = REGIONS.get(region.lower())
+    country = known or said or None
     if country is None:
         hint(
             tones.WARN,
@@ -195,9 +203,9 @@ def _region(region: str, hint: Callable[..., None], wrong: Callable[[str, str], 
         )
     else:
         wrong(
-            "region",
+            "region" if known else "country",
             mark(
-                "This region lies outside the European Economic Area: health data may not go there."
+                "This place lies outside the European Economic Area: health data may not go there."
             ),
         )
 
