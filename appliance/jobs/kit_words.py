@@ -303,6 +303,38 @@ def abandon_next(
     )
 
 
+def adopt(connection: Connection, identities: Secret, *, now: datetime) -> None:
+    """Make the kit that opened a copy the kit of the box made from it; inside the recovery's write.
+
+    The copied state may be older than a re-key: what is sealed from now on must open with the sheets that
+    people have, not with those they have burned. The words were typed, so the kit is confirmed.
+
+    Args:
+        connection: of the recovered state.
+        identities: an age identity file: the words' own first, then those of kits before.
+        now: aware UTC.
+    """
+    recipient = facts.find(connection, "kit.recipient")
+    own, *former = identities.reveal().split()
+    given = str(words.openers(Secret(own))[0].to_public())
+    coming = facts.find(connection, "kit.next")
+    if recipient is None:
+        return
+    if isinstance(coming, dict) and given == coming["recipient"]:
+        _take_over(connection, coming, now)
+    elif given != recipient:
+        sealed = pyrage.encrypt(b"\n".join(former), [pyrage.x25519.Recipient.from_str(given)])
+        text = base64.b64encode(bytes(sealed)).decode("ascii")
+        facts.put(connection, "kit.recipient", given, now=now)
+        facts.put(
+            connection, "kit.former", {"sealed": text, "numbers": []} if former else None, now=now
+        )
+        for unknown in ("kit.plan", "kit.number", "kit.next", "kit.file"):
+            facts.put(connection, unknown, None, now=now)
+    secrets.forget(connection, ERASED)
+    facts.put(connection, "kit.confirmed_at", now.isoformat(), now=now)
+
+
 def open_former(sealed: str, secret: Secret) -> Secret:
     """Return the identities of kits before, one a line, out of ``kit.former`` (base64 of age).
 

@@ -33,8 +33,8 @@ from appliance.errors import (
     SecretMissing,
     SecretUnreadable,
 )
+from appliance.jobs import kit_words
 from appliance.jobs.drill_scratch import WORDS
-from appliance.jobs.kit_words import ERASED
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.replication.plan import LocalFile
@@ -102,7 +102,7 @@ def stage(
     before = _read_marks(into)
     marks: dict[str, object] = {}
     staged = [into / DATABASE]
-    _copy_database(source, into / DATABASE, without=(*ERASED, WORDS))
+    _copy_database(source, into / DATABASE, without=(*kit_words.ERASED, WORDS))
     for catalogue in sorted(settings.catalogues.glob("*.sqlite")):
         if catalogue.stem.isdigit():
             place = into / CATALOGUES / catalogue.name
@@ -216,6 +216,7 @@ def unstage(
                 connection,
                 settings,
                 old=old,
+                identity=identity,
                 instance=instance,
                 description=description,
                 came_from=came_from or {},
@@ -237,6 +238,7 @@ def _change_hands(
     settings: Settings,
     *,
     old: Secret,
+    identity: Secret,
     instance: str,
     description: Mapping[str, Any],
     came_from: Mapping[str, object],
@@ -274,6 +276,7 @@ def _change_hands(
         "unreadable": unreadable,
     }
     facts.put(connection, "box.recovered", result, now=now)
+    kit_words.adopt(connection, identity, now=now)
     events.record(
         connection,
         at=now,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from appliance.db import facts, secrets
+from appliance.db.engine import open_database
 from appliance.errors import (
     AlreadyExists,
     NotFound,
@@ -14,9 +15,12 @@ from appliance.errors import (
     SheetMissing,
     SheetOfAnotherKit,
 )
+from appliance.jobs import kit_words
 from appliance.ledger import chain
 from appliance.replication import kit, state
+from appliance.settings import Settings
 from appliance.vault import words
+from appliance.vault.secret import Secret
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 HOLDERS = ("Dr Martin", "Dr Petit", "Me Roux, notaire")
@@ -152,3 +156,50 @@ def test_neither_words_nor_credentials_are_in_what_a_log_would_show(made, box_ke
 
     assert not any(word in repr(sheet) for word in sheet.words if len(word) > 5)
     assert "aHVzaA" not in repr(one)
+
+
+def recovered(made, settings, tmp_path, identities):
+    """A new box made from a copy of this one's state, opened with these identities."""
+    with made.read() as connection:
+        recipient = facts.find(connection, "kit.recipient")
+    state.stage(settings, made, tmp_path / "staged", recipient, now=NOW)
+    new = Settings(data=tmp_path / "new")
+    state.unstage(tmp_path / "staged", new, identities, instance="i" * 32, now=NOW)
+    return open_database(new.database)
+
+
+def test_a_box_made_from_a_copy_older_than_a_re_key_seals_to_the_sheets_people_have(
+    made, box_keys, settings, tmp_path
+):
+    """Or its next copies would open with burned paper only."""
+    with made.write() as connection:
+        facts.put(connection, "box.id", "b0", now=NOW)
+    old = words.join(typed(split(made, box_keys), 0, 1))
+    new = words.make_secret()
+    both = Secret(words.identity(new).reveal() + b"\n" + words.identity(old).reveal())
+
+    database = recovered(made, settings, tmp_path, both)
+
+    with database.read() as connection:
+        known = kit_words.state(connection)
+        assert facts.find(connection, "kit.recipient") == words.recipient(new)
+        assert (known.confirmed_at, known.has_words, known.number) == (NOW, False, None)
+        sealed = facts.find(connection, "kit.former")["sealed"]
+        assert kit_words.open_former(sealed, new) == words.identity(old)
+    database.close()
+
+
+def test_a_box_made_with_its_own_words_has_them_confirmed(made, box_keys, settings, tmp_path):
+    """They were just typed, and they opened everything."""
+    with made.write() as connection:
+        facts.put(connection, "box.id", "b0", now=NOW)
+    sheets = split(made, box_keys)
+    secret = words.join(typed(sheets, 0, 1))
+
+    database = recovered(made, settings, tmp_path, words.identity(secret))
+
+    with database.read() as connection:
+        known = kit_words.state(connection)
+        assert facts.find(connection, "kit.recipient") == words.recipient(secret)
+        assert (known.confirmed_at, known.number) == (NOW, sheets[0].kit_number)
+    database.close()
