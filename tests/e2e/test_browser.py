@@ -221,7 +221,8 @@ def test_the_chart_is_drawn_and_every_page_fits_a_phone(page: Page, site: Site) 
     for path in (
         "/", "/sources", f"/sources/{site.source.id}", f"/snapshots/{newest}",
         f"/snapshots/{newest}/browse", "/search?q=courrier", "/jobs", "/ledger", "/restores",
-        "/account", "/sources/new", f"/sources/{site.source.id}/plan",
+        "/account", "/sources/new", "/copies", "/copies/add", "/kit", "/drills", "/drills/new",
+        f"/sources/{site.source.id}/plan",
         f"/sources/{site.source.id}/compare", f"/sources/{site.source.id}/retention",
     ):  # fmt: skip
         page.goto(path)
