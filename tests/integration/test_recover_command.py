@@ -1,8 +1,12 @@
 """After a fire: `armoire recover` in a process of its own, on a new machine, from the copies alone."""
 
 import json
+import os
+import pty
 import random
+import select
 import shutil
+import subprocess
 import time
 from base64 import urlsafe_b64encode
 from contextlib import closing
@@ -21,7 +25,7 @@ from appliance.model import BOX_SOURCE, JobState
 from appliance.replication import takeover
 from appliance.settings import Settings
 from appliance.vault.words import make_secret, split
-from tests.support.armoire import until
+from tests.support.armoire import PROGRAM, ROOT, until
 from tests.support.box import Box
 from tests.support.burnt_box import LETTER, BurntBox, Fire, Visitor, tree_of
 from tests.support.delay import DelayProxy
@@ -267,3 +271,51 @@ def test_a_share_that_cannot_come_back_is_tried_again_without_words(burnt, tmp_p
     assert not recovery_status.is_unfinished(Settings(data=fire.data))
     assert (again.code, again.body["is_whole"]) == (0, True), again
     assert tree_of(burnt.share) == burnt.tree
+
+
+def test_on_a_terminal_the_words_are_asked_for_one_is_mended_and_the_screen_forgets(
+    burnt, tmp_path
+):
+    """The road of a person: two sheets, one slip of the pen, and «no» at the end."""
+    disk = disk_of(burnt, tmp_path / "disk")
+    kit = burnt.kit_at(tmp_path / "kit", only="disque")
+    fire = Fire(tmp_path / "new", kit, [])
+    first, second = (sheet.split() for sheet in burnt.sheets[:2])
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, "recover", "--kit", str(kit), "--disk", str(disk)],
+        env={**fire.armoire.environment, "TERM": "xterm", "COLUMNS": "100"},
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = ""
+
+    def wait_for(text: str) -> None:
+        nonlocal seen
+        limit = time.monotonic() + 60
+        while text not in seen:
+            assert time.monotonic() < limit, seen
+            if select.select([ours], [], [], 0.2)[0]:
+                seen += os.read(ours, 65_536).decode("utf-8", "replace")
+
+    def answer(line: str) -> None:
+        nonlocal seen
+        seen = ""
+        os.write(ours, line.encode() + b"\n")
+
+    wait_for(" 1> ")
+    answer(" ".join([*first[:8], "wordless", *first[9:]]))
+    wait_for(" 9> ")
+    assert "Sheet 1: word number 9" in seen
+    assert "A\r\x1b[J" in seen  # the line that was typed is wiped
+    answer(first[8])
+    wait_for("Sheet 2")
+    wait_for(" 1> ")
+    answer(" ".join(second))
+    wait_for("[y/N]")
+    assert "Proposed: generation 2" in seen
+    answer("n")
+    wait_for("Nobody said yes")
+    assert process.wait(30) == 2
+    os.close(ours)
+    assert not (fire.data / "state.sqlite").exists()

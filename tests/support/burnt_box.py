@@ -45,14 +45,25 @@ class _Undone(Exception):
 class BurntBox:
     """A machine, a share and the box's own state, pushed to two places; ``burn`` leaves the copies alone."""
 
-    def __init__(self, folder: Path, *, machine_bytes: int = 6_000_000) -> None:
+    def __init__(
+        self, folder: Path, *, machine_bytes: int = 6_000_000, segment_bytes: int = 1 << 20
+    ) -> None:
         self.folder = folder
         self.machine = SshServer().start()
         self.host = SshServer(config="ForceCommand internal-sftp").start()
+        try:
+            self._make(machine_bytes)
+        except BaseException:
+            self.machine.stop()
+            self.host.stop()
+            raise
+
+    def _make(self, machine_bytes: int) -> None:
+        folder = self.folder
         self.dice = random.Random(9)
         self.files, self.share = folder / "poste", folder / "partage"
         self._write(machine_bytes)
-        self.box = Box(folder / "old", segment_bytes=1 << 20)
+        self.box = Box(folder / "old", segment_bytes=segment_bytes)
         now = utc_now()
         with self.box.database.write() as connection:
             facts.put(connection, "box.id", "0123456789abcdef", now=now)
