@@ -36,11 +36,13 @@ class DelayProxy:
         rtt_ms: float = 0.7,
         cut_after_bytes: int | None = None,
         rate_bytes_s: float | None = None,
+        target_host: str = "127.0.0.1",
     ) -> None:
         self.host = "127.0.0.1"
         self.port = 0
         self._order = {
             "target": target_port,
+            "host": target_host,
             "rtt_ms": rtt_ms,
             "cut_after": cut_after_bytes,
             "rate": rate_bytes_s,
@@ -132,6 +134,7 @@ class _Way:
 class _Line:
     def __init__(self, order: dict) -> None:
         self.target = order["target"]
+        self.target_host = order["host"]
         self.delay = order["rtt_ms"] / 2000
         self.cut_after = order["cut_after"]
         self.rate = order["rate"]
@@ -194,7 +197,7 @@ class _Line:
             _reset(client)
             return
         try:
-            server = socket.create_connection(("127.0.0.1", self.target), timeout=5)
+            server = socket.create_connection((self.target_host, self.target), timeout=5)
         except OSError:
             _reset(client)
             return
