@@ -84,10 +84,11 @@ class Planner:
     def _wishes(self, source: Source, now: datetime, zone: ZoneInfo) -> list[Spec]:
         with self.database.read() as connection:
             repository = repositories.find(connection, source.id)
-            if repository is None and source.kind is SourceKind.BOX:
-                return _set_up(connection, source, now)
-            if repository is None or not source.plan.enabled:
-                return []  # not set up yet, or a person said no
+            if not source.plan.enabled:
+                return []  # a person said no
+            if repository is None:  # of the others a person makes it
+                is_box = source.kind is SourceKind.BOX
+                return _set_up(connection, source, now) if is_box else []
             busy = any(
                 each.source_id == source.id and each.kind != WakeMachine.kind
                 for each in queue.waiting(connection)

@@ -15,7 +15,7 @@ from appliance.db import sources, workers
 from appliance.db.engine import open_database
 from appliance.jobs import queue
 from appliance.jobs.kinds import SetUpSource, TakeSnapshot
-from appliance.model import JobState, Plan
+from appliance.model import BOX_SOURCE, JobState, Plan
 from tests.support.armoire import Armoire, end, until
 
 pytestmark = pytest.mark.integration
@@ -31,6 +31,11 @@ def armoire(tmp_path):
     for number in range(20):
         (folder / f"lettre {number}.txt").write_text(f"lettre {number} " * 50)
     assert made("share", "add", "partage", folder).code == 0
+    database = open_database(f"sqlite:///{made.data / 'state.sqlite'}")
+    with database.write() as c:
+        # Its own night would begin beside these tests, at some hours of the day.
+        sources.change(c, BOX_SOURCE, plan=Plan(enabled=False))
+    database.close()
     return made
 
 
