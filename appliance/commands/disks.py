@@ -87,8 +87,8 @@ def label(
 ) -> Answer:
     """Label a disk."""
     folder = folder.absolute()
-    if not anyway and folder.stat().st_dev == session.settings.data.stat().st_dev:
-        raise DiskRefused(str(folder), OWN_DISK)
+    if not anyway:
+        check_medium(session, folder)
     last = None if expires is None else expires.date()
     if last is not None and last < _today(session):
         raise wrong("--expires", mark("A day in the future."))
@@ -201,6 +201,21 @@ def away(session: Session, folder: Path) -> Answer:
 
 
 # --- labels ----------------------------------------------------------------------------------
+
+
+def check_medium(session: Session, folder: Path) -> None:
+    """Return when ``folder`` is on another disk than the box.
+
+    Raises:
+        InvalidInput: there is no such folder.
+        DiskRefused: it is on the box's own disk.
+    """
+    try:
+        device = folder.stat().st_dev
+    except OSError as error:
+        raise wrong("--folder", mark("Give the folder where the disk is mounted.")) from error
+    if device == session.settings.data.stat().st_dev:
+        raise DiskRefused(str(folder), OWN_DISK)
 
 
 def label_folder(

@@ -151,8 +151,9 @@ def _key_or_password(session: Session, kind: str, given: Mapping[str, Any]) -> d
 
 def _labelled(session: Session, folder: Path) -> Place:
     """Return the place of a folder that stays mounted, labelling it when it carries no label yet."""
-    from appliance.commands.disks import label_folder  # noqa: PLC0415 - only here
+    from appliance.commands.disks import check_medium, label_folder  # noqa: PLC0415 - only here
 
+    check_medium(session, folder)
     label = label_folder(session, folder, name=None, expires=None)
     return DirectoryPlace(
         disk_id=label.disk_id,

@@ -290,10 +290,13 @@ def test_a_folder_on_the_boxs_own_disk_is_no_copy(practice):
     """It would burn with the box."""
     folder = practice.folder / "nebenan"
     folder.mkdir()
-    ran = practice.armoire("disk", "label", folder, "--name", "ici")
-
-    assert ran.code == 4
-    assert "burns with it" in ran.err
+    for command in (
+        ["disk", "label", folder, "--name", "ici"],
+        ["target", "add", "ici", "--kind", "directory", "--folder", folder],
+    ):
+        ran = practice.armoire(*command)
+        assert ran.code == 4
+        assert "burns with it" in ran.err
     assert list(folder.iterdir()) == []
 
 
