@@ -198,7 +198,7 @@ def _look_closely(copied, new, manifest):
     found = compare(copied.settings, new, manifest)
     assert found.is_right
     assert found.segments == found.segments_same > 4
-    assert found.secrets_same >= 4
+    assert found.secrets_same >= 3  # the kit's own is in no copy
     assert (found.secrets_changed, found.segments_gone) == ((), 0)
     assert found.ledger_entries > 0
     segment = next((new.repositories / "1" / "data" / "0").iterdir())
