@@ -52,13 +52,13 @@ class BurntBox:
         self.machine = SshServer().start()
         self.host = SshServer(config="ForceCommand internal-sftp").start()
         try:
-            self._make(machine_bytes)
+            self._make(machine_bytes, segment_bytes)
         except BaseException:
             self.machine.stop()
             self.host.stop()
             raise
 
-    def _make(self, machine_bytes: int) -> None:
+    def _make(self, machine_bytes: int, segment_bytes: int) -> None:
         folder = self.folder
         self.dice = random.Random(9)
         self.files, self.share = folder / "poste", folder / "partage"
