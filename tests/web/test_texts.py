@@ -23,7 +23,8 @@ MODULES = sorted(
 #: The same in both languages.
 SAME = {"Linux", "macOS", "Windows", "Port", "Journal", "Source", "Sources", "Assistant", "Pages",
         "sources", "versions", "%(count)s version", "Copies", "Distance", "Documents", "%(km)s km",
-        "Référentiel", "v2 (2024)", "LSTI, BSI, AFNOR Certification, LNE…"}  # fmt: skip
+        "Référentiel", "v2 (2024)", "LSTI, BSI, AFNOR Certification, LNE…",
+        "Verdict", "Actions", "destination %(number)s"}  # fmt: skip
 SINGLE = re.compile(r"""(?<![\w])_\(\s*(["'])((?:(?!\1).)*)\1""")
 COUNTED = re.compile(r"""_n\(\s*"([^"]*)",\s*"([^"]*)\"""")
 

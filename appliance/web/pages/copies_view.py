@@ -271,10 +271,8 @@ def overall_sentence(statuses: Sequence[CopyStatus], words: Words) -> str:
     ages = [words.now - each.proven_at for each in green if each.proven_at is not None]
     if len(green) == len(statuses) and ages:
         return words.count(
-            mark("Sealed, sent and verified: %(count)s copy besides this box, of %(age)s ago."),
-            mark(
-                "Sealed, sent and verified: %(count)s copies besides this box, the newest of %(age)s ago."
-            ),
+            "Sealed, sent and verified: %(count)s copy besides this box, of %(age)s ago.",
+            "Sealed, sent and verified: %(count)s copies besides this box, the newest of %(age)s ago.",
             len(statuses),
             age=words.span(min(ages)),
         )
@@ -285,8 +283,8 @@ def overall_sentence(statuses: Sequence[CopyStatus], words: Words) -> str:
     if others <= 0:
         return said
     return f"{said} " + words.count(
-        mark("%(count)s other copy needs attention."),
-        mark("%(count)s other copies need attention."),
+        "%(count)s other copy needs attention.",
+        "%(count)s other copies need attention.",
         others,
     )
 
