@@ -16,11 +16,11 @@ from appliance.errors import (
     NotFound,
     SheetOfAnotherKit,
 )
-from appliance.jobs import drill_asking, drill_readings, drill_scratch, queue
+from appliance.jobs import drill_asking, drill_readings, drill_scratch, kit_words, queue
 from appliance.jobs.kinds import RunDrill
 from appliance.ledger import chain, proofs
 from appliance.model import JobState, Outcome
-from appliance.replication import state, takeover
+from appliance.replication import kit_documents, state, takeover
 from appliance.replication.drill import Copy, Watch, rehearse
 from appliance.replication.manifest import object_name
 from appliance.vault import words
@@ -317,6 +317,37 @@ def test_on_the_command_line_with_words_from_a_descriptor(box):
     wrong = armoire("drill", "--words-fd", 0, "--json", stdin="zzzz " + box.words[5:])
     assert (wrong.code, wrong.body["error"]["code"]) == (1, "kit.word-unknown")
     assert box.words.split()[3] not in wrong.err
+
+
+def test_without_words_it_says_so_and_leaves_nothing(box):
+    """Somebody queued it by hand, or the words were erased meanwhile."""
+    job_id, process = box.start(RunDrill(box.target.id))
+    process.wait(60)
+    assert (box.job(job_id).state, box.job(job_id).error_code) == (
+        JobState.FAILED,
+        "vault.secret-missing",
+    )
+    assert nothing_left(box)
+
+
+def test_after_a_new_kit_its_words_open_what_the_former_ones_sealed(box):
+    """A holder left, and a quarter later somebody takes the new sheets."""
+    now = utc_now()
+    plan = kit_words.KitPlan(1, ("Dr Lenoir",))
+    with box.database.write() as connection:
+        former = words.join([box.words])
+        kit_words.rekey(connection, box.settings, plan, former=former, now=now)
+        (sheet,) = kit_documents.sheets_now(connection, box.settings, now=now)
+        typed = " ".join(sheet.words)
+        kit_words.confirm(connection, [typed], now=now)
+    with pytest.raises(SheetOfAnotherKit):
+        ask(box)
+    ask(box, typed)
+    job_id, process = box.start(RunDrill(box.target.id))
+    process.wait(120)
+
+    assert box.job(job_id).state is JobState.SUCCEEDED, box.job(job_id)
+    assert newest(box).outcome is Outcome.PROVEN
 
 
 def test_no_copy_of_the_state_holds_the_words_of_a_drill(box):

@@ -135,6 +135,21 @@ def test_words_are_sealed_and_a_drill_is_queued(client_as, database, settings, c
     assert "came to no verdict" in client.get("/drills").text
 
 
+def test_of_a_kit_of_three_sheets_two_are_asked_for(client_as, database, copied):
+    """Any two, in any order."""
+    row, secret, _ = copied
+    sheets = words.split(secret, needed=2, sheets=3)
+    with database.write() as connection:
+        plan = {"needed": 2, "holders": ["A", "B", "C"]}
+        facts.put(connection, "kit.plan", plan, now=utc_now())
+    client = client_as(Role.OWNER)
+    assert client.get("/drills/new").text.count("data-kit-word") == 40
+    given = {"target": str(row.id), "sheet1": sheets[2].split(), "sheet2": sheets[0].split()}
+
+    assert client.post("/drills", data={**given, "sheet2": sheets[2].split()}).status_code == 422
+    assert client.post("/drills", data=given).status_code == 303
+
+
 @pytest.mark.parametrize("harm", ["unknown", "swapped", "missing", "other"])
 def test_wrong_words_are_said_at_their_places_and_nothing_is_queued(
     client_as, database, copied, harm
