@@ -131,8 +131,9 @@ def get_by_name(connection: Connection, name: str) -> Source:
 
 
 def all_living(connection: Connection) -> list[Source]:
-    """Return the living sources by label."""
-    query = select(source).where(source.c.removed_at.is_(None)).order_by(source.c.label)
+    """Return the living sources by label; the box itself is the last."""
+    is_box = source.c.kind == SourceKind.BOX.value
+    query = select(source).where(source.c.removed_at.is_(None)).order_by(is_box, source.c.label)
     return [_source(row) for row in connection.execute(query)]
 
 
