@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.backup_jobs.borg_library_lock import hold_lock
 from appliance.clock import utc_now
-from appliance.db import facts, forged, sources, targets
+from appliance.db import copies, facts, forged, sources, targets
 from appliance.errors import (
     RepositoryLocked,
     SendingNotAllowed,
@@ -339,6 +339,22 @@ def test_a_place_the_rules_refuse_gets_nothing_and_loses_nothing(box, row, disk,
     code = "copy.nature-missing" if nature is None else "copy.not-allowed"
     assert code in box.findings()
     assert box.verify(row) is JobState.SUCCEEDED  # what lies there is watched all the same
+
+
+def test_after_a_re_key_everything_is_sent_again_to_the_new_sheets(box, row):
+    """The fact that `kit rekey` leaves: what was sealed before it is not counted on any more."""
+    first = {each.name for each in sent(box, row)}
+    with box.database.write() as connection:
+        facts.put(connection, "kit.resend-before", utc_now().isoformat(), now=utc_now())
+    try:
+        sent(box, row)
+        with box.database.read() as connection:
+            named = set(copies.newest_published(connection, row.id).objects)
+        assert not named & {each.id for each in box.objects(row) if each.name in first}
+        assert len(named) == len(first)
+    finally:
+        with box.database.write() as connection:
+            facts.put(connection, "kit.resend-before", None, now=utc_now())
 
 
 # --- what goes, and what stays ------------------------------------------------------------------
