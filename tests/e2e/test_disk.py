@@ -205,7 +205,7 @@ def test_a_file_is_renamed_and_moved(page: Page, site: Site) -> None:
     page.wait_for_selector(".grid-row .name:has-text('note.txt')")
     assert (site.share / "note.txt").exists()
     page.press(".disk-bar input", "Enter")
-    page.click("button:has-text('Déplacer')")
+    page.click("button:has-text('Déplacer…')")
     page.click("dialog button:has-text('Courriers')")
     expect(page.locator("dialog p.soft")).to_have_text("/Courriers")
     page.click("dialog button.main")
