@@ -10,7 +10,13 @@ from appliance.clock import utc_now
 from appliance.db import anomalies, facts, repositories, secrets, snapshots, sources
 from appliance.errors import InvalidInput, RepositoryDamaged
 from appliance.jobs import queue
-from appliance.jobs.kinds import CheckRepository, RebuildCatalogue, SetUpSource, TakeSnapshot
+from appliance.jobs.kinds import (
+    CheckRepository,
+    PushCopy,
+    RebuildCatalogue,
+    SetUpSource,
+    TakeSnapshot,
+)
 from appliance.ledger import proofs
 from appliance.model import (
     BOX_SOURCE,
@@ -27,7 +33,9 @@ from appliance.settings import Settings
 from appliance.vault import words
 from appliance.vault.unseal import unseal
 from appliance.worker import box_source
+from appliance.worker.planner import Planner
 from tests.support.box import Box
+from tests.support.copies_box import CopiesBox
 
 pytestmark = pytest.mark.integration
 
@@ -193,3 +201,20 @@ def test_it_cannot_be_removed(box):
     with pytest.raises(InvalidInput), box.database.write() as connection:
         sources.remove(connection, BOX_SOURCE, now=utc_now())
     assert own(box)
+
+
+def test_the_planner_sends_the_copies_of_a_night(tmp_path):
+    """At five at the latest, whatever is still to be read; a disk that is away is not waited for."""
+    copied = CopiesBox(tmp_path)
+    row = copied.add_disk(tmp_path / "disk")
+    with copied.database.write() as connection:
+        connection.exec_driver_sql("UPDATE job SET state = 'cancelled' WHERE state = 'queued'")
+    planner = Planner(copied.settings, copied.database)
+    tomorrow = (utc_now() + timedelta(days=1)).replace(hour=4, minute=30)  # after 05:00 in Paris
+
+    queued = planner.turn(tomorrow)
+
+    assert queued[-1] == PushCopy(row.id)
+    assert TakeSnapshot(copied.share.id) in queued
+    assert planner.turn(tomorrow + timedelta(minutes=1)) == []
+    copied.close()
