@@ -14,7 +14,7 @@ from appliance.db import copies, facts, forged, sources, targets
 from appliance.db.targets import TargetRow
 from appliance.errors import InvalidInput
 from appliance.jobs import disks, queue
-from appliance.jobs.kinds import PushCopy
+from appliance.jobs.kinds import PushCopy, VerifyCopy
 from appliance.jobs.kit_readings import kit_findings
 from appliance.language import mark
 from appliance.ledger import proofs
@@ -24,6 +24,7 @@ from appliance.policy import dossier as dossiers
 from appliance.policy import place as places
 from appliance.policy.copies import MISSING_TEXTS, Copy, Indicator, Missing
 from appliance.policy.copy_status import (
+    IDENTITY_CODES,
     CopyJudgement,
     CopyProof,
     CopyReading,
@@ -99,6 +100,7 @@ def copy_status(
     found = copies.summary(connection, row.id)
     pushes = queue.newest(connection, limit=HISTORY, kind=PushCopy.kind, lock=PushCopy(row.id).lock)
     ended = next((each for each in pushes if each.state in queue.ENDED), None)
+    telling = _stranger_met(connection, row, ended) or ended
     # A push that is waiting to be tried again says less than one at work.
     running = next((each for each in pushes if each.state is JobState.RUNNING), None) or next(
         (each for each in pushes if each.state is JobState.QUEUED), None
@@ -119,8 +121,8 @@ def copy_status(
             is_kit_confirmed=kit,
             newest_at=None if found is None else found.taken_at,
             proofs=[each for each in latest.values() if each is not None],
-            last_push_state=None if ended is None else ended.state,
-            last_push_error=None if ended is None else ended.error_code,
+            last_push_state=None if telling is None else telling.state,
+            last_push_error=None if telling is None else telling.error_code,
             is_running=running is not None and running.state is JobState.RUNNING,
             is_removable=removable,
             carried_over=_carried_over(pushes),
@@ -167,6 +169,16 @@ def copy_status(
         forged=strangers,
         judgement=judged,
     )
+
+
+def _stranger_met(connection: Connection, row: TargetRow, push: Job | None) -> Job | None:
+    """Return the newest verification when it met another box or host, and no push ended since."""
+    found = queue.newest(
+        connection, limit=1, states=queue.ENDED, kind=VerifyCopy.kind, lock=VerifyCopy(row.id).lock
+    )
+    if not found or found[0].error_code not in IDENTITY_CODES:
+        return None
+    return found[0] if push is None or found[0].id > push.id else None
 
 
 def _carried_over(pushes: list[Job]) -> int:

@@ -281,10 +281,10 @@ def test_a_later_generation_signed_with_our_key_stops_everything(box, row, disk)
         manifests.build(other, recipient=recipient, signing_key=key)
     )
 
-    for job in (PushCopy(row.id), VerifyCopy(row.id)):
+    for job in (VerifyCopy(row.id), PushCopy(row.id)):
         with pytest.raises(TargetIdentityChanged):
             box.run(job)
-    assert box.status(row).level is Level.FROZEN
+        assert box.status(row).level is Level.FROZEN
     assert "copy.identity-changed" in box.findings()
     assert box.kept(row) == [1]
 
