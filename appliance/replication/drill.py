@@ -29,7 +29,6 @@ from appliance.errors import (
     RepositoryReplaced,
     SecretMissing,
     SecretUnreadable,
-    TargetListUnreadable,
     TargetUnreachable,
 )
 from appliance.errors import NothingToRecover as NothingThere
@@ -190,7 +189,7 @@ class _Rehearsal:
         )
 
     def _look(self) -> Look:
-        target = self._copy.open_target()  # says itself why it cannot
+        target = self._copy.open_target()
         try:
             look = recover_choice.look(
                 self._copy.target,
@@ -199,12 +198,12 @@ class _Rehearsal:
                 box_id=self._copy.box_id,
                 identity=self._copy.identity,
             )
+            if look.unreachable:
+                # ``look`` keeps the code only: asked once more, the place says itself why.
+                list(target.list("generations/"))
+                raise TargetUnreachable(self._copy.label, "the line was cut")
         finally:
             target.close()
-        if look.unreachable == TargetUnreachable.code:
-            raise TargetUnreachable(self._copy.label, "the line was cut")
-        if look.unreachable:
-            raise TargetListUnreadable(self._copy.label, look.unreachable)
         return look
 
     def _need_room(self, proposal: Proposal) -> None:
