@@ -23,13 +23,11 @@ from appliance.jobs import target_setup
 from appliance.jobs.kinds import PushCopy, SetUpTarget
 from appliance.language import mark
 from appliance.ledger import events
+from appliance.policy.disk_state import DISK, DiskState
 from appliance.policy.hosting import Nature
 from appliance.policy.place import DirectoryPlace
 from appliance.replication.targets.directory import DiskLabel, find_label, write_label
 
-#: In the target's facts: {"state": copying · done · failed · away · pulled-out, "folder", "at": ISO time}.
-#: «away»: unmounted, it may be taken away. «pulled-out»: it went while a copy was under way.
-DISK: Final = "disk"
 _NATURES: Final = click.Choice(
     [Nature.SAME_PRACTICE_HERE.value, Nature.SAME_PRACTICE_ELSEWHERE.value]
 )
@@ -142,15 +140,15 @@ def plugged(session: Session, folder: Path) -> Answer:
     row = _of_disk(session, written.disk_id)
     if row is None:
         raise DiskRefused(written.name, NOT_LISTED)
-    _record(session, row, "copying", folder)
+    _record(session, row, DiskState.COPYING, folder)
     try:
         jobs = follow(session, [enqueue(session, PushCopy(row.id))])
     except BaseException:
-        _record(session, row, "failed", folder)
+        _record(session, row, DiskState.FAILED, folder)
         raise
     code = refused_if(jobs)
     worked = code in {ExitCode.DONE, ExitCode.WARNED}
-    _record(session, row, "done" if worked else "failed", folder)
+    _record(session, row, DiskState.DONE if worked else DiskState.FAILED, folder)
 
     def show(out: Console) -> None:
         if worked:
@@ -183,20 +181,21 @@ def away(session: Session, folder: Path) -> Answer:
     found = [each for each in rows if _fact(each).get("folder") == str(folder)]
     row = max(found, key=lambda each: str(_fact(each)["at"]), default=None)
     if row is None:  # a disk that was refused: nothing was written, it may always go
-        return Answer({"target": None, "state": "away"}, lambda _out: None)
-    state = "pulled-out" if _fact(row)["state"] == "copying" else "away"
+        return Answer({"target": None, "state": DiskState.AWAY.value}, lambda _out: None)
+    was_copying = _fact(row)["state"] == DiskState.COPYING.value
+    state = DiskState.PULLED_OUT if was_copying else DiskState.AWAY
     _record(session, row, state, folder)
     text = {
-        "away": mark("You may take the disk «%(name)s» away."),
-        "pulled-out": mark(
+        DiskState.AWAY: mark("You may take the disk «%(name)s» away."),
+        DiskState.PULLED_OUT: mark(
             "The disk «%(name)s» went while a copy was under way. The copies on it stay good: plug it in "
             "again, the copy goes on where it was."
         ),
     }[state]
     return Answer(
-        {"target": row.name, "state": state},
+        {"target": row.name, "state": state.value},
         lambda out: out.print(Text(session.say(text, name=row.label))),
-        ExitCode.DONE if state == "away" else ExitCode.WARNED,
+        ExitCode.DONE if state is DiskState.AWAY else ExitCode.WARNED,
     )
 
 
@@ -323,11 +322,15 @@ def _fact(row: TargetRow) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _record(session: Session, row: TargetRow, state: str, folder: Path) -> None:
+def _record(session: Session, row: TargetRow, state: DiskState, folder: Path) -> None:
     now = utc_now()
-    fact = {"state": state, "folder": str(folder), "at": now.isoformat()}
+    fact = {"state": state.value, "folder": str(folder), "at": now.isoformat()}
     with session.database.write() as connection:
         targets.set_facts(connection, row.id, {DISK: fact})
         events.record(
-            connection, at=now, event=f"disk.{state}", subject=f"target:{row.id}", actor="console"
+            connection,
+            at=now,
+            event=f"disk.{state.value}",
+            subject=f"target:{row.id}",
+            actor="console",
         )

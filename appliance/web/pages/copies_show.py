@@ -22,7 +22,7 @@ from appliance.jobs.kinds import CheckTarget, PushCopy, Spec, TamperCopy, Verify
 from appliance.language import Language, mark, translate
 from appliance.ledger import events
 from appliance.model import Job, JobState
-from appliance.policy import bandwidth
+from appliance.policy import bandwidth, disk_state
 from appliance.policy.bandwidth import Rule
 from appliance.policy.hosting import Nature
 from appliance.policy.immutability import ACTION_TEXTS
@@ -131,6 +131,7 @@ class CopyPage(Page):
     nature_name: str | None
     natures: tuple[tuple[str, str, str], ...]
     place_name: str
+    disk_says: tuple[str, str] | None  # tone and text: may the disk be taken away?
     is_host: bool
     is_bucket: bool
     todo: list[ToDo]
@@ -197,6 +198,7 @@ def _gather(
         nature_name=None if nature is None else NATURE_NAMES[nature],
         natures=NATURES,
         place_name="" if place is None else where(place),
+        disk_says=disk_state.said(row.facts),
         is_host=nature is Nature.CERTIFIED_HOST,
         is_bucket=isinstance(place, S3Place),
         todo=[ToDo(one, tones.SEVERITY[one.severity], False) for one in status.reasons],
