@@ -215,14 +215,32 @@ def place_of(row: TargetRow) -> places.Place | None:
         return None
 
 
-def copies_indicator(connection: Connection, settings: Settings, now: datetime) -> Indicator:
-    """Return where the practice stands with three copies, two media, one offline, one elsewhere."""
-    return _indicator(connection, copy_statuses(connection, settings, now), now)
+def copies_indicator(
+    connection: Connection,
+    settings: Settings,
+    now: datetime,
+    known: list[CopyStatus] | None = None,
+) -> Indicator:
+    """Return where the practice stands with three copies, two media, one offline, one elsewhere.
+
+    Args:
+        connection: of the state.
+        settings: of the box.
+        now: aware UTC.
+        known: what ``copy_statuses`` returned at that moment, when the caller has it already.
+    """
+    statuses = copy_statuses(connection, settings, now) if known is None else known
+    return _indicator(connection, statuses, now)
 
 
-def copy_findings(connection: Connection, settings: Settings, now: datetime) -> list[Finding]:
-    """Return what needs doing about the copies, in no order."""
-    statuses = copy_statuses(connection, settings, now)
+def copy_findings(
+    connection: Connection,
+    settings: Settings,
+    now: datetime,
+    known: list[CopyStatus] | None = None,
+) -> list[Finding]:
+    """Return what needs doing about the copies, in no order; ``known`` as for ``copies_indicator``."""
+    statuses = copy_statuses(connection, settings, now) if known is None else known
     found = [
         reason
         for each in statuses

@@ -117,7 +117,7 @@ async def list_copies(request: Request, box: TheBox) -> CopiesBody:
     def gather(connection: Connection) -> CopiesBody:
         now = utc_now()
         found = copy_readings.copy_statuses(connection, box.settings, now)
-        rule = copy_readings.copies_indicator(connection, box.settings, now)
+        rule = copy_readings.copies_indicator(connection, box.settings, now, found)
         return CopiesBody(
             overall_sentence(found, words),
             RuleBody(

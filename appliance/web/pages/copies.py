@@ -116,14 +116,16 @@ def _gather(connection: Connection, box: Box, words: Words) -> CopiesPage:
     transfers, waiting = running_now(busy, labels)
     names = {int(each.target.id): each.target.name for each in statuses}
     findings = gravest_first(
-        copy_readings.copy_findings(connection, box.settings, now) if statuses else []
+        copy_readings.copy_findings(connection, box.settings, now, statuses) if statuses else []
     )
     return CopiesPage(
         sentence=overall_sentence(statuses, words),
         tone=overall_tone(statuses),
         drawings=picture(statuses, busy, words),
         lines=[line_of(each, words) for each in statuses],
-        rule=rule_lines(copy_readings.copies_indicator(connection, box.settings, now), words),
+        rule=rule_lines(
+            copy_readings.copies_indicator(connection, box.settings, now, statuses), words
+        ),
         todo=[
             ToDo(
                 one, tones.SEVERITY[one.severity], False, copy_name(one.facts.get("target"), names)

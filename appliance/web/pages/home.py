@@ -214,12 +214,12 @@ def gather(connection: Connection, box: Box, words: Words) -> HomePage:
 
 
 def copies_block(
-    connection: Connection, box: Box, statuses: Sequence[CopyStatus], words: Words
+    connection: Connection, box: Box, statuses: list[CopyStatus], words: Words
 ) -> CopiesBlock | None:
     """Return what the home page says about the copies; None while there is none."""
     if not statuses:
         return None
-    rule = copies_indicator(connection, box.settings, utc_now())
+    rule = copies_indicator(connection, box.settings, words.now, statuses)
     return CopiesBlock(
         overall_sentence(statuses, words),
         overall_tone(statuses),
