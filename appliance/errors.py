@@ -82,6 +82,17 @@ ArmoireError
 ├── RestoreError
 │   ├── WouldOverwrite        restore.would-overwrite
 │   └── NothingRestored       restore.nothing
+├── DiskError                 a file of the network disk
+│   ├── FileMissing           disk.file-missing
+│   ├── NotAFile              disk.not-a-file
+│   ├── NotAFolder            disk.not-a-folder
+│   ├── NameTaken             disk.name-taken
+│   ├── FileChanged           disk.file-changed
+│   ├── ShareFull             disk.share-full
+│   ├── UploadGone            disk.upload-gone
+│   ├── UploadDamaged         disk.upload-damaged
+│   ├── UploadBusy            disk.upload-busy
+│   └── NotPreviewed          disk.not-previewed
 ├── JobCancelled              job.cancelled
 └── JobCrashed                job.crashed
 
