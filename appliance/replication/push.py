@@ -9,6 +9,7 @@ Safe to run again after a cut at any line:
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -35,6 +36,11 @@ from appliance.replication.target import SealedFile, Target
 
 #: Sealed files waiting to leave, per connection: enough to keep a line busy, little on the disk.
 AHEAD: Final = 2
+
+
+#: Nearer than this, more than NEAR_CONNECTIONS only take turns of the processor from each other.
+NEAR_S: Final = 0.003
+NEAR_CONNECTIONS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,7 @@ def push(
         }
         _clean_spool(spool, {each.name for each in unfinished.values()})
         sender = _Sender(database, target_id, box, moment, line, spool, now)
-        sent = sender.send(plan.send, unfinished)
+        sent = sender.send(plan.send, unfinished, _connections(line, target) if plan.send else 1)
         objects.update(sent)
         generation_bytes = _publish(
             database,
@@ -202,12 +208,14 @@ class _Sender:
         self.sent_bytes = 0
 
     def send(
-        self, files: Sequence[LocalFile], unfinished: dict[LocalFile, CopyObject]
+        self,
+        files: Sequence[LocalFile],
+        unfinished: dict[LocalFile, CopyObject],
+        count: int,
     ) -> dict[LocalFile, CopyObject]:
         """Return the object of every file, once all are whole at the target."""
         done: dict[LocalFile, CopyObject] = {}
         waiting: dict[Future[None], tuple[LocalFile, CopyObject]] = {}
-        count = max(1, self._line.connections)
         pool = ThreadPoolExecutor(count, thread_name_prefix="push")
         try:
             for file in files:
@@ -324,6 +332,14 @@ class _Sender:
         with self._door:
             self.sent_bytes += count
         self._line.on_bytes(count)
+
+
+def _connections(line: Line, target: Target) -> int:
+    """Return over how many connections to send: all for a far place, where a round trip is what costs."""
+    began = time.monotonic()
+    target.stat("objects/none")
+    is_near = time.monotonic() - began < NEAR_S
+    return max(1, min(line.connections, NEAR_CONNECTIONS) if is_near else line.connections)
 
 
 def object_name(name: str) -> str:

