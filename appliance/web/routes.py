@@ -11,6 +11,7 @@ from appliance.web.pages import (
     browse,
     copies,
     copies_add,
+    copies_do,
     copies_host,
     copies_letters,
     copies_show,
@@ -46,6 +47,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     copies.router,
     copies_add.router,  # «/copies/add» before «/copies/{name}»
     copies_show.router,
+    copies_do.router,
     copies_host.router,
     copies_letters.router,
     jobs.router,

@@ -27,11 +27,8 @@ from appliance.vault.secret import Secret
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, language_of, needs
 from appliance.web.pages import copies_form, tones
 from appliance.web.pages.copies_form import Hint, Typed
+from appliance.web.pages.copies_names import KIND_NAMES, KIND_TEXTS, NATURE_NAMES, NATURE_TEXTS
 from appliance.web.pages.copies_view import (
-    KIND_NAMES,
-    KIND_TEXTS,
-    NATURE_NAMES,
-    NATURE_TEXTS,
     by_name,
     dossier_of,
     facts_text,
@@ -372,33 +369,6 @@ async def confirm_host_key(box: TheBox, visitor: TheVisitor, name: str, key: Tex
 
     await box.write(change)
     return RedirectResponse(f"/copies/{name}/set-up", 303)
-
-
-@router.post(
-    "/copies/{name}/nature", name="copy-nature", dependencies=[needs(Action.COPIES_DECLARE)]
-)
-async def declare_nature(
-    box: TheBox, visitor: TheVisitor, name: str, nature: Text = "", back: Text = ""
-) -> Response:
-    """Declare what the place is to the practice: an owner doctor's word, kept in the journal (HDS-01).
-
-    Raises:
-        InvalidInput: it is none of the natures.
-    """
-    try:
-        declared = Nature(nature)
-    except ValueError as error:
-        raise InvalidInput("nature", mark("Choose one of these.")) from error
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        row = by_name(connection, name)
-        target_setup.change_target(
-            connection, box.settings, row.id, nature=declared, person=visitor.person.id, now=now
-        )
-
-    await box.write(change)
-    return RedirectResponse(f"/copies/{name}" + ("" if back == "show" else "/set-up"), 303)
 
 
 @router.post("/copies/{name}/try", name="copy-try", dependencies=[needs(Action.COPIES_CHANGE)])

@@ -36,7 +36,8 @@ from appliance.policy.hosting import (
 from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, TheVisitor, aside, language_of, needs
 from appliance.web.pages import copies_papers, tones
-from appliance.web.pages.copies_view import STATE_NAMES, by_name, dossier_of
+from appliance.web.pages.copies_names import STATE_NAMES
+from appliance.web.pages.copies_view import by_name, dossier_of
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False)

@@ -167,7 +167,17 @@ def _wide(spots: Sequence[Spot], names: Names) -> Drawing:
             lag_at = (cards_x - 12 - lag_width // 2, middle)
             cards.append(
                 Card(
-                    spot, cards_x, far_y, cards_width, height, label, where, state, line, lag_at, lag_width
+                    spot,
+                    cards_x,
+                    far_y,
+                    cards_width,
+                    height,
+                    label,
+                    where,
+                    state,
+                    line,
+                    lag_at,
+                    lag_width,
                 )
             )
             far_y += height + GAP
@@ -209,7 +219,9 @@ def _tall(spots: Sequence[Spot], names: Names) -> Drawing:
             label, where, state, height = _texts(spot, cards_width, has_lag=True)
             middle = y + height // 2
             line = f"M{trunk_x} {middle}H{cards_x}"
-            cards.append(Card(spot, cards_x, y, cards_width, height, label, where, state, line, None))
+            cards.append(
+                Card(spot, cards_x, y, cards_width, height, label, where, state, line, None)
+            )
             y += height + GAP
     middle = box[1] + box[3] // 2
     trunk = ""
