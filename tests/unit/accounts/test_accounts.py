@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from appliance.accounts import first_account, links, passwords, people, sessions, sign_in
 from appliance.clock import utc_now
+from appliance.db import facts, local_networks
 from appliance.db.schema import person, session, sign_in_link
 from appliance.errors import (
     AccountBlocked,
@@ -194,6 +195,7 @@ def test_a_closed_account_signs_nobody_in_and_its_sessions_end(database, claire)
         ("192.168.1.5", throttle.LOCAL_SESSION),
         ("127.0.0.1", throttle.LOCAL_SESSION),
         ("fd00::1", throttle.LOCAL_SESSION),
+        ("192.168.2.5", throttle.REMOTE_SESSION),  # the guests' Wi-Fi
         ("8.8.8.8", throttle.REMOTE_SESSION),
         ("testclient", throttle.REMOTE_SESSION),
     ],
@@ -201,6 +203,7 @@ def test_a_closed_account_signs_nobody_in_and_its_sessions_end(database, claire)
 def test_a_session_from_outside_is_shorter(database, claire, address, life):
     """A working day inside, four hours from elsewhere (SEC-08)."""
     with database.write() as connection:
+        facts.put(connection, local_networks.FACT, ["192.168.1.0/24", "fd00::/64"], now=NOW)
         sessions.start(connection, claire.id, now=NOW, address=address, user_agent="")
         assert connection.execute(select(session.c.ends_at)).scalar_one() == NOW + life
 

@@ -1,0 +1,48 @@
+"""The declared local networks: the fact ``network.local``, or the private subnets of the box's interfaces."""
+
+import socket
+import time
+from typing import Final
+
+import psutil
+from sqlalchemy import Connection
+
+from appliance.db import facts
+from appliance.policy import local_networks
+from appliance.policy.local_networks import Network
+
+#: A list of texts such as «192.168.1.0/24»; the page of the network writes it.
+FACT: Final = "network.local"
+#: The interfaces are looked at once in so many seconds.
+_LOOK_EVERY_S: Final = 30.0
+_seen: tuple[float, tuple[Network, ...]] | None = None
+
+
+def declared(connection: Connection) -> tuple[Network, ...]:
+    """Return the local networks: those the practice declared, else those of the box's own interfaces."""
+    found = facts.find(connection, FACT)
+    if isinstance(found, list):
+        return local_networks.parse(found)
+    return of_the_box()
+
+
+def is_local(connection: Connection, address: str) -> bool:
+    """Return whether ``address`` is at the practice; what is no address is not."""
+    return local_networks.holds(declared(connection), address)
+
+
+def of_the_box() -> tuple[Network, ...]:
+    """Return the private subnets of the box's own interfaces, as they were some seconds ago."""
+    global _seen  # noqa: PLW0603 - asked per sign-in, and the interfaces hardly change
+    now = time.monotonic()
+    if _seen is None or now - _seen[0] > _LOOK_EVERY_S:
+        _seen = (
+            now,
+            local_networks.usual(
+                (name, card.address, card.netmask)
+                for name, cards in psutil.net_if_addrs().items()
+                for card in cards
+                if card.family in {socket.AF_INET, socket.AF_INET6}
+            ),
+        )
+    return _seen[1]
