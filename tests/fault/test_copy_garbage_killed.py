@@ -21,7 +21,7 @@ from tests.support.copy_places import (
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
-NIGHTS = 4
+NIGHTS = 3
 KEEP = KeepGenerations(daily=2, weekly=0, monthly=0)
 LATER = NOW + timedelta(days=60)
 
@@ -79,7 +79,7 @@ def test_garbage_collection_killed_at_random_lines_keeps_every_kept_generation_w
     contents = nights(practice, place)
     chance = random.Random(71)
     kills = 0
-    for _ in range(5):
+    for _ in range(4):
         status, _ = run_killed(
             lambda: collect_once(practice, place), at_line=chance.randrange(40, 700)
         )

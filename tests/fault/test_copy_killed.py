@@ -17,7 +17,7 @@ from tests.support.copy_places import (
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
-KILLS = 5
+KILLS = 4
 
 
 @pytest.fixture(params=KINDS)

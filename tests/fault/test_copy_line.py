@@ -26,6 +26,14 @@ def place(request, tmp_path):
         yield one
 
 
+@pytest.fixture(params=["sftp", "s3"])
+def host(request, tmp_path):
+    """As ``place``; another box is reached by the same client as an SFTP host."""
+    server = request.getfixturevalue("s3_server") if request.param == "s3" else None
+    with place_of(request.param, tmp_path / "place", server) as one:
+        yield one
+
+
 @pytest.fixture
 def sftp(tmp_path):
     with sftp_place(tmp_path / "place") as one:
@@ -78,12 +86,12 @@ def test_a_line_cut_again_and_again_brings_the_push_to_its_end(place, practice, 
 
 
 def test_a_line_that_stalls_is_given_up_in_time_and_gone_on_with(
-    place, practice, tmp_path, monkeypatch
+    host, practice, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(sftp_module, "STALL_S", 1.0)
     monkeypatch.setattr(s3_module, "STALL_S", 1.0)
     practice.night(files=4, size=200_000)
-    with DelayProxy(place.port, rtt_ms=0) as line:
+    with DelayProxy(host.port, rtt_ms=0) as line:
         stalled = []
 
         def stall(_count: int) -> None:
@@ -92,8 +100,8 @@ def test_a_line_that_stalls_is_given_up_in_time_and_gone_on_with(
                 line.stall()
 
         def open_target():
-            target = place.open_at(line.port)
-            if place.kind == "s3":
+            target = host.open_at(line.port)
+            if host.kind == "s3":
                 target.client.meta.events.register(
                     "needs-retry.s3", lambda **_more: None, unique_id="none"
                 )
@@ -106,23 +114,23 @@ def test_a_line_that_stalls_is_given_up_in_time_and_gone_on_with(
         line.resume()
 
         assert waited < 20
-        assert generations(place) == []
+        assert generations(host) == []
         practice.push(open_target)
-    assert bring_back(place, 1, tmp_path / "back") == practice.contents()
+    assert bring_back(host, 1, tmp_path / "back") == practice.contents()
 
 
-def test_a_slow_line_is_not_a_stalled_one(place, practice, tmp_path, monkeypatch):
+def test_a_slow_line_is_not_a_stalled_one(host, practice, tmp_path, monkeypatch):
     """An object takes three times as long as a stall may last; bytes come all the time."""
     monkeypatch.setattr(sftp_module, "STALL_S", 1.5)
     monkeypatch.setattr(s3_module, "STALL_S", 6.0)  # an answer comes after the whole body
-    practice.night(files=1, size=1_500_000)
-    with DelayProxy(place.port, rtt_ms=40, rate_bytes_s=450_000) as line:
+    practice.night(files=1, size=1_200_000)
+    with DelayProxy(host.port, rtt_ms=40, rate_bytes_s=450_000) as line:
         began = time.monotonic()
-        practice.push(lambda: place.open_at(line.port))
+        practice.push(lambda: host.open_at(line.port))
         took = time.monotonic() - began
 
     assert took > 2.5
-    assert bring_back(place, 1, tmp_path / "back") == practice.contents()
+    assert bring_back(host, 1, tmp_path / "back") == practice.contents()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

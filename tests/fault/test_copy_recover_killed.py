@@ -13,7 +13,7 @@ from tests.support.copied_box import BOX, FIRE, CopiedBox, borg, tree_of
 from tests.support.copy_places import place_of, run_killed
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
-KILLS = 3
+KILLS = 2
 
 
 @pytest.fixture(scope="module")

@@ -101,9 +101,9 @@ def test_answers_that_get_lost_lose_nothing_and_mix_nothing(place, storm, practi
     )  # a try that was repeated: the same bytes
 
 
-def test_a_list_that_is_behind_by_a_second_delays_a_push_only(place, storm, practice, tmp_path):
+def test_a_list_that_is_behind_for_a_moment_delays_a_push_only(place, storm, practice, tmp_path):
     """Eventual consistency: what was written is shown a little later."""
-    storm.weather.behind_s = 1.0
+    storm.weather.behind_s = 0.6
 
     pushed = practice.push(lambda: place.open_at(storm.port), connections=6)
 
