@@ -43,6 +43,7 @@ from appliance.policy.share_rights import Right
 KEPT: Final = timedelta(days=7)
 LARGEST: Final = 4 * 1024**4
 HASHES: Final[dict[str, Callable[[], Any]]] = {"blake3": blake3, "sha256": sha256}
+MOST_SHOWN: Final = 200
 _READ: Final = 4 * 1024 * 1024
 
 
@@ -72,8 +73,11 @@ def begin(
     replaces: bool = False,
     mtime_ns: int | None = None,
     wanted_hash: str | None = None,
+    makes_folders: bool = False,
 ) -> str:
     """Begin an upload and return its token; everything that can be refused is refused now.
+
+    ``makes_folders``: those on the way that are not there are made.
 
     Raises:
         NotAllowed, InvalidInput, FileMissing, NotAFolder, NameTaken, ShareFull.
@@ -86,6 +90,8 @@ def begin(
     check_new_name(parent(path)[1])
     if wanted_hash is not None:
         check_hash(wanted_hash)
+    if makes_folders:
+        bins.make_folders(held.share.folder, parent(path)[0])
     with open_parent(held.share.folder, path) as (folder, name), suppress(FileNotFoundError):
         os.stat(name, dir_fd=folder, follow_symlinks=False)
         if not replaces:
@@ -125,6 +131,17 @@ def find(connection: Connection, token: str, person_id: PersonId) -> Upload:
     return _upload(row)
 
 
+def unfinished(connection: Connection, person_id: PersonId, share: Share) -> list[Upload]:
+    """Return the uploads of a person into a share that did not end, the newest first."""
+    query = (
+        select(upload)
+        .where(upload.c.person_id == person_id, upload.c.share_id == share.id)
+        .order_by(upload.c.created_at.desc())
+        .limit(MOST_SHOWN)
+    )
+    return [_upload(row) for row in connection.execute(query)]
+
+
 def offset(share: Share, one: Upload) -> int:
     """Return how many bytes have arrived.
 
@@ -159,6 +176,11 @@ class Writing:
             count = os.write(self._descriptor, view)
             self.offset += count
             view = view[count:]
+
+    def rewind(self, to: int) -> None:
+        """Forget what was written after the offset ``to``: it was not what was sent."""
+        os.ftruncate(self._descriptor, to)
+        self.offset = to
 
 
 @contextmanager

@@ -1,59 +1,36 @@
-"""Uploads over HTTP: tus 1.0 for large files (https://tus.io/protocols/resumable-upload), our batch for many small ones.
+"""Uploads over HTTP: tus 1.0 for large files (https://tus.io/protocols/resumable-upload), our batch for many small ones."""
 
-Bodies are raw, never multipart (measured-web.md B), and are written in a thread, a mebibyte at a time.
-"""
-
-import errno
-from base64 import b64decode
-from binascii import Error as NotBase64
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from blake3 import blake3
 from fastapi import APIRouter, Body, Request
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from appliance.clock import utc_now
-from appliance.disk import access, uploads
+from appliance.disk import access, actions, clashes, uploads
 from appliance.disk.access import Held
 from appliance.disk.actions import Doer
 from appliance.disk.batch import Batch, Outcome
 from appliance.disk.listing import Entry
 from appliance.disk.paths import join
-from appliance.disk.uploads import LARGEST, Upload, Writing
-from appliance.errors import FileChanged, InvalidInput, ShareFull
+from appliance.disk.uploads import LARGEST, Upload
+from appliance.errors import FileChanged, InvalidInput, UploadGone
 from appliance.jobs.kinds import pack_path, unpack_path
 from appliance.language import Language, explain, mark
 from appliance.policy.roles import Action
-from appliance.units import MIB
+from appliance.policy.share_rights import Right
+from appliance.web import receiving
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs
+from appliance.web.receiving import LARGEST_BATCH, PART_TYPE, SPOKEN, TUS
 
 router = APIRouter(prefix="/api/v1", tags=["disk"], dependencies=[needs(Action.DISK_USE)])
-
-TUS: Final = {"tus-resumable": "1.0.0", "cache-control": "no-store"}
-EXTENSIONS: Final = "creation,creation-with-upload,termination,checksum"
-PART_TYPE: Final = "application/offset+octet-stream"
-#: Bytes gathered before a thread writes them.
-GATHERED: Final = MIB
-LARGEST_BATCH: Final = 512 * MIB
 
 
 @router.options("/disk/{share}/uploads", include_in_schema=False)  # noqa: FAST003 - the same for every share
 @router.options("/uploads/{token}", include_in_schema=False)
 async def what_is_spoken() -> Response:
     """Say what part of the protocol is spoken here."""
-    return Response(
-        status_code=204,
-        headers=TUS
-        | {
-            "tus-version": "1.0.0",
-            "tus-extension": EXTENSIONS,
-            "tus-max-size": str(LARGEST),
-            "tus-checksum-algorithm": "blake3,sha256",
-        },
-    )
+    return Response(status_code=204, headers=SPOKEN)
 
 
 @router.post("/disk/{share}/uploads", status_code=201, max_body_size=LARGEST)
@@ -62,15 +39,16 @@ async def begin_upload(
 ) -> Response:
     """Begin an upload into the folder ``p`` (tus creation); a body is its first bytes.
 
-    ``Upload-Metadata``: ``filename`` (base64), ``mtime_ns``, ``hash`` («blake3:…»), ``replaces`` («1»).
+    ``Upload-Metadata``: ``filename`` (base64), ``mtime_ns``, ``hash`` («blake3:…»), ``replaces`` («1»); or
+    ``path`` for ``filename``: below the folder, whose own folders are made.
 
     Raises:
         NotFound, NotAllowed, InvalidInput, FileMissing, NotAFolder, NameTaken, ShareFull.
     """
-    _check_version(request)
-    told = _metadata(request.headers.get("upload-metadata", ""))
-    name = told.get("filename", b"")
-    size = _number(request.headers.get("upload-length"), "upload-length")
+    receiving.check_version(request)
+    told = receiving.metadata(request.headers.get("upload-metadata", ""))
+    name = told.get("path", told.get("filename", b""))
+    size = receiving.number(request.headers.get("upload-length"), "upload-length")
     mtime = told.get("mtime_ns")
     doer = doer_of(visitor)
     held = await held_by(box, visitor, share)
@@ -86,8 +64,9 @@ async def begin_upload(
             replaces=told.get("replaces") == b"1",
             mtime_ns=None
             if mtime is None
-            else _number(mtime.decode("ascii", "replace"), "mtime_ns"),
+            else receiving.number(mtime.decode("ascii", "replace"), "mtime_ns"),
             wanted_hash=told["hash"].decode("ascii", "replace") if "hash" in told else None,
+            makes_folders="path" in told,
         )
 
     token = await aside(begin)
@@ -121,10 +100,9 @@ async def go_on(request: Request, box: TheBox, visitor: TheVisitor, token: str) 
     Raises:
         UploadGone, UploadBusy, UploadDamaged, NameTaken, NotAllowed, ShareFull.
     """
-    _check_version(request)
-    if request.headers.get("content-type") != PART_TYPE:
-        raise InvalidInput("content-type", mark("application/offset+octet-stream, please."))
-    at = _number(request.headers.get("upload-offset"), "upload-offset")
+    receiving.check_version(request)
+    receiving.check_type(request)
+    at = receiving.number(request.headers.get("upload-offset"), "upload-offset")
     one = _found(box, visitor, token)
     held = await _held_of(box, visitor, one)
     await aside(lambda: uploads.seen(box.database, one, now=utc_now()))
@@ -206,6 +184,103 @@ async def name_upload(
     return FileBody.of(path, await aside(finish))
 
 
+@dataclass(frozen=True, slots=True)
+class UnfinishedBody:
+    """An upload of one's own that did not end."""
+
+    id: str
+    path: str  # base64url, in the share
+    name: str
+    size: int
+    offset: int
+
+
+@router.get("/disk/{share}/uploads")
+async def unfinished_uploads(box: TheBox, visitor: TheVisitor, share: str) -> list[UnfinishedBody]:
+    """Return one's own uploads into a share that did not end: choosing the file again goes on.
+
+    Raises:
+        NotFound.
+    """
+    held = await held_by(box, visitor, share)
+    found = await box.read_aside(lambda c: uploads.unfinished(c, visitor.person.id, held.share))
+
+    def look() -> list[UnfinishedBody]:
+        bodies = []
+        for each in found:
+            try:
+                at = uploads.offset(held.share, each)
+            except UploadGone:
+                continue
+            name = each.path.rpartition(b"/")[2].decode("utf-8", "replace")
+            bodies.append(
+                UnfinishedBody(each.token_hash, pack_path(each.path), name, each.size, at)
+            )
+        return bodies
+
+    return await aside(look)
+
+
+@router.delete("/disk/{share}/uploads/{upload_id}", status_code=204)
+async def forget_unfinished(
+    box: TheBox, visitor: TheVisitor, share: str, upload_id: str
+) -> Response:
+    """Give up one of one's own uploads, by the ``id`` of the list.
+
+    Raises:
+        NotFound, UploadGone.
+    """
+    held = await held_by(box, visitor, share)
+    found = await box.read_aside(lambda c: uploads.unfinished(c, visitor.person.id, held.share))
+    one = next((each for each in found if each.token_hash == upload_id), None)
+    if one is None:
+        raise UploadGone
+    await aside(lambda: uploads.forget(box.database, held.share, one))
+    return Response(status_code=204)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedBody:
+    """What is about to be sent into a folder."""
+
+    paths: list[str]  # below the folder, as text
+    folder: str = ""  # base64url
+
+
+@dataclass(frozen=True, slots=True)
+class ClashBody:
+    """A name that is taken."""
+
+    path: str
+    kind: str  # file · folder · link · other
+    free: str  # the nearest path that is not taken
+
+
+@dataclass(frozen=True, slots=True)
+class ClashesBody:
+    """Which names are taken, and how many bytes there is room for."""
+
+    taken: list[ClashBody]
+    room: int
+
+
+@router.post("/disk/{share}/clashes")
+async def find_clashes(
+    box: TheBox, visitor: TheVisitor, share: str, body: Annotated[WantedBody, Body()]
+) -> ClashesBody:
+    """Say which of the names to come are taken: what a person is asked once, for all of them.
+
+    Raises:
+        NotFound, NotAllowed, InvalidInput.
+    """
+    held = await held_by(box, visitor, share)
+    held.demand(Right.ADD)
+    found = await aside(clashes.find, held.share, unpack_path(body.folder), body.paths)
+    return ClashesBody(
+        [ClashBody(each.path, each.kind, each.free) for each in found], actions.room(held.share)
+    )
+
+
 @router.post("/disk/{share}/batch", max_body_size=LARGEST_BATCH)
 async def take_batch(
     request: Request, box: TheBox, visitor: TheVisitor, share: str, p: str = ""
@@ -218,7 +293,7 @@ async def take_batch(
     held = await held_by(box, visitor, share)
     doer = doer_of(visitor)
     with Batch(held, unpack_path(p)) as batch:
-        await _in_pieces(request, batch.feed)
+        await receiving.take_batch_body(request, held.share, batch)
         outcomes = await aside(lambda: batch.finish(box.database, doer=doer, now=utc_now()))
     language = language_of(request)
     return JSONResponse({"files": [_outcome(each, language) for each in outcomes]})
@@ -226,6 +301,8 @@ async def take_batch(
 
 def doer_of(visitor: Visitor) -> Doer:
     """Return who acts, for the ledger."""
+    if visitor.token is not None:
+        return Doer(visitor.person.id, "api")
     return Doer(visitor.person.id, "web", visitor.session.id)
 
 
@@ -252,52 +329,15 @@ def _found(box: Box, visitor: Visitor, token: str) -> Upload:
 
 async def _receive(request: Request, box: Box, held: Held, one: Upload, at: int, doer: Doer) -> int:
     """Append the body to the part and finish the upload when it is whole; return where it is."""
-    hasher = (
-        blake3() if at == 0 and one.wanted_hash and one.wanted_hash.startswith("blake3:") else None
-    )
-    with uploads.writing(held.share, one, at) as part:
-
-        def take(data: bytes) -> None:
-            _write(part, data)
-            if hasher is not None:
-                hasher.update(data)
-
-        try:
-            await _in_pieces(request, take)
-        except ClientDisconnect:
-            return part.offset  # what arrived stays; the browser asks where to go on
-        end = part.offset
-    if end == one.size:
-        known = f"blake3:{hasher.hexdigest()}" if hasher is not None else None
+    appended = await receiving.append(request, held.share, one, at)
+    if appended.is_whole:
+        known = appended.known_hash
         await aside(
             lambda: uploads.finish(
                 box.database, held, one, doer=doer, now=utc_now(), known_hash=known
             )
         )
-    return end
-
-
-def _write(part: Writing, data: bytes) -> None:
-    try:
-        part.write(data)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise ShareFull(0) from error
-        raise
-
-
-async def _in_pieces(request: Request, take: Callable[[bytes], None]) -> None:
-    """Hand the body over in pieces of about GATHERED bytes, in a thread."""
-    gathered = bytearray()
-    try:
-        async for data in request.stream():
-            gathered += data
-            if len(gathered) >= GATHERED:
-                full, gathered = bytes(gathered), bytearray()
-                await aside(take, full)
-    finally:
-        if gathered:
-            await aside(take, bytes(gathered))
+    return appended.end
 
 
 def _outcome(one: Outcome, language: Language) -> dict[str, Any]:
@@ -306,30 +346,3 @@ def _outcome(one: Outcome, language: Language) -> dict[str, Any]:
         return answer | {"size": one.entry.size, "etag": one.entry.etag}
     assert one.error is not None  # noqa: S101 - one of the two
     return answer | {"error": {"code": one.error.code, "message": explain(one.error, language)}}
-
-
-def _check_version(request: Request) -> None:
-    if request.headers.get("tus-resumable") != "1.0.0":
-        raise InvalidInput("tus-resumable", mark("1.0.0, please."))
-
-
-def _metadata(header: str) -> dict[str, bytes]:
-    """Return tus' metadata: «name base64,name base64».
-
-    Raises:
-        InvalidInput: it is none.
-    """
-    found = {}
-    for part in filter(None, (each.strip() for each in header.split(","))):
-        name, _, value = part.partition(" ")
-        try:
-            found[name] = b64decode(value, validate=True)
-        except (NotBase64, ValueError) as error:
-            raise InvalidInput("upload-metadata", mark("Names and base64, please.")) from error
-    return found
-
-
-def _number(text: str | None, name: str) -> int:
-    if text is None or not text.isascii() or not text.isdecimal() or len(text) > 20:
-        raise InvalidInput(name, mark("A number, please."))
-    return int(text)
