@@ -21,6 +21,8 @@ OWN = {
     "account-end-session",
     "sign-out",
     "language",
+    "recovery",  # whoever may sign in during a recovery sees how it goes; it names no file
+    "live-recovery",
 }
 
 

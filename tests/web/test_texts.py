@@ -22,7 +22,7 @@ MODULES = sorted(
 )
 #: The same in both languages.
 SAME = {"Linux", "macOS", "Windows", "Port", "Journal", "Source", "Sources", "Assistant", "Pages",
-        "sources", "versions", "%(count)s version", "Copies", "copies", "Distance", "Documents", "%(km)s km",
+        "sources", "versions", "%(count)s version", "Copies", "copies", "destinations", "Distance", "Documents", "%(km)s km",
         "Référentiel", "v2 (2024)", "LSTI, BSI, AFNOR Certification, LNE…",
         "Verdict", "Actions", "destination %(number)s"}  # fmt: skip
 SINGLE = re.compile(r"""(?<![\w])_\(\s*(["'])((?:(?!\1).)*)\1""")
