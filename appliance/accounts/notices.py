@@ -1,0 +1,148 @@
+"""Notices: what a person is told by the box, on its pages and, where that was set up, by e-mail.
+
+A notice names accounts, shares and moments, never a patient and never a document: it may leave the box.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
+
+from appliance.db.schema import person
+from appliance.db.schema_people import notice
+from appliance.model import Person, PersonId, Role
+from appliance.policy.roles import Action, may
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing somebody is told."""
+
+    id: int
+    person_id: PersonId | None  # None: those who run the box
+    code: str  # area.reason, stable
+    text: str  # English template over ``facts``, translatable
+    at: datetime
+    facts: Mapping[str, object] = field(default_factory=dict)  # a name ending in «_at» is a moment
+    seen_at: datetime | None = None
+    sent_at: datetime | None = None
+
+
+def put(
+    connection: Connection,
+    code: str,
+    text: str,
+    facts: Mapping[str, object] | None = None,
+    *,
+    person_id: PersonId | None,
+    now: datetime,
+) -> int:
+    """Tell a person something, inside the caller's write; return the notice's number.
+
+    Args:
+        connection: of the write.
+        code: ``area.reason``, such as ``emergency.begun``.
+        text: English template, marked for translation where it is written.
+        facts: what its places are filled with; aware moments under names that end in ``_at``.
+        person_id: whom; None: those who run the box (owners and technical administrators).
+        now: aware.
+    """
+    stored = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in (facts or {}).items()
+    }
+    result = connection.execute(
+        insert(notice).values(person_id=person_id, code=code, text=text, facts=stored, at=now)
+    )
+    assert result.inserted_primary_key is not None  # noqa: S101 - an INSERT has one
+    return int(result.inserted_primary_key[0])
+
+
+def put_all(
+    connection: Connection,
+    code: str,
+    text: str,
+    facts: Mapping[str, object] | None,
+    to: Iterable[PersonId],
+    *,
+    now: datetime,
+) -> None:
+    """Tell several people the same, each once; nobody at all means those who run the box."""
+    whom = list(dict.fromkeys(to))
+    for each in whom:
+        put(connection, code, text, facts, person_id=each, now=now)
+    if not whom:
+        put(connection, code, text, facts, person_id=None, now=now)
+
+
+def of_person(connection: Connection, whom: Person, *, limit: int = 100) -> list[Notice]:
+    """Return what a person was told, the newest first; with what concerns those who run the box, if they do."""
+    query = select(notice).where(_theirs(whom)).order_by(notice.c.id.desc()).limit(limit)
+    return [_notice(row) for row in connection.execute(query)]
+
+
+def unseen(connection: Connection, whom: Person) -> int:
+    """Return how many notices a person has not seen."""
+    query = select(func.count()).select_from(notice)
+    return connection.execute(query.where(_theirs(whom), notice.c.seen_at.is_(None))).scalar_one()
+
+
+def see(
+    connection: Connection, whom: Person, notice_id: int | None = None, *, now: datetime
+) -> int:
+    """Mark one notice of this person as seen, or all of them; return how many were new."""
+    query = update(notice).where(_theirs(whom), notice.c.seen_at.is_(None))
+    if notice_id is not None:
+        query = query.where(notice.c.id == notice_id)
+    return connection.execute(query.values(seen_at=now)).rowcount
+
+
+def to_send(connection: Connection, *, since: datetime, limit: int = 100) -> list[Notice]:
+    """Return what was not sent yet and is not older than ``since``, the oldest first."""
+    query = (
+        select(notice)
+        .where(notice.c.sent_at.is_(None), notice.c.at >= since)
+        .order_by(notice.c.id)
+        .limit(limit)
+    )
+    return [_notice(row) for row in connection.execute(query)]
+
+
+def sent(connection: Connection, notice_id: int, *, now: datetime) -> None:
+    """Record that a notice left the box."""
+    connection.execute(update(notice).where(notice.c.id == notice_id).values(sent_at=now))
+
+
+def who_run_the_box(connection: Connection) -> list[PersonId]:
+    """Return the living owners and technical administrators: who a notice to nobody is for."""
+    roles = [role.value for role in Role if may(role, Action.SETTINGS_CHANGE)]
+    query = select(person.c.id).where(person.c.role.in_(roles), person.c.disabled_at.is_(None))
+    return [PersonId(each) for each in connection.execute(query.order_by(person.c.id)).scalars()]
+
+
+def _theirs(whom: Person) -> Any:  # noqa: ANN401 - a condition of SQLAlchemy
+    mine = notice.c.person_id == whom.id
+    if may(whom.role, Action.SETTINGS_CHANGE):
+        return or_(mine, notice.c.person_id.is_(None))
+    return mine
+
+
+def _notice(row: Row[Any]) -> Notice:
+    facts = {
+        name: datetime.fromisoformat(value)
+        if name.endswith("_at") and isinstance(value, str)
+        else value
+        for name, value in row.facts.items()
+    }
+    return Notice(
+        row.id,
+        None if row.person_id is None else PersonId(row.person_id),
+        row.code,
+        row.text,
+        row.at,
+        facts,
+        row.seen_at,
+        row.sent_at,
+    )
