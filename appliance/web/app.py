@@ -30,6 +30,7 @@ from appliance.web.render import Renderer, is_fragment, render
 from appliance.web.routes import ROUTERS
 from appliance.web.security import SameSiteOnly, SecurityHeaders, SessionGate
 from appliance.web.static_files import StaticFiles
+from appliance.web.token_gate import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ def create_app(
     app.state.openings = Openings()
     app.state.attempts = Attempts()
     app.state.folders = Folders()
+    app.state.refusals = Refusals()
     app.state.on_unforeseen = unforeseen
     app.router.routes.append(Route("/static/{name:path}", static.answer, name="static"))
     app.router.routes.append(Route("/healthz", _healthy, name="healthz"))

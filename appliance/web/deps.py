@@ -9,6 +9,7 @@ import anyio.to_thread
 from fastapi import Depends, Request
 from sqlalchemy import Connection
 
+from appliance.accounts.app_passwords import AppPassword
 from appliance.accounts.sessions import Session
 from appliance.clock import utc_now
 from appliance.db.engine import Database
@@ -38,10 +39,11 @@ _SEEING: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who is asking, in a living session."""
+    """Who is asking, in a living session, or through a program with a password of its own."""
 
     person: Person
-    session: Session
+    session: Session  # of a program: number 0, nothing stored
+    token: AppPassword | None = None
 
     def may(self, action: Action) -> bool:
         """Return whether this person's role includes ``action``."""

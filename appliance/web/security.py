@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.accounts import sessions
 from appliance.clock import utc_now
+from appliance.web import token_gate
 from appliance.web.deps import Box, Visitor, language_of
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class SameSiteOnly:
         """Pass on what comes from our own pages or changes nothing."""
         if scope["type"] == "http" and scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
             headers = Headers(scope=scope)
-            if not _is_ours(headers):
+            if not (_is_ours(headers) or _is_no_browser(scope, headers)):
                 refused = PlainTextResponse("Cross-site request refused.", 403)
                 await refused(scope, receive, send)
                 return
@@ -111,6 +112,16 @@ def _is_ours(headers: Headers) -> bool:
         return site in {"same-origin", "none"}
     origin = headers.get("origin")
     return origin is not None and urlsplit(origin).netloc == headers.get("host")
+
+
+def _is_no_browser(scope: Scope, headers: Headers) -> bool:
+    """Return whether a program asks with a password of its own; of a browser's cookie nothing is read then.
+
+    A browser that remembers a WebDAV password would send it for another site too, and say so.
+    """
+    return (
+        token_gate.is_program(scope) and "sec-fetch-site" not in headers and "origin" not in headers
+    )
 
 
 class SessionGate:
@@ -126,6 +137,14 @@ class SessionGate:
                 await self.app(scope, receive, send)
             return  # no websocket here
         request = Request(scope)
+        if token_gate.is_program(scope):
+            found = await token_gate.find(request)
+            if isinstance(found, Response):
+                await found(scope, receive, send)
+                return
+            scope.setdefault("state", {})["visitor"] = found
+            await self.app(scope, receive, send)
+            return
         visitor = await _find_visitor(request)
         scope.setdefault("state", {})["visitor"] = visitor
         path: str = scope["path"]
