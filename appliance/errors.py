@@ -14,6 +14,12 @@ ArmoireError
 │   ├── TooManyAttempts       access.too-many-attempts
 │   ├── AccountBlocked        access.account-blocked
 │   ├── PasswordWrong         access.password-wrong
+│   ├── CodeWrong             access.code-wrong
+│   ├── PasskeyRefused        access.passkey-refused
+│   ├── SecondFactorDue       access.second-factor-due
+│   ├── SecondFactorMissing   access.second-factor-missing
+│   ├── ProofNeeded           access.proof-needed
+│   ├── OutsideRefused        access.outside-refused
 │   ├── KitConfirmed          kit.confirmed
 │   ├── LinkExpired           access.link-expired
 │   ├── DiskRefused           target.disk-refused
@@ -29,6 +35,8 @@ ArmoireError
 │   ├── RecoveryUnfinished    box.recovery-unfinished
 │   ├── ToolMissing           box.tool-missing
 │   ├── ToolTimeout           box.tool-timeout
+│   ├── SmbHelperMissing      smb.helper-missing
+│   ├── SmbFailed             smb.failed
 │   └── LedgerBroken          ledger.broken
 ├── VaultError
 │   ├── KeyMissing            vault.key-missing
@@ -277,6 +285,61 @@ class PasswordWrong(Refused):
 
 
 @dataclass(eq=False)
+class CodeWrong(Refused):
+    """A one-time code that is not the one of now, was used already, or never was."""
+
+    code = "access.code-wrong"
+    public = "This code is wrong or was used already. Wait for the next one, then type it again."
+
+
+@dataclass(eq=False)
+class PasskeyRefused(Refused):
+    """A passkey's answer that does not fit: another site, another key, an old challenge."""
+
+    code = "access.passkey-refused"
+    public = "This passkey was not recognised. Try again, or use another way."
+
+
+@dataclass(eq=False)
+class SecondFactorDue(Refused):
+    """The session waits for its second factor."""
+
+    code = "access.second-factor-due"
+    public = "Your second factor is still due. Sign in again in the browser."
+
+
+@dataclass(eq=False)
+class SecondFactorMissing(Refused):
+    """From outside two factors are asked for, and this account has one (domain.md SEC-09)."""
+
+    code = "access.second-factor-missing"
+    public = (
+        "From outside the practice a second factor is asked for, and you have none yet. "
+        "Make one at the practice, or ask for a one-time link."
+    )
+
+
+@dataclass(eq=False)
+class ProofNeeded(Refused):
+    """What matters most asks again who it is."""
+
+    code = "access.proof-needed"
+    public = "Show again who you are, then do this once more. Nothing was changed."
+
+
+@dataclass(eq=False)
+class OutsideRefused(Refused):
+    """A sign-in through another service that cannot be taken.
+
+    reason: a sentence of ours, translatable; never what the service said.
+    """
+
+    reason: str
+    code = "access.outside-refused"
+    public = "The sign-in through the other service was not accepted: %(reason)s"
+
+
+@dataclass(eq=False)
 class KitConfirmed(Refused):
     """The words of the kit were typed: the box has none to print."""
 
@@ -419,6 +482,31 @@ class ToolMissing(BoxError):
     program: str
     code = "box.tool-missing"
     public = "The program «%(program)s» is not installed on the box. Run «make install» again."
+
+
+@dataclass(eq=False)
+class SmbHelperMissing(BoxError):
+    """What sets the file explorer's access up with the rights of root does not answer."""
+
+    code = "smb.helper-missing"
+    public = (
+        "Access by the file explorer is not set up on this box: the unit armoire-smb does not answer. "
+        "systemd/README.md says how it is installed; the disk works in the browser meanwhile."
+    )
+    retryable = True
+
+
+@dataclass(eq=False)
+class SmbFailed(BoxError):
+    """A program of Samba refused; what was in use before still is."""
+
+    program: str
+    exit_code: int
+    code = "smb.failed"
+    public = (
+        "Access by the file explorer was left as it was: «%(program)s» refused (%(exit_code)s). "
+        "The log of the unit armoire-smb says more."
+    )
 
 
 @dataclass(eq=False)

@@ -39,6 +39,8 @@ class Settings:
     #: Jobs that run at once.
     worker_jobs: int = 2
     log_level: str = "INFO"
+    #: Where the unit that sets Samba up listens, and where Samba writes who did what (in memory).
+    smb_run: str = "/run/armoire-smb"
 
     @property
     def database(self) -> str:

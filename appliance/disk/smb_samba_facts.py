@@ -1,0 +1,25 @@
+"""What the helper tells the worker about Samba."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applying a plan did."""
+
+    is_changed: bool  # the configuration in use is another one now
+    addresses: tuple[str, ...]  # it listens on these
+    left_out: tuple[int, ...]  # shares whose folder is not there, or not one of ours
+    cut: int  # sessions ended
+
+
+@dataclass(frozen=True, slots=True)
+class SmbSession:
+    """Somebody who is connected."""
+
+    person_id: int | None
+    pid: int
+    address: str
+    dialect: str  # SMB3_11
+    cipher: str  # «-»: signed only
+    shares: tuple[str, ...]
