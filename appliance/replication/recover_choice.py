@@ -179,14 +179,25 @@ def propose(looks: Sequence[Look], *, only: tuple[str, int] | None = None) -> Pr
     if not usable:
         reasons = {each.unreachable for each in looks if each.unreachable}
         raise NothingToRecover(", ".join(sorted(reasons)) or "–")
-    manifest, _, chosen_look, chosen, missing = min(
+    moments = _moments(looks)
+    manifest, chosen_at, chosen_look, chosen, missing = min(
         usable,
-        key=lambda each: (len(each[4]), -each[3].taken_at.timestamp(), each[1]),
+        key=lambda each: (
+            len(each[4]),
+            -moments[each[1], each[3].number].timestamp(),
+            each[1],
+            -each[3].number,
+        ),
     )
     skipped = []
-    for each in looks:
+    for place, each in enumerate(looks):
         for looked in each.generations:
-            if looked.taken_at > chosen.taken_at:
+            is_newer = (
+                looked.number > chosen.number
+                if place == chosen_at
+                else moments[place, looked.number] > moments[chosen_at, chosen.number]
+            )
+            if is_newer:
                 lacking = _lacking(looked, anywhere)
                 counts: dict[int, int] = {}
                 for file in lacking:
@@ -204,6 +215,21 @@ def propose(looks: Sequence[Look], *, only: tuple[str, int] | None = None) -> Pr
         faults=tuple((each.target, fault) for each in looks for fault in each.faults),
         unreachable=tuple((each.target, each.unreachable) for each in looks if each.unreachable),
     )
+
+
+def _moments(looks: Sequence[Look]) -> dict[tuple[int, int], datetime]:
+    """Return (place, number) → when a generation was taken, at the latest.
+
+    At one place the number decides which is newer: a clock that jumped ahead for a night dates that one wrong,
+    so a generation counts as taken no later than those that came after it.
+    """
+    found: dict[tuple[int, int], datetime] = {}
+    for place, look in enumerate(looks):
+        latest: datetime | None = None
+        for looked in sorted(look.generations, key=lambda each: -each.number):
+            latest = looked.taken_at if latest is None else min(latest, looked.taken_at)
+            found[place, looked.number] = latest
+    return found
 
 
 def _lacking(looked: Looked, anywhere: frozenset[Content]) -> tuple[CopiedFile, ...]:

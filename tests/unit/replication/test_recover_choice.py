@@ -1,5 +1,6 @@
 """Which generation a box is made from: a pure decision."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -156,3 +157,15 @@ def test_what_is_wanted_comes_first_then_shares_then_what_is_small():
 
     assert in_order(manifest) == [3, 2, 4, 1]
     assert in_order(manifest, wanted=[1, 4]) == [1, 4, 3, 2]
+
+
+def test_a_night_dated_by_a_clock_that_jumped_ahead_does_not_hide_the_next_one():
+    """At one place the number says which is newer; a date of 2099 is nobody's newest."""
+    ahead = night(5)
+    ahead = dataclasses.replace(ahead, taken_at=START + timedelta(days=30_000))
+
+    found = propose([Look("near", (night(6), ahead))])
+    elsewhere = propose([Look("near", (night(6), ahead)), Look("far", (night(7, place="b"),))])
+
+    assert (found.number, found.skipped) == (6, ())
+    assert (elsewhere.target, elsewhere.number) == ("far", 7)
