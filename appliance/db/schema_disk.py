@@ -41,6 +41,9 @@ share: Final = Table(
     Column("is_time_machine", Boolean, nullable=False, server_default="0"),
     Column("bin_days", Integer, nullable=False, server_default="30"),
     Column("quota_bytes", BigInteger),
+    Column(
+        "used_bytes", BigInteger, nullable=False, server_default="0"
+    ),  # measured nightly, added to since
     Column("created_at", Moment, nullable=False),
     Column("removed_at", Moment),
     Index(

@@ -31,6 +31,7 @@ class Share:
     is_time_machine: bool
     bin_days: int
     quota_bytes: int | None
+    used_bytes: int  # measured nightly; what came through our doors since is added
     created_at: datetime
 
 
@@ -108,6 +109,25 @@ def change(connection: Connection, share_id: ShareId, **values: object) -> None:
         raise NotFound("share", str(share_id))
 
 
+def add_use(connection: Connection, share_id: ShareId, size_bytes: int) -> None:
+    """Add what came in, or with a negative number went for good, to what a share is known to hold."""
+    connection.execute(
+        update(share)
+        .where(share.c.id == share_id)
+        .values(used_bytes=share.c.used_bytes + size_bytes)
+    )
+
+
+def remove(connection: Connection, share_id: ShareId, *, now: datetime) -> None:
+    """Close a share: every door of it, and every grant; its files stay where they are.
+
+    Raises:
+        NotFound: there is none.
+    """
+    change(connection, share_id, removed_at=now)
+    connection.execute(delete(share_grant).where(share_grant.c.share_id == share_id))
+
+
 def grants(connection: Connection, share_id: ShareId | None = None) -> list[Grant]:
     """Return the grants on a share, or on every living one."""
     query = select(share_grant).join(share, share.c.id == share_grant.c.share_id)
@@ -171,5 +191,6 @@ def _share(row: Row[Any]) -> Share:
         is_time_machine=row.is_time_machine,
         bin_days=row.bin_days,
         quota_bytes=row.quota_bytes,
+        used_bytes=row.used_bytes,
         created_at=row.created_at,
     )

@@ -18,6 +18,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from appliance.db import shares
 from appliance.db.engine import Database
 from appliance.db.shares import Share
 from appliance.disk import bin as bins
@@ -97,6 +98,8 @@ def move(
         open_parent(held.share.folder, path) as (folder, name),
         open_parent(to.share.folder, new_path) as (new_folder, new_name),
     ):
+        if held.share.id != to.share.id and to.share.quota_bytes is not None:
+            demand_room(to.share, bins.measure(folder, name)[0])
         try:
             moves.rename(folder, name, new_folder, new_name)
         except OSError as error:
@@ -158,16 +161,18 @@ def copy(
                     moves.rename(into, draft.encode(), new_folder, new_name)
         finally:
             _remove(parts / draft)
-    _record(
-        database,
-        "file.copied",
-        held.share,
-        path,
-        doer,
-        now,
-        to=f"share:{to.share.id}",
-        to_path=packed(new_path),
-    )
+    with database.write() as connection:
+        shares.add_use(connection, to.share.id, size)
+        record(
+            connection,
+            "file.copied",
+            held.share,
+            path,
+            doer,
+            now,
+            to=f"share:{to.share.id}",
+            to_path=packed(new_path),
+        )
 
 
 def delete(database: Database, held: Held, path: bytes, *, doer: Doer, now: datetime) -> BinItem:
@@ -352,7 +357,7 @@ def _replace(
 
 
 def demand_room(share: Share, size: int) -> None:
-    """Return when ``size`` bytes more fit into the share's disk and leave FREE_FLOOR.
+    """Return when ``size`` bytes more fit into the share's disk and leave FREE_FLOOR, and into its quota.
 
     Raises:
         ShareFull: they do not.
@@ -363,8 +368,11 @@ def demand_room(share: Share, size: int) -> None:
 
 
 def room(share: Share) -> int:
-    """Return how many bytes still fit into the share's disk."""
-    return max(0, shutil.disk_usage(share.folder).free - FREE_FLOOR)
+    """Return how many bytes still fit: into the share's disk, and into its quota as measured last."""
+    free = shutil.disk_usage(share.folder).free - FREE_FLOOR
+    if share.quota_bytes is not None:
+        free = min(free, share.quota_bytes - share.used_bytes)
+    return max(0, free)
 
 
 def packed(path: bytes) -> str:
@@ -390,7 +398,12 @@ def record(
     now: datetime,
     **figures: int | str,
 ) -> None:
-    """Write what happened to a file into the ledger, inside the caller's write."""
+    """Write what happened to a file into the ledger, inside the caller's write.
+
+    What was added counts against the quota from now on.
+    """
+    if event == "file.added" and isinstance(added := figures.get("bytes"), int):
+        shares.add_use(connection, share.id, added)
     events.record(
         connection,
         at=now,

@@ -248,6 +248,19 @@ class RunDrill(OnTarget):
     attempts: ClassVar[int] = 1
 
 
+@dataclass(frozen=True, slots=True)
+class TidyDisk(Spec):
+    """Empty the bins of what is past its days, forget uploads nobody went on with, measure every share."""
+
+    kind: ClassVar[str] = "disk.tidy"
+    title: ClassVar[str] = mark("Tidying the shares")
+
+    @property
+    def lock(self) -> str:
+        """One at a time."""
+        return "disk.tidy"
+
+
 KINDS: Final[dict[str, type[Spec]]] = {
     spec.kind: spec
     for spec in (
@@ -269,6 +282,7 @@ KINDS: Final[dict[str, type[Spec]]] = {
         TamperCopy,
         AdoptCopy,
         RunDrill,
+        TidyDisk,
     )
 }
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from appliance.db import facts, repositories, snapshots, sources
+from appliance.db import facts, repositories, shares, snapshots, sources
 from appliance.db.engine import Database
 from appliance.errors import AlreadyQueued, RepositoryMissing
 from appliance.jobs import clock_watch, queue
@@ -27,6 +27,7 @@ from appliance.jobs.kinds import (
     SetUpSource,
     Spec,
     TakeSnapshot,
+    TidyDisk,
     WakeMachine,
 )
 from appliance.jobs.pushed import SEEN, new_pushes, push_state
@@ -46,6 +47,9 @@ WAKE_AGAIN: Final = timedelta(minutes=15)
 CHECK_AGAIN: Final = timedelta(hours=20)
 #: A full check waits for the night, unless it is later than that: then it takes any hour.
 CHECK_ANY_HOUR: Final = timedelta(days=2)
+#: The shares are tidied at this hour of the box, or at any when the box was off then.
+TIDY_HOUR: Final = 4
+TIDY_ANY_HOUR: Final = timedelta(hours=30)
 NOTES_KEPT: Final = timedelta(days=90)
 #: The box's own repository is not tried to be made more often.
 SET_UP_AGAIN: Final = timedelta(hours=6)
@@ -76,8 +80,9 @@ class Planner:
             wished = self._wishes(source, now, zone)
             queued += [spec for spec in wished if self._enqueue(spec, now)]
         with self.database.read() as connection:
-            copies = copy_wishes(connection, self.settings, now)
-        return queued + [spec for spec in copies if self._enqueue(spec, now)]
+            others: list[Spec] = [*copy_wishes(connection, self.settings, now)]
+            others += _tidy(connection, now, zone)
+        return queued + [spec for spec in others if self._enqueue(spec, now)]
 
     # --- one source --------------------------------------------------------------------------
 
@@ -264,6 +269,16 @@ def _set_up(connection: Connection, source: Source, now: datetime) -> list[Spec]
     if last is not None and now - last.queued_at < SET_UP_AGAIN:
         return []
     return [SetUpSource(source.id)]
+
+
+def _tidy(connection: Connection, now: datetime, zone: ZoneInfo) -> list[Spec]:
+    """Return the job that tidies the shares, once a day."""
+    if not shares.all_living(connection):
+        return []
+    found = queue.newest(connection, kind=TidyDisk.kind, limit=1)
+    since = timedelta.max if not found else now - found[0].queued_at
+    at_hour = now.astimezone(zone).hour == TIDY_HOUR and since > timedelta(hours=2)
+    return [TidyDisk()] if at_hour or since > TIDY_ANY_HOUR else []
 
 
 def _comes_by_itself(source: Source) -> bool:

@@ -21,13 +21,14 @@ from appliance.model import JobState, SourceId
 from appliance.replication import registry, state
 from appliance.replication.tools import Tools
 from appliance.settings import Settings
+from appliance.worker.tasks import registry as tasks
 
 Run = Callable[[JobContext, Any], JobState]
 
 
 def runs() -> Mapping[str, Run]:
     """Return kind → ``run(context, spec)`` for every kind of job there is."""
-    return {**RUN, TakeSnapshot.kind: take, **registry.runs(tools())}
+    return {**RUN, TakeSnapshot.kind: take, **registry.runs(tools()), **tasks.runs()}
 
 
 def take(context: JobContext, spec: TakeSnapshot) -> JobState:

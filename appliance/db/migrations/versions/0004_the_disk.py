@@ -137,6 +137,7 @@ def upgrade() -> None:
         sa.Column("is_time_machine", sa.Boolean(), server_default="0", nullable=False),
         sa.Column("bin_days", sa.Integer(), server_default="30", nullable=False),
         sa.Column("quota_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("used_bytes", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at", schema.Moment(), nullable=False),
         sa.Column("removed_at", schema.Moment(), nullable=True),
         sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_share_source_id")),
