@@ -14,6 +14,7 @@ ArmoireError
 │   ├── TooManyAttempts       access.too-many-attempts
 │   ├── AccountBlocked        access.account-blocked
 │   ├── PasswordWrong         access.password-wrong
+│   ├── AccountNotOpen        access.account-not-open
 │   ├── CodeWrong             access.code-wrong
 │   ├── PasskeyRefused        access.passkey-refused
 │   ├── SecondFactorDue       access.second-factor-due
@@ -110,6 +111,7 @@ Fields marked ``private()`` may name a patient's file: they never reach ``str()`
 """
 
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any, ClassVar
 
 
@@ -337,6 +339,18 @@ class OutsideRefused(Refused):
     reason: str
     code = "access.outside-refused"
     public = "The sign-in through the other service was not accepted: %(reason)s"
+
+
+@dataclass(eq=False)
+class AccountNotOpen(Refused):
+    """A locum outside the term: it has not begun, or has ended (domain.md SEC-02)."""
+
+    starts_at: datetime | None  # of the next term; None: no term is to come
+    code = "access.account-not-open"
+    public = (
+        "This account is open during a replacement only. "
+        "Ask the doctor who prepared it, if the dates are not right."
+    )
 
 
 @dataclass(eq=False)

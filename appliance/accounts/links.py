@@ -46,14 +46,24 @@ def make_first_link(connection: Connection, *, now: datetime) -> str:
     return _make(connection, None, now)
 
 
-def make_link_for(connection: Connection, person: Person, now: datetime) -> str:
-    """Make a link that signs ``person`` in once, and return its token; older ones of theirs end."""
+def make_link_for(
+    connection: Connection, person: Person, now: datetime, *, ends_at: datetime | None = None
+) -> str:
+    """Make a link that signs ``person`` in once, and return its token; older ones of theirs end.
+
+    Args:
+        connection: of the write.
+        person: whom.
+        now: aware.
+        ends_at: when it is worth nothing any more; None: in LIFE. A locum's, prepared some days ahead,
+            lives until a day after the term has begun.
+    """
     connection.execute(
         update(sign_in_link)
         .where(sign_in_link.c.person_id == person.id, sign_in_link.c.used_at.is_(None))
         .values(used_at=now)
     )
-    return _make(connection, person.id, now)
+    return _make(connection, person.id, now, ends_at)
 
 
 def check(connection: Connection, token: str, *, now: datetime) -> Link:
@@ -89,14 +99,19 @@ def use(connection: Connection, token: str, *, now: datetime) -> Link:
     return link
 
 
-def _make(connection: Connection, person_id: PersonId | None, now: datetime) -> str:
+def _make(
+    connection: Connection,
+    person_id: PersonId | None,
+    now: datetime,
+    ends_at: datetime | None = None,
+) -> str:
     token = sessions.make_token()
     connection.execute(
         insert(sign_in_link).values(
             token_hash=sessions.digest(token),
             person_id=person_id,
             created_at=now,
-            ends_at=now + LIFE,
+            ends_at=ends_at or now + LIFE,
         )
     )
     return token

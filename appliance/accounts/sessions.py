@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, insert, select, update
 
 from appliance.accounts import sign_in_rules
-from appliance.db import local_networks
+from appliance.db import local_networks, terms
 from appliance.db.schema import person, session
 from appliance.errors import NotFound
 from appliance.model import Person, PersonId, Role
@@ -172,6 +172,8 @@ def find(connection: Connection, token: str, *, now: datetime) -> tuple[Person, 
         created_at=row.p_created_at,
         disabled_at=None,
     )
+    if not terms.is_open(connection, holder, now=now):
+        return None  # a locum's term is over: at the minute, not when somebody tidies up
     return holder, _session(row)
 
 

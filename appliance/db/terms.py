@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 from appliance.db.schema import person
 from appliance.db.schema_people import emergency_access, locum
 from appliance.model import Person, PersonId, Role
-from appliance.policy.share_rights import Emergency, LocumTerm, Right
+from appliance.policy.share_rights import Emergency, LocumTerm, Right, running_term
 
 
 def of_locum(connection: Connection, person_id: PersonId) -> list[LocumTerm]:
@@ -39,6 +39,13 @@ def of_locum(connection: Connection, person_id: PersonId) -> list[LocumTerm]:
         )
         for row in connection.execute(query)
     ]
+
+
+def is_open(connection: Connection, whom: Person, *, now: datetime) -> bool:
+    """Return whether an account is open at ``now``: a locum's only within a term, any other one always."""
+    return (
+        whom.role is not Role.LOCUM or running_term(of_locum(connection, whom.id), now) is not None
+    )
 
 
 def running_emergencies(

@@ -100,7 +100,7 @@ def newest(
         query = query.where(ledger.c.subject == subject)
     if event is not None:
         query = query.where(ledger.c.event.startswith(event))
-    return [_entry(row) for row in connection.execute(query)]
+    return [to_entry(row) for row in connection.execute(query)]
 
 
 def length(connection: Connection) -> int:
@@ -111,10 +111,11 @@ def length(connection: Connection) -> int:
 def entries(connection: Connection) -> Iterator[LedgerEntry]:
     """Yield every entry, oldest first."""
     for row in connection.execute(select(ledger).order_by(ledger.c.seq)).yield_per(1000):
-        yield _entry(row)
+        yield to_entry(row)
 
 
-def _entry(row: Row[Any]) -> LedgerEntry:
+def to_entry(row: Row[Any]) -> LedgerEntry:
+    """Return the entry in a row that has the table's columns."""
     return LedgerEntry(
         row.seq,
         row.at,

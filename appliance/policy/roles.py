@@ -41,6 +41,8 @@ class Action(StrEnum):
     DISK_USE = "disk.use"  # the network disk; what may be done there is of each share (policy.share_rights)
     SHARES_CHANGE = "shares.change"  # make shares, give rights on them
     LINKS_SEE_ALL = "links.see-all"  # every correspondent's link, not only one's own
+    #: Prepare, extend and end a locum's term; an associate for their own replacement only.
+    LOCUMS_CHANGE = "locums.change"
     EMERGENCY_TAKE = "emergency.take"  # «bris de glace»
     EMERGENCY_REVIEW = "emergency.review"
     NETWORK_CHANGE = "network.change"  # certificate, local networks, tunnel
@@ -64,6 +66,7 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
             Action.COPIES_SEE,
             Action.DRILL_RUN,
             Action.DISK_USE,
+            Action.LOCUMS_CHANGE,
             Action.EMERGENCY_TAKE,
         }
     ),

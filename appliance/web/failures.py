@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from appliance.errors import (
+    AccountNotOpen,
     AlreadyExists,
     AlreadyQueued,
     ArmoireError,
@@ -47,6 +48,7 @@ _STATUS: Final[tuple[tuple[type[ArmoireError], int], ...]] = (
     (InputError, 422),
     (NotSignedIn, 401),
     (NotAllowed, 403),
+    (AccountNotOpen, 403),
     (LinkExpired, 410),
     (TooManyAttempts, 429),
     (FileMissing, 404),

@@ -8,12 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from starlette.testclient import TestClient
 
 from appliance.accounts import passwords, people, sessions
 from appliance.catalogue.store import of_source
 from appliance.clock import utc_now
 from appliance.db.engine import Database, open_database
+from appliance.db.schema_people import locum
 from appliance.model import Person, Role
 from appliance.settings import Settings
 from appliance.web.app import create_app
@@ -106,7 +108,7 @@ def person_of(database: Database, password_hash: str) -> Callable[[Role], Person
             row = people.find_row(connection, f"{role.value}.martin")
             if row is not None:
                 return people.from_row(row)
-            return people.add(
+            made = people.add(
                 connection,
                 login=f"{role.value}.martin",
                 name=f"Claude Martin {role.value}",
@@ -115,8 +117,25 @@ def person_of(database: Database, password_hash: str) -> Callable[[Role], Person
                 password_hash=password_hash,
                 now=utc_now() - timedelta(days=1),
             )
+        if role is Role.LOCUM:  # an account that is open during a term only
+            _begin_term(database, made, make(Role.OWNER))
+        return made
 
     return make
+
+
+def _begin_term(database: Database, whom: Person, replaced: Person) -> None:
+    with database.write() as connection:
+        connection.execute(
+            insert(locum).values(
+                person_id=whom.id,
+                replaces_id=replaced.id,
+                sponsor_id=replaced.id,
+                starts_at=utc_now() - timedelta(days=1),
+                ends_at=utc_now() + timedelta(days=7),
+                rights={},
+            )
+        )
 
 
 @pytest.fixture

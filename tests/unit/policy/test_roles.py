@@ -31,6 +31,7 @@ drill.run                yes yes -   -  -
 disk.use                 yes yes yes yes -
 shares.change            yes -   -   -  -
 links.see-all            yes -   -   -  -
+locums.change            yes yes -   -   -
 emergency.take           yes yes -   yes -
 emergency.review         yes -   -   -  -
 network.change           yes -   -   -  yes
