@@ -23,6 +23,8 @@ class Clash:
     path: str  # below the folder
     kind: str  # of what has it: file · folder · link · other
     free: str  # the nearest path that is not taken: «letter (2).pdf»
+    size: int  # bytes; with the time it says whether the very same file was sent already
+    mtime_ns: int
 
 
 def find(share: Share, folder: bytes, wanted: Sequence[str]) -> list[Clash]:
@@ -53,10 +55,11 @@ def _in_folder(descriptor: int, names: list[tuple[int, str, bytes]]) -> list[tup
         if name not in there:
             continue
         with suppress(FileNotFoundError):
-            kind = entry_of(name, os.stat(name, dir_fd=descriptor, follow_symlinks=False)).kind
+            has = entry_of(name, os.stat(name, dir_fd=descriptor, follow_symlinks=False))
             free = next((each for each in bins.free_names(name)[1:] if each not in taken), name)
             taken.add(free)
             above = text.rpartition("/")[0]
             inner = free.decode("utf-8", "replace")
-            found.append((place, Clash(text, kind, f"{above}/{inner}" if above else inner)))
+            free_path = f"{above}/{inner}" if above else inner
+            found.append((place, Clash(text, has.kind, free_path, has.size, has.mtime_ns)))
     return found

@@ -254,6 +254,8 @@ class ClashBody:
     path: str
     kind: str  # file · folder · link · other
     free: str  # the nearest path that is not taken
+    size: int
+    mtime_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +279,11 @@ async def find_clashes(
     held.demand(Right.ADD)
     found = await aside(clashes.find, held.share, unpack_path(body.folder), body.paths)
     return ClashesBody(
-        [ClashBody(each.path, each.kind, each.free) for each in found], actions.room(held.share)
+        [
+            ClashBody(each.path, each.kind, each.free, each.size, each.mtime_ns // 1_000_000)
+            for each in found
+        ],
+        actions.room(held.share),
     )
 
 
