@@ -90,7 +90,7 @@ def make_share(
         event="share.made",
         subject=f"share:{made.id}",
         person_id=person_id,
-        actor=None,
+        actor=None if person_id is not None else "console",
         name=name,
     )
     return made
@@ -101,12 +101,14 @@ def give_rights(
     share: Share,
     rights: frozenset[Right],
     *,
-    by: PersonId,
+    by: PersonId | None,
     now: datetime,
     person_id: PersonId | None = None,
     role: Role | None = None,
 ) -> None:
     """Give a person or a role exactly these rights on a share, and write it down (domain.md SEC-05).
+
+    ``by`` is None at the console of the box.
 
     Raises:
         InvalidInput: rights without «see» that need it, or to whom no document may be shown.
@@ -122,9 +124,24 @@ def give_rights(
         event="share.rights",
         subject=f"share:{share.id}",
         person_id=by,
-        actor=None,
+        actor=None if by is not None else "console",
         whom=f"person:{person_id}" if person_id is not None else f"role:{role}",
         rights=sorted(each.value for each in rights),
+    )
+
+
+def close_share(
+    connection: Connection, share: Share, *, person_id: PersonId | None, now: datetime
+) -> None:
+    """Close a share, every door of it and every right on it; its files, nights and snapshots stay."""
+    shares.remove(connection, share.id, now=now)
+    events.record(
+        connection,
+        at=now,
+        event="share.closed",
+        subject=f"share:{share.id}",
+        person_id=person_id,
+        actor=None if person_id is not None else "console",
     )
 
 

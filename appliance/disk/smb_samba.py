@@ -7,7 +7,6 @@ goes through standard input. A configuration is tried before it replaces the one
 import json
 import os
 import pwd
-import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -27,7 +26,7 @@ from appliance.disk.smb_config import (
     user_map,
 )
 from appliance.disk.smb_discovery import avahi_service, wsdd_environment
-from appliance.disk.smb_samba_facts import Applied, SmbSession
+from appliance.disk.smb_samba_facts import Applied, SmbSession, own_addresses
 from appliance.errors import InvalidInput, SmbFailed
 from appliance.process import Finished, run
 from appliance.vault.secret import Secret
@@ -312,16 +311,6 @@ def losers(before: SmbPlan | None, after: SmbPlan) -> set[int]:
     logins = {each.id: each.login for each in after.people}
     lost |= {each.id for each in before.people if logins.get(each.id) != each.login}
     return lost
-
-
-def own_addresses() -> list[str]:
-    """Return every address of the box's interfaces."""
-    return [
-        each.address
-        for addresses in psutil.net_if_addrs().values()
-        for each in addresses
-        if each.family in {socket.AF_INET, socket.AF_INET6}
-    ]
 
 
 def _write(path: Path, text: str, mode: int = 0o600) -> None:

@@ -1,6 +1,9 @@
-"""What the helper tells the worker about Samba."""
+"""What the helper tells the worker about Samba, and what both ask of the box."""
 
+import socket
 from dataclasses import dataclass
+
+import psutil
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +26,13 @@ class SmbSession:
     dialect: str  # SMB3_11
     cipher: str  # «-»: signed only
     shares: tuple[str, ...]
+
+
+def own_addresses() -> list[str]:
+    """Return every address of the box's interfaces."""
+    return [
+        each.address
+        for addresses in psutil.net_if_addrs().values()
+        for each in addresses
+        if each.family in {socket.AF_INET, socket.AF_INET6}
+    ]

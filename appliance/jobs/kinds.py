@@ -261,6 +261,19 @@ class TidyDisk(Spec):
         return "disk.tidy"
 
 
+@dataclass(frozen=True, slots=True)
+class SmbApply(Spec):
+    """Tell Samba who may see what by the file explorer now, and give it the passwords that wait."""
+
+    kind: ClassVar[str] = "smb.apply"
+    title: ClassVar[str] = mark("Rights in the file explorer")
+
+    @property
+    def lock(self) -> str:
+        """One at a time."""
+        return "smb.apply"
+
+
 KINDS: Final[dict[str, type[Spec]]] = {
     spec.kind: spec
     for spec in (
@@ -283,6 +296,7 @@ KINDS: Final[dict[str, type[Spec]]] = {
         AdoptCopy,
         RunDrill,
         TidyDisk,
+        SmbApply,
     )
 }
 

@@ -26,6 +26,7 @@ from appliance.settings import Settings
 from appliance.worker import box_source, locks, log
 from appliance.worker.planner import EVERY_S, Planner
 from appliance.worker.runner import JOB_MAIN, STOP_GRACE_S, Runner, child_environment
+from appliance.worker.tasks import smb_watch
 
 TURN_S: Final = 1.0  # seconds
 BUSY_TURN_S: Final = 0.2  # while a job runs
@@ -93,6 +94,10 @@ def _work(
         target=_plan, args=(Planner(settings, database), stop), name="planner", daemon=True
     )
     planning.start()
+    explorer = threading.Thread(
+        target=smb_watch.watch, args=(settings, database, stop), name="smb", daemon=True
+    )
+    explorer.start()
     _log.info("worker %s begins in %s", runner.name, settings.data)
     beat_at = bury_at = float("-inf")
     told = False
@@ -127,6 +132,7 @@ def _work(
         runner.stop(grace_s=STOP_GRACE_S)
         runner.reap(utc_now())
         planning.join(timeout=EVERY_S)
+        explorer.join(timeout=EVERY_S)
         with database.write() as connection:
             workers.leave(connection, runner.name)
 

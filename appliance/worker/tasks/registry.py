@@ -13,6 +13,7 @@ Run = Callable[[JobContext, Any], JobState]
 #: Kind → module of this package, whose ``run(context, spec)`` does it.
 _MODULES: Final[dict[type[kinds.Spec], str]] = {
     kinds.TidyDisk: "tidy_disk",
+    kinds.SmbApply: "smb_apply",
 }
 
 
