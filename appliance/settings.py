@@ -68,6 +68,11 @@ class Settings:
         return self.data / "shares"
 
     @property
+    def indexes(self) -> Path:
+        """What the shares contain, to be searched: ``index/<share id>.sqlite``; made again from the disk."""
+        return self.data / "index"
+
+    @property
     def keys(self) -> Path:
         """``box.key`` (worker only) and ``box.pub``."""
         return self.data / "keys"
@@ -86,6 +91,16 @@ class Settings:
     def reader_socket(self) -> Path:
         """Where the worker serves files out of snapshots."""
         return self.run / "reader.sock"
+
+    @property
+    def preview_socket(self) -> Path:
+        """Where the sandboxed process makes previews."""
+        return self.run / "preview.sock"
+
+    @property
+    def previews(self) -> Path:
+        """Previews kept for a while: ``previews/<two letters>/<key>``."""
+        return self.data / "previews"
 
     @property
     def tls(self) -> Path:
