@@ -33,7 +33,8 @@ BUSY_TURN_S: Final = 0.2  # while a job runs
 BEAT_S: Final = 10.0  # seconds; db.workers calls a worker dead after 30
 BURY_S: Final = 10.0
 READER_MAIN: Final = (sys.executable, "-m", "appliance.worker.reader_main")
-#: Seconds before a reader that ended is started again; doubled up to the last while it keeps ending.
+PREVIEW_MAIN: Final = (sys.executable, "-m", "appliance.worker.preview_main")
+#: Seconds before a program that ended is started again; doubled up to the last while it keeps ending.
 READER_WAIT_S: Final = (1.0, 60.0)
 
 _log = logging.getLogger("armoire.worker")
@@ -45,6 +46,7 @@ def serve(
     stop: threading.Event | None = None,
     program: Sequence[str] = JOB_MAIN,
     reader: Sequence[str] | None = READER_MAIN,
+    preview: Sequence[str] | None = PREVIEW_MAIN,
 ) -> int:
     """Work until SIGTERM, SIGINT or ``stop``; return the exit code.
 
@@ -53,6 +55,7 @@ def serve(
         stop: ends the worker when set; signals are only handled when it is None.
         program: what runs one job.
         reader: what serves files out of snapshots; None: nothing.
+        preview: what makes pictures of files; None, or no reader: nothing.
 
     Returns:
         0 when it was asked to end.
@@ -75,7 +78,8 @@ def serve(
                 box_source.ensure(settings, database, utc_now())
             except (SQLAlchemyError, ArmoireError) as error:
                 _log.error("the box as a source: %s", log.where(error))  # the other nights go on
-            _work(settings, database, stop, program, reader)
+            beside = [each for each in (reader, preview) if each and reader]
+            _work(settings, database, stop, program, beside)
         finally:
             database.close()
     return 0
@@ -86,10 +90,10 @@ def _work(
     database: Database,
     stop: threading.Event,
     program: Sequence[str],
-    reader_program: Sequence[str] | None,
+    beside: Sequence[Sequence[str]],
 ) -> None:
     runner = Runner(settings, database, program)
-    reader = _Reader(settings, reader_program) if reader_program else None
+    readers = [_Beside(settings, each) for each in beside]
     planning = threading.Thread(
         target=_plan, args=(Planner(settings, database), stop), name="planner", daemon=True
     )
@@ -117,7 +121,7 @@ def _work(
             except SQLAlchemyError as error:
                 # A full disk or a busy database passes; jobs go on meanwhile.
                 _log.error("the database: %s", log.where(error))
-            if reader is not None:
+            for reader in readers:
                 reader.turn()
             if not told:
                 tell_systemd("READY=1")
@@ -127,7 +131,7 @@ def _work(
     finally:
         tell_systemd("STOPPING=1")
         _log.info("worker %s stops", runner.name)
-        if reader is not None:
+        for reader in readers:
             reader.stop()
         runner.stop(grace_s=STOP_GRACE_S)
         runner.reap(utc_now())
@@ -149,8 +153,8 @@ def _plan(planner: Planner, stop: threading.Event) -> None:
         stop.wait(EVERY_S)
 
 
-class _Reader:
-    """The process that serves files out of snapshots; started again when it ends."""
+class _Beside:
+    """A process that serves beside the jobs, files of snapshots or previews; started again when it ends."""
 
     def __init__(self, settings: Settings, program: Sequence[str]) -> None:
         self._argv = [*program, "--data", str(settings.data)]
@@ -165,7 +169,7 @@ class _Reader:
             code = self._process.poll()
             if code is None:
                 return
-            _log.error("the reader ended (exit code %s)", code)
+            _log.error("%s ended (exit code %s)", self._argv[2], code)
             self._process = None
             lived = now - self._started_at > READER_WAIT_S[1]
             self._wait_s = READER_WAIT_S[0] if lived else min(self._wait_s * 2, READER_WAIT_S[1])

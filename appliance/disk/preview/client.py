@@ -36,7 +36,10 @@ def ask(settings: Settings, wanted: Wanted, files: Sequence[int]) -> Answer:
         try:
             protocol.send_request(channel, wanted, files)
             found = protocol.read_answer(channel)
-        except (OSError, Malformed) as error:  # it was ended: too long, too large, or a fault of a decoder
+        except (
+            OSError,
+            Malformed,
+        ) as error:  # it was ended: too long, too large, or a fault of a decoder
             raise NotPreviewed(REASONS["broken"]) from error
     if isinstance(found, str):
         raise NotPreviewed(REASONS[found])

@@ -5,6 +5,7 @@ For looking at, not for a diagnosis: pictures are made smaller and written with 
 
 import gzip
 import hashlib
+import io
 import struct
 import warnings
 from dataclasses import dataclass
@@ -15,12 +16,19 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+)
 
 from appliance.disk.preview.fields import CT_WINDOWS, FIELDS, LONGEST_VALUE, OF_FILE, WHOLE
 from appliance.disk.preview.pictures import in_webp
-from appliance.disk.preview.protocol import JSON, PIXELS, Answer, Do, Wanted
+from appliance.disk.preview.protocol import PIXELS, Answer, Do, Wanted
 from appliance.disk.preview.refused import Refusal, in_json
 from appliance.units import MIB
 
@@ -244,7 +252,11 @@ def _grey(data: Dataset, found: NDArray[Any], wanted: Wanted) -> Grey:
     slope = _number(held.get("RescaleSlope")) or 1.0
     shift = _number(held.get("RescaleIntercept")) or 0.0
     smaller = _smaller(found, wanted.side)
-    return smaller if slope == 1.0 and shift == 0.0 else smaller * np.float32(slope) + np.float32(shift)
+    return (
+        smaller
+        if slope == 1.0 and shift == 0.0
+        else smaller * np.float32(slope) + np.float32(shift)
+    )
 
 
 def _smaller(found: NDArray[Any], side: int) -> Grey:
@@ -257,7 +269,8 @@ def _smaller(found: NDArray[Any], side: int) -> Grey:
     for down in range(times):
         for right in range(times):
             total += found[down:rows:times, right:columns:times]
-    return total / np.float32(times * times)
+    total /= times * times
+    return total
 
 
 def _range(data: Dataset, grey: Grey, wanted: Wanted, *, is_table: bool) -> tuple[float, float]:
@@ -285,20 +298,12 @@ def _pixels(data: Dataset, wanted: Wanted) -> Answer:
 
 def warm() -> None:
     """Read a file of each usual encoding, so that every decoder is there."""
-    import io  # noqa: PLC0415 - here only
-    from pydicom.dataset import FileMetaDataset  # noqa: PLC0415
-    from pydicom.uid import (  # noqa: PLC0415
-        ExplicitVRLittleEndian,
-        RLELossless,
-        SecondaryCaptureImageStorage,
-    )
-
     for syntax in (ExplicitVRLittleEndian, RLELossless):
         data = Dataset()
         data.file_meta = FileMetaDataset()
         data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         data.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3"
+        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = UID("1.2.3")
         data.SOPClassUID = SecondaryCaptureImageStorage
         data.PatientName, data.SpecificCharacterSet = "É^a", ["ISO_IR 100", "ISO 2022 IR 87"]
         data.StudyDate, data.InstanceNumber, data.SeriesInstanceUID = "20260101", 1, "1.2"

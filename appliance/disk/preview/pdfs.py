@@ -5,7 +5,6 @@ import mmap
 from typing import IO, Final
 
 import pypdfium2 as pdfium
-from pypdfium2 import raw
 
 from appliance.disk.preview.pictures import in_webp
 from appliance.disk.preview.protocol import Answer, Do, Wanted
@@ -89,6 +88,5 @@ def _words(document: pdfium.PdfDocument, pages: int, most: int) -> Answer:
 
 def warm() -> None:
     """Draw a page and read its words."""
-    raw.FPDF_InitLibrary
     for do in (Do.PICTURE, Do.TEXT, Do.INFO):
         _make(_TINY, Wanted(do, side=64))

@@ -49,9 +49,13 @@ def make(file: IO[bytes], wanted: Wanted) -> Answer:
             if wanted.page >= min(MOST_PAGES, _pages(image)):
                 raise Refusal("page")
             image.seek(wanted.page)
-            if image.width * image.height > MOST_PIXELS:  # each page of a TIFF has a size of its own
+            if (
+                image.width * image.height > MOST_PIXELS
+            ):  # each page of a TIFF has a size of its own
                 raise Refusal("large")
-        image.draft("RGB", (wanted.side, wanted.side))  # a JPEG is read at a half, a quarter or an eighth
+        image.draft(
+            "RGB", (wanted.side, wanted.side)
+        )  # a JPEG is read at a half, a quarter or an eighth
         image.thumbnail((wanted.side * 2, wanted.side * 2), Image.Resampling.BOX, reducing_gap=None)
         return in_webp(ImageOps.exif_transpose(image), wanted.side)
 

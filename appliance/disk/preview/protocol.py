@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from struct import Struct
-from struct import error as StructError
 from typing import Any, Final
 
 from appliance.language import mark
@@ -208,10 +207,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _length(channel: socket.socket, largest: int) -> int:
-    try:
-        (length,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
-    except StructError as error:  # never: _exactly gives all or nothing
-        raise Malformed("length") from error
+    (length,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
     if length > largest:
         raise Malformed("length")
     return int(length)

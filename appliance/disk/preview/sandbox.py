@@ -42,7 +42,7 @@ def leave_the_network() -> bool:
     """
     library = ctypes.CDLL(None, use_errno=True)
     wanted = _CLONE_NEWNET | _CLONE_NEWIPC
-    is_away = library.unshare(wanted if os.geteuid() == 0 else wanted | _CLONE_NEWUSER) == 0
+    is_away = bool(library.unshare(wanted if os.geteuid() == 0 else wanted | _CLONE_NEWUSER) == 0)
     if not is_away:
         _log.info("no network namespace here: %s", os.strerror(ctypes.get_errno()))
     return is_away
@@ -66,6 +66,7 @@ def enter(keep: Collection[int]) -> None:
     """
     library = ctypes.CDLL(None, use_errno=True)
     library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    memory = _mapped() + MEMORY_BYTES
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):  # a library's warning may hold what stands in a patient's file
         os.dup2(null, number)
@@ -75,7 +76,6 @@ def enter(keep: Collection[int]) -> None:
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
     library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    memory = _mapped() + MEMORY_BYTES
     for which, soft, hard in (
         (resource.RLIMIT_AS, memory, memory),
         (resource.RLIMIT_CPU, CPU_S, CPU_S + 1),

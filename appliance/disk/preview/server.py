@@ -41,9 +41,7 @@ class Server:
     def __init__(self, path: Path, *, listening: int | None = None) -> None:
         """Begin to listen, or take over the descriptor ``listening`` from the process that we were."""
         self._path = path
-        self._channel = (
-            _listen(path) if listening is None else socket.socket(fileno=listening)
-        )
+        self._channel = _listen(path) if listening is None else socket.socket(fileno=listening)
         self._channel.setblocking(False)
         self._inode = path.stat().st_ino
         self._children: dict[int, tuple[float, float]] = {}  # pid → began at, must end at
@@ -113,7 +111,7 @@ class Server:
             try:
                 child = os.fork()
             except OSError as error:
-                _log.error("no child: %s", os.strerror(error.errno or 0))  # noqa: TRY400
+                _log.error("no child: %s", os.strerror(error.errno or 0))
                 return
             if child == 0:
                 _be_the_child(client)
