@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from appliance.db import facts, sources, workers
 from appliance.jobs.copy_readings import copy_findings
 from appliance.jobs.drill_readings import drill_findings
+from appliance.jobs.people_readings import people_findings
 from appliance.language import mark
 from appliance.policy.findings import (
     Finding,
@@ -45,7 +46,7 @@ def box_findings(connection: Connection, settings: Settings, now: datetime) -> l
     found = [_worker(connection, now), _clock(connection), _disk(connection, settings)]
     said = [each for each in [*found, *_clocks(connection, now)] if each is not None]
     said += copy_findings(connection, settings, now)
-    return said + drill_findings(connection, now)
+    return said + drill_findings(connection, now) + people_findings(connection, now)
 
 
 def _worker(connection: Connection, now: datetime) -> Finding | None:

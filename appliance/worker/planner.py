@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from appliance.accounts.upkeep import accounts_upkeep
 from appliance.db import facts, repositories, shares, snapshots, sources
 from appliance.db.engine import Database
 from appliance.errors import AlreadyQueued, RepositoryMissing
@@ -70,6 +71,7 @@ class Planner:
         """Queue what is due at ``now`` and return it; nothing while the clock is wrong."""
         if not self._clock_is_right(now):
             return []
+        accounts_upkeep(self.database, now)
         self._forget(now)
         zone = ZoneInfo(self.settings.time_zone)
         with self.database.read() as connection:

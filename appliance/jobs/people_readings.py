@@ -1,0 +1,33 @@
+"""What accounts say needs doing: emergency accesses to review, the yearly review of rights."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from appliance.db import facts
+from appliance.db.schema import person
+from appliance.db.schema_people import emergency_access
+from appliance.policy import access_review
+from appliance.policy.emergency import Unreviewed, review_findings
+from appliance.policy.findings import Finding
+
+#: Fact: the last signed review of rights; its «at» is when.
+REVIEWED: Final = "people.reviewed"
+
+
+def people_findings(connection: Connection, now: datetime) -> list[Finding]:
+    """Return what there is to say about accounts."""
+    query = (
+        select(emergency_access.c.began_at, person.c.name)
+        .join(person, person.c.id == emergency_access.c.person_id)
+        .where(
+            emergency_access.c.reviewed_at.is_(None),
+            func.coalesce(emergency_access.c.ended_at, emergency_access.c.ends_at) <= now,
+        )
+    )
+    waiting = [Unreviewed(row.began_at, row.name) for row in connection.execute(query)]
+    first = connection.execute(select(func.min(person.c.created_at))).scalar()
+    found = facts.find(connection, REVIEWED)
+    last = datetime.fromisoformat(str(found["at"])) if isinstance(found, dict) else None
+    return review_findings(waiting, now) + access_review.review_findings(last, first, now)
