@@ -8,6 +8,8 @@ from appliance.web.api import copies as api_copies
 from appliance.web.api import disk, upload, v1
 from appliance.web.pages import (
     account,
+    account_factors,
+    account_prove,
     browse,
     copies,
     copies_add,
@@ -28,13 +30,16 @@ from appliance.web.pages import (
     restores,
     search,
     set_up,
+    shares,
     sign_in,
+    sign_in_second,
     sources,
 )
 from appliance.web.pages import disk as disk_page
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     sign_in.router,
+    sign_in_second.router,
     home.router,
     set_up.router,  # «/sources/new» before «/sources/{id}»
     sources.router,
@@ -56,9 +61,12 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     ledger.router,
     recovery.router,
     account.router,
+    account_factors.router,
+    account_prove.router,
     people.router,
     disk.files_router,
     disk_page.router,
+    shares.router,
     disk.router,
     upload.router,
     v1.router,

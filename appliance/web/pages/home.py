@@ -7,10 +7,11 @@ from typing import ClassVar, Final
 
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from appliance.clock import utc_now
 from appliance.db import sources, targets
+from appliance.disk import access
 from appliance.jobs import queue, readings
 from appliance.jobs.box_readings import box_findings
 from appliance.jobs.copy_readings import CopyStatus, copies_indicator, copy_statuses
@@ -149,6 +150,17 @@ class RunningFragment(Page):
 
 
 @router.get("/", name="home")
+async def begin(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
+    """Show what this person works on: the disk when a share is open to them, else whether the data are safe."""
+    if visitor.may(Action.DISK_USE):
+        with box.database.read() as connection:
+            has_share = bool(access.held(connection, visitor.person, now=utc_now()))
+        if has_share or not visitor.may(Action.STATUS_SEE):
+            return RedirectResponse("/disk", 303)
+    return await show_home(request, box, visitor)
+
+
+@router.get("/status", name="status")
 async def show_home(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
     """Show whether the practice's data are safe."""
     if not visitor.may(Action.STATUS_SEE):
