@@ -1,0 +1,365 @@
+# ruff: noqa: S608 - only constants of this module are put into statements
+"""Finding files of the shares by words of their names and of their texts.
+
+A search is given the shares a person may see, and opens their indexes only: rights come before any limit.
+"""
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from appliance.db.shares import Share
+from appliance.db.sqlite_file import Access, open_sqlite
+from appliance.disk.index_file import (
+    APPLICATION_ID,
+    FORMAT,
+    GONE,
+    ROOT,
+    WAITING,
+    path_of,
+    unpacked,
+)
+from appliance.policy.plain_words import normalise, split
+from appliance.settings import Settings
+
+#: So many that match are looked at closer in each share, those met last.
+CANDIDATES: Final = 300
+#: Folders with a word whose contents are looked through for the other words, and how much of each.
+FOLDERS: Final = 40
+BELOW: Final = 2_000
+#: Below this the index of names is of no use: its tokens are three letters.
+TRIGRAM: Final = 3
+#: Letters of a text around what was found.
+AROUND: Final = 70
+#: Words of a search; more are passed over.
+MOST_WORDS: Final = 12
+
+
+class Place(StrEnum):
+    """Where words are looked for."""
+
+    NAMES = "names"
+    TEXTS = "texts"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some letters of a text, and whether they are what was looked for."""
+
+    text: str
+    is_hit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A file or folder that was found."""
+
+    share: Share
+    path: bytes
+    kind: str  # d · f · l · o
+    size: int
+    mtime_ns: int
+    snippet: tuple[Piece, ...] = ()  # of a text
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found."""
+
+    hits: list[Hit]  # best first: words that begin a word of the name, then the last changed
+    is_more: bool  # there are further ones: another word would help
+    is_short: bool  # no word is long enough to be looked for
+    #: Shares whose index is not there yet or could not be read: what they hold is not in ``hits``.
+    unready: tuple[Share, ...]
+    waiting: int  # files of these shares whose text is not read yet
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    rank: int
+    hit: Hit
+
+
+def find(
+    settings: Settings,
+    shares: Sequence[Share],
+    words: str,
+    *,
+    place: Place = Place.NAMES,
+    limit: int = 50,
+) -> Found:
+    """Return what has all the words, in its name or in its text.
+
+    Case, accents and the words' order do not matter. In names a word may be any part, and one that only a
+    folder above has counts: «dupont radio» finds ``Dupont/radio.pdf``. In texts words are whole; the last one
+    may be begun only.
+
+    Args:
+        settings: of the box.
+        shares: those on which the person has the right SEE, and no other.
+        words: as typed.
+        place: names or texts.
+        limit: hits at most.
+    """
+    wanted = split(words.replace("\0", " "))[:MOST_WORDS]
+    long = any(len(each) >= TRIGRAM for each in wanted)
+    if not long and place is Place.NAMES:
+        return Found([], is_more=False, is_short=bool(wanted), unready=(), waiting=0)
+    near: list[_Near] = []
+    unready: list[Share] = []
+    is_more, waiting = False, 0
+    for share in shares:
+        try:
+            with closing(open_sqlite(path_of(settings, share.id), Access.READ)) as connection:
+                _demand_ours(connection)
+                if place is Place.NAMES:
+                    found, overflows = _names(connection, share, wanted, limit)
+                else:
+                    found, overflows = _texts(connection, share, wanted, limit)
+                    waiting += _count_waiting(connection)
+        except sqlite3.Error:
+            unready.append(share)
+            continue
+        near += found
+        is_more = is_more or overflows
+    near.sort(key=lambda each: (each.rank, each.hit.mtime_ns, each.hit.path), reverse=True)
+    return Found(
+        [each.hit for each in near[:limit]],
+        is_more or len(near) > limit,
+        is_short=False,
+        unready=tuple(unready),
+        waiting=waiting,
+    )
+
+
+def _demand_ours(connection: sqlite3.Connection) -> None:
+    known = connection.execute("PRAGMA application_id").fetchone()[0]
+    form = connection.execute("PRAGMA user_version").fetchone()[0]
+    if (known, form) != (APPLICATION_ID, FORMAT):
+        raise sqlite3.DatabaseError
+
+
+def _count_waiting(connection: sqlite3.Connection) -> int:
+    return int(
+        connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM entry WHERE text = {WAITING} LIMIT 10000)"
+        ).fetchone()[0]
+    )
+
+
+# --- names ----------------------------------------------------------------------------------
+
+_Values = tuple[int, int, bytes, str, str, int, int]  # id, parent, name, norm, kind, size, mtime_ns
+_FIELDS: Final = "e.id, e.parent, e.name, e.norm, e.kind, e.size, e.mtime_ns"
+
+
+class _Ways:
+    """Paths of entries, each folder looked up once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: dict[int, bytes | None] = {ROOT: b"", GONE: None, 0: None}
+
+    def of(self, folder: int, depth: int = 0) -> bytes | None:
+        """Return the path of a folder; None when nothing leads up from it."""
+        if folder in self._known:
+            return self._known[folder]
+        row = self._connection.execute(
+            "SELECT parent, name FROM entry WHERE id = ?", (folder,)
+        ).fetchone()
+        above = None if row is None or depth > 200 else self.of(row[0], depth + 1)
+        found = None if above is None else _joined(above, row[1])
+        self._known[folder] = found
+        return found
+
+
+def _joined(folder: bytes, name: bytes) -> bytes:
+    return folder + b"/" + name if folder else name
+
+
+def _trigrams(word: str) -> list[str]:
+    # Side by side and not overlapping: half as many lists to intersect, hardly more names.
+    last = len(word) - TRIGRAM
+    starts = [*range(0, last, TRIGRAM), last] if last >= 0 else []
+    return [word[start : start + TRIGRAM] for start in starts]
+
+
+def _match(words: Sequence[str]) -> str:
+    trigrams = dict.fromkeys(each for word in words for each in _trigrams(word))
+    return " AND ".join('"' + each.replace('"', '""') + '"' for each in trigrams)
+
+
+def _select(
+    connection: sqlite3.Connection, table: str, words: Sequence[str], limit: int
+) -> list[_Values]:
+    """Return the entries whose name has all the words, the last met first."""
+    values: list[object] = [_match(words)]
+    where = [f"{table} MATCH ?"]
+    for word in words:
+        if (
+            len(word) != TRIGRAM
+        ):  # letters three by three say which may have it; ``instr`` which have
+            where.append("instr(e.norm, ?) > 0")
+            values.append(word)
+    values.append(limit)
+    return connection.execute(
+        f"SELECT {_FIELDS} FROM {table} CROSS JOIN entry AS e ON e.id = {table}.rowid"
+        f" WHERE {' AND '.join(where)} ORDER BY {table}.rowid DESC LIMIT ?",
+        values,
+    ).fetchall()
+
+
+def _names(
+    connection: sqlite3.Connection, share: Share, words: Sequence[str], limit: int
+) -> tuple[list[_Near], bool]:
+    candidates = max(CANDIDATES, limit)
+    rows = _select(connection, "names", words, candidates)
+    is_more = len(rows) >= candidates
+    found = {row[0]: row for row in rows}
+    if len(words) > 1 and not is_more:
+        for row in _through_folders(connection, words):
+            found.setdefault(row[0], row)
+    ways = _Ways(connection)
+    near: list[_Near] = []
+    for entry_id, parent, name, norm, kind, size, mtime_ns in found.values():
+        above = ways.of(parent)
+        if above is None or entry_id == ROOT:
+            continue
+        hit = Hit(share, _joined(above, name), kind, size, mtime_ns)
+        near.append(_Near(_rank(norm, words), hit))
+    return near, is_more
+
+
+def _through_folders(connection: sqlite3.Connection, words: Sequence[str]) -> list[_Values]:
+    """Return what lies in folders that have some of the words, and has the others itself or on its way."""
+    found: list[_Values] = []
+    seen: set[int] = set()
+    left = BELOW
+    for word in words:
+        if len(word) < TRIGRAM:
+            continue
+        for folder in _select(connection, "folder_names", (word,), FOLDERS):
+            # Breadth first and bounded: a folder of everything is not walked to its end.
+            front = [(folder[0], frozenset(each for each in words if each not in folder[3]))]
+            while front and left > 0:
+                inside, missing = front.pop(0)
+                if inside in seen:
+                    continue
+                seen.add(inside)
+                rows: list[_Values] = connection.execute(
+                    f"SELECT {_FIELDS} FROM entry AS e WHERE e.parent = ? LIMIT ?", (inside, left)
+                ).fetchall()
+                left -= len(rows)
+                for row in rows:
+                    still = frozenset(each for each in missing if each not in row[3])
+                    if not still and len(missing) > len(still):
+                        found.append(row)
+                    if row[4] == "d":
+                        front.append((row[0], still))
+    return found
+
+
+def _rank(norm: str, words: Sequence[str]) -> int:
+    """Return how well a name answers: 2 for each word that begins it, 1 that begins a word of it."""
+    rank = 0
+    for word in words:
+        at = norm.find(word)
+        if at == 0:
+            rank += 2
+        while at > 0:
+            if not norm[at - 1].isalnum():
+                rank += 1
+                break
+            at = norm.find(word, at + 1)
+    return rank
+
+
+# --- texts ----------------------------------------------------------------------------------
+
+_WORDS: Final = re.compile(r"[^\W_]+")
+
+
+def _texts(
+    connection: sqlite3.Connection, share: Share, words: Sequence[str], limit: int
+) -> tuple[list[_Near], bool]:
+    # What FTS5 takes for a word: letters and digits; the rest parts them.
+    plain = [each for word in words for each in _WORDS.findall(word)]
+    if not plain:
+        return [], False
+    begun = len(plain[-1]) >= TRIGRAM and words[-1].endswith(plain[-1])
+    match = " AND ".join(f'"{each}"' for each in plain) + ("*" if begun else "")
+    candidates = max(CANDIDATES, limit)
+    rows = connection.execute(
+        f"SELECT {_FIELDS} FROM words CROSS JOIN entry AS e ON e.id = words.rowid"
+        " WHERE words MATCH ? ORDER BY words.rowid DESC LIMIT ?",
+        (match, candidates),
+    ).fetchall()
+    rows.sort(key=lambda row: row[6], reverse=True)
+    ways = _Ways(connection)
+    near: list[_Near] = []
+    for entry_id, parent, name, _norm, kind, size, mtime_ns in rows:
+        above = ways.of(parent)
+        if above is None:
+            continue
+        if len(near) >= limit:
+            return near, True
+        stored = connection.execute("SELECT raw FROM page WHERE id = ?", (entry_id,)).fetchone()
+        snippet = () if stored is None else around(unpacked(stored[0]), plain)
+        near.append(_Near(0, Hit(share, _joined(above, name), kind, size, mtime_ns, snippet)))
+    return near, len(rows) >= candidates
+
+
+#: Letters a French keyboard has with marks: what is typed without finds them, in the text as it is.
+_VARIANTS: Final = {
+    "a": "aàâäáãå",
+    "c": "cç",
+    "e": "eéèêë",
+    "i": "iîïí",
+    "n": "nñ",
+    "o": "oôöóõø",
+    "u": "uùûüú",
+    "y": "yÿý",
+}
+
+
+def around(text: str, words: Sequence[str]) -> tuple[Piece, ...]:
+    """Return the part of a text where the first of the words stands, in pieces; its beginning if none is found."""
+    pattern = re.compile(
+        r"(?<![^\W_])(?:" + "|".join(_spelled(each) for each in words) + ")", re.IGNORECASE
+    )
+    first = pattern.search(text)
+    at = 0 if first is None else first.start()
+    low = max(0, at - AROUND)
+    if low:  # not in the middle of a word
+        low = next((i + 1 for i in range(low, at) if text[i].isspace()), low)
+    high = min(len(text), at + 2 * AROUND)
+    shown = text[low:high]
+    pieces = [Piece("…", is_hit=False)] if low else []
+    done = 0
+    for each in pattern.finditer(shown):
+        pieces.append(Piece(_spaced(shown[done : each.start()]), is_hit=False))
+        pieces.append(Piece(_spaced(each.group()), is_hit=True))
+        done = each.end()
+    pieces.append(Piece(_spaced(shown[done:]), is_hit=False))
+    if high < len(text):
+        pieces.append(Piece("…", is_hit=False))
+    return tuple(each for each in pieces if each.text)
+
+
+def _spelled(word: str) -> str:
+    made = []
+    for letter in normalise(word):
+        kin = _VARIANTS.get(letter)
+        made.append((f"[{kin}]" if kin else re.escape(letter)) + "[\u0300-\u036f]?")
+    return "".join(made).replace(
+        "[oôöóõø][\u0300-\u036f]?[eéèêë][\u0300-\u036f]?",
+        "(?:œ|[oôöóõø][\u0300-\u036f]?[eéèêë][\u0300-\u036f]?)",
+    )
+
+
+def _spaced(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
