@@ -1,14 +1,20 @@
 """What ends by itself among accounts: terms, emergency access. The planner calls it every turn."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import Connection, select
 
 from appliance.accounts import emergency, locums
+from appliance.db import facts
 from appliance.db.engine import Database
 from appliance.db.schema import person, session
 from appliance.db.schema_people import emergency_access, locum
+from appliance.ledger import purge
 from appliance.model import PersonId, Role
+
+_PRUNED_AT: Final = "ledger.pruned-at"
+_PRUNE_EVERY: Final = timedelta(days=1)
 
 
 def accounts_upkeep(database: Database, now: datetime) -> list[PersonId]:
@@ -16,11 +22,24 @@ def accounts_upkeep(database: Database, now: datetime) -> list[PersonId]:
 
     No door waits for this: each asks what is open at every request.
     """
+    _prune_ledger(database, now)
     with database.read() as connection:
         if not _is_something_due(connection, now):
             return []
     with database.write() as connection:
         return [*locums.close_due(connection, now=now), *emergency.end_due(connection, now=now)]
+
+
+def _prune_ledger(database: Database, now: datetime) -> None:
+    """Once a day, remove the entries of the journal that are older than the practice keeps them."""
+    with database.read() as connection:
+        last = facts.find(connection, _PRUNED_AT)
+    if isinstance(last, str) and now - datetime.fromisoformat(last) < _PRUNE_EVERY:
+        return
+    with database.write() as connection:
+        pruned = purge.prune(connection, now=now)
+        if pruned is None or pruned.entries < purge.AT_ONCE:  # else the next turn goes on
+            facts.put(connection, _PRUNED_AT, now.isoformat(), now=now)
 
 
 def _is_something_due(connection: Connection, now: datetime) -> bool:

@@ -68,8 +68,11 @@ def verify(connection: Connection) -> int:
     expected_seq: int | None = None
     previous: str | None = None
     count = 0
+    cut = _cut(connection)
     for row in connection.execute(select(ledger).order_by(ledger.c.seq)).yield_per(1000):
-        # A purge (12 months, domain.md SEC-14) may cut the oldest entries; a gap is never allowed.
+        # ``purge`` cuts the oldest entries and leaves a checkpoint; a gap is never allowed.
+        if expected_seq is None and row.seq != 1 and cut != (row.seq - 1, row.previous):
+            raise LedgerBroken(row.seq, "the entries before it were removed without a checkpoint")
         if expected_seq is not None and row.seq != expected_seq:
             raise LedgerBroken(row.seq, f"entry {expected_seq} is missing")
         if previous is not None and row.previous != previous:
@@ -112,6 +115,20 @@ def entries(connection: Connection) -> Iterator[LedgerEntry]:
     """Yield every entry, oldest first."""
     for row in connection.execute(select(ledger).order_by(ledger.c.seq)).yield_per(1000):
         yield to_entry(row)
+
+
+def _cut(connection: Connection) -> tuple[int, str] | None:
+    """Return number and digest of the last entry that the newest checkpoint says it removed, or None."""
+    body = connection.execute(
+        select(ledger.c.body)
+        .where(ledger.c.event == "ledger.pruned")
+        .order_by(ledger.c.seq.desc())
+        .limit(1)
+    ).scalar()
+    if body is None:
+        return None
+    found = json.loads(body)
+    return int(found["last"]), str(found["last_digest"])
 
 
 def to_entry(row: Row[Any]) -> LedgerEntry:
