@@ -97,6 +97,20 @@ def set_failures(
     _change(connection, person_id, failures=failures, locked_until=locked_until)
 
 
+def needs_second_factor(connection: Connection, person_id: PersonId) -> bool:
+    """Return whether this person shows a second factor wherever they are, whatever their role."""
+    return bool(
+        connection.execute(
+            select(person.c.needs_second_factor).where(person.c.id == person_id)
+        ).scalar()
+    )
+
+
+def set_needs_second_factor(connection: Connection, person_id: PersonId, *, needs: bool) -> None:
+    """Ask this person for a second factor wherever they are, or no longer."""
+    _change(connection, person_id, needs_second_factor=needs)
+
+
 def set_language(connection: Connection, person_id: PersonId, language: Language) -> None:
     """Set the language of a person's pages."""
     _change(connection, person_id, language=language)

@@ -1,43 +1,96 @@
-"""Signing in: the password, the lock after failures, the session, and what the ledger keeps of it."""
+"""Signing in: the first factor, the lock after failures, what is asked next, and what the ledger keeps.
 
+A right password forgives earlier failures only when nothing more is asked: else who has a password could
+guess codes for ever, setting the count back to 0 between two of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
-from appliance.accounts import links, passwords, people, sessions
+from appliance.accounts import (
+    devices,
+    links,
+    locums,
+    notices,
+    passwords,
+    people,
+    second_factors,
+    sessions,
+    sign_in_rules,
+)
+from appliance.accounts.sessions import Session
+from appliance.db import local_networks
 from appliance.db.engine import Database
 from appliance.errors import (
     AccountBlocked,
+    AccountNotOpen,
+    CodeWrong,
     LinkExpired,
     NotSignedIn,
+    PasskeyRefused,
     PasswordWrong,
+    SecondFactorMissing,
     TooManyAttempts,
 )
-from appliance.ledger import events
+from appliance.ledger import chain, events
 from appliance.model import Person, PersonId
-from appliance.policy import throttle
+from appliance.policy import second_factor, throttle
+from appliance.policy.second_factor import Means, Step
+
+Result = TypeVar("Result")
+
+LOCKED: Final = "session.locked"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A session that began, whole or half, and what comes next."""
+
+    token: str
+    step: Step
+    person: Person
+    shut: AccountNotOpen | None = None  # a locum outside the term
 
 
 def by_password(
-    database: Database, login: str, password: str, *, address: str, user_agent: str, now: datetime
-) -> str:
-    """Return the cookie of a new session. Takes tens of milliseconds: call it in a thread.
+    database: Database,
+    login: str,
+    password: str,
+    *,
+    address: str,
+    user_agent: str,
+    now: datetime,
+    web_keys: Path,
+) -> SignedIn:
+    """Begin a session. Takes tens of milliseconds: call it in a thread.
 
     An unknown login costs the same time and gets the same answer as a wrong password.
+
+    Args:
+        database: the state.
+        login: as typed.
+        password: as typed.
+        address: where they are.
+        user_agent: the browser's word for itself.
+        now: aware.
+        web_keys: the folder of the web process's own key.
 
     Raises:
         NotSignedIn: the login or the password is wrong.
         TooManyAttempts: the account waits after failures; right or wrong, the password is not tried.
         AccountBlocked: after ten failures only a one-time link opens it.
+        SecondFactorMissing: from outside, and there is no second factor.
+        AccountNotOpen: a locum outside the term; the password was right.
     """
     with database.read() as connection:
         row = people.find_row(connection, login)
     if row is not None:
-        gate = throttle.gate(row.failures, row.locked_until, now)
-        if gate.blocked:
-            raise AccountBlocked
-        if not gate.open:
-            raise TooManyAttempts(gate.wait_s)
+        _ask_gate(row, now)
     stored = None if row is None else row.password_hash
     right = passwords.matches(stored, password)
     newer = (
@@ -50,16 +103,25 @@ def by_password(
             events.record(
                 connection, at=now, event="session.refused", subject="person:", address=address
             )
+            started = None
         elif not right:
-            _failed(connection, login, address=address, now=now)
+            _failed(connection, row.id, address=address, now=now)
+            started = None
         else:
-            person = people.from_row(row)
-            if row.failures:
-                people.set_failures(connection, person.id, 0, None)
             if newer is not None:
-                people.rehash(connection, person.id, newer)
-            return _start(connection, person, address=address, user_agent=user_agent, now=now)
-    raise NotSignedIn
+                people.rehash(connection, PersonId(row.id), newer)
+            started = begin(
+                connection,
+                people.from_row(row),
+                factors="password",
+                address=address,
+                user_agent=user_agent,
+                now=now,
+                web_keys=web_keys,
+            )
+    if started is None:
+        raise NotSignedIn
+    return _let_in(started)
 
 
 def again(database: Database, person_id: PersonId, password: str, *, now: datetime) -> Person:
@@ -76,28 +138,31 @@ def again(database: Database, person_id: PersonId, password: str, *, now: dateti
         row = people.find_row(connection, person.login)
     if row is None or person.disabled_at is not None:
         raise PasswordWrong
-    gate = throttle.gate(row.failures, row.locked_until, now)
-    if gate.blocked:
-        raise AccountBlocked
-    if not gate.open:
-        raise TooManyAttempts(gate.wait_s)
+    _ask_gate(row, now)
     right = passwords.matches(row.password_hash, password)
     with database.write() as connection:
         if right and row.failures:
             people.set_failures(connection, person.id, 0, None)
         if not right:
-            _failed(connection, person.login, address="", now=now)
+            _failed(connection, person.id, address="", now=now)
     if not right:
         raise PasswordWrong
     return person
 
 
 def by_link(
-    connection: Connection, token: str, *, address: str, user_agent: str, now: datetime
-) -> str:
-    """Use a person's one-time link, inside the caller's write; return the cookie of a new session.
+    connection: Connection,
+    token: str,
+    *,
+    address: str,
+    user_agent: str,
+    now: datetime,
+    web_keys: Path,
+) -> SignedIn:
+    """Use a person's one-time link, inside the caller's write; begin a session.
 
-    It also lifts the lock after failures: who may make links is who may unlock.
+    It also lifts the lock after failures: who may make links is who may unlock. It stands in for the
+    password, not for a second factor somebody has.
 
     Raises:
         LinkExpired: the link is worth nothing, makes a first account, or its account was closed.
@@ -109,17 +174,239 @@ def by_link(
     if person.disabled_at is not None:
         raise LinkExpired
     people.set_failures(connection, person.id, 0, None)
-    return _start(connection, person, address=address, user_agent=user_agent, now=now, by="link")
+    started = begin(
+        connection,
+        person,
+        factors="link",
+        address=address,
+        user_agent=user_agent,
+        now=now,
+        web_keys=web_keys,
+    )
+    return _let_in(started)
 
 
-def _failed(connection: Connection, login: str, *, address: str, now: datetime) -> None:
-    row = people.find_row(
-        connection, login
-    )  # again, inside the write: attempts may run side by side
+def by_passkey(
+    database: Database,
+    check: Callable[[Connection], PersonId],
+    *,
+    address: str,
+    user_agent: str,
+    now: datetime,
+    web_keys: Path,
+) -> SignedIn:
+    """Begin a session by a passkey whose device asked its holder: two factors in one gesture.
+
+    A lock after failed passwords does not stop it: a passkey is not guessed, and else anybody could keep
+    a person out.
+
+    Args:
+        database: the state.
+        check: uses the passkey up inside the write and returns whose it is.
+        address: where they are.
+        user_agent: the browser's word for itself.
+        now: aware.
+        web_keys: the folder of the web process's own key.
+
+    Raises:
+        PasskeyRefused: it is nobody's, or its account was closed.
+    """
+    with database.write() as connection:
+        person = people.get(connection, check(connection))
+        if person.disabled_at is not None:
+            raise PasskeyRefused
+        started = begin(
+            connection,
+            person,
+            factors="passkey+verified",
+            address=address,
+            user_agent=user_agent,
+            now=now,
+            web_keys=web_keys,
+        )
+    return _let_in(started)
+
+
+def begin(
+    connection: Connection,
+    person: Person,
+    *,
+    factors: str,
+    address: str,
+    user_agent: str,
+    now: datetime,
+    web_keys: Path,
+) -> SignedIn:
+    """Begin a session of somebody whose first factor was right, inside the caller's write.
+
+    ``Step.REFUSED`` begins none: the token is empty, and the ledger keeps the refusal.
+    """
+    try:
+        locums.demand_open(connection, person, now=now)
+    except AccountNotOpen as shut:
+        events.record(
+            connection,
+            at=now,
+            event="session.refused",
+            subject=f"person:{person.id}",
+            address=address,
+            by=factors,
+            reason="outside-the-term",
+        )
+        return SignedIn("", Step.REFUSED, person, shut)
+    is_local = local_networks.is_local(connection, address)
+    step = second_factor.next_step(
+        Means(factors),
+        required=is_required(connection, person, is_local=is_local),
+        has_factor=second_factors.has_any(connection, person.id, web_keys),
+        is_local=is_local,
+        since=person.created_at,
+        now=now,
+    )
+    if step is Step.REFUSED:
+        events.record(
+            connection,
+            at=now,
+            event="session.refused",
+            subject=f"person:{person.id}",
+            address=address,
+            by=factors,
+            reason="second-factor-missing",
+        )
+        return SignedIn("", step, person)
+    is_half = step in {Step.ASKED, Step.MAKE}
+    if not is_half:
+        _forgive(connection, person.id)
+    token = sessions.start(
+        connection,
+        person.id,
+        now=now,
+        address=address,
+        user_agent=user_agent,
+        factors=factors,
+        is_half=is_half,
+    )
+    if not is_half:
+        _record_start(connection, person.id, address=address, by=factors, now=now)
+    return SignedIn(token, step, person)
+
+
+def is_required(connection: Connection, person: Person, *, is_local: bool) -> bool:
+    """Return whether this person shows a second factor from there."""
+    return second_factor.is_required(
+        person.role,
+        of_person=people.needs_second_factor(connection, person.id),
+        of_everyone=sign_in_rules.read(connection).second_factor_for_all,
+        is_local=is_local,
+    )
+
+
+def second(
+    database: Database,
+    person: Person,
+    half: Session,
+    check: Callable[[Connection], str],
+    *,
+    now: datetime,
+) -> str:
+    """Complete a half session by a second factor and return the cookie's new value.
+
+    Args:
+        database: the state.
+        person: who is at the door.
+        half: their session.
+        check: uses a code or a passkey up inside the write and returns which it was.
+        now: aware.
+
+    Raises:
+        CodeWrong, PasskeyRefused: it is none of theirs; it counts as a failed sign-in.
+        TooManyAttempts, AccountBlocked: as ``by_password``.
+        NotFound: the session was ended in between.
+    """
+
+    def whole(connection: Connection) -> str:
+        factor = check(connection)
+        _forgive(connection, person.id)
+        token = sessions.complete(connection, half, factor=factor, now=now)
+        _record_start(
+            connection, person.id, address=half.address, by=f"{half.factors}+{factor}", now=now
+        )
+        return token
+
+    return counted(database, person.id, whole, address=half.address, now=now)
+
+
+def counted(
+    database: Database,
+    person_id: PersonId,
+    change: Callable[[Connection], Result],
+    *,
+    address: str,
+    now: datetime,
+) -> Result:
+    """Run ``change`` in a write; a wrong code or passkey counts as a failed sign-in.
+
+    Raises:
+        CodeWrong, PasskeyRefused: what ``change`` raised.
+        TooManyAttempts, AccountBlocked: it is not even tried.
+    """
+    with database.read() as connection:
+        row = people.find_row(connection, people.get(connection, person_id).login)
+    if row is None:
+        raise NotSignedIn
+    _ask_gate(row, now)
+    try:
+        with database.write() as connection:
+            return change(connection)
+    except (CodeWrong, PasskeyRefused):
+        with database.write() as connection:
+            _failed(connection, person_id, address=address, now=now)
+        raise
+
+
+def made_first_factor(
+    connection: Connection, person: Person, half: Session, kind: str, *, now: datetime
+) -> str:
+    """Complete the half session of somebody who has just made their first second factor.
+
+    Returns:
+        The cookie's new value.
+    """
+    _forgive(connection, person.id)
+    token = sessions.complete(connection, half, factor=kind, now=now)
+    _record_start(connection, person.id, address=half.address, by=f"{half.factors}+{kind}", now=now)
+    return token
+
+
+def _let_in(started: SignedIn) -> SignedIn:
+    # Raised once the write is done: the ledger keeps the refusal, the link stays used.
+    if started.shut is not None:
+        raise started.shut
+    if started.step is Step.REFUSED:
+        raise SecondFactorMissing
+    return started
+
+
+def _ask_gate(row: Row[Any], now: datetime) -> None:
+    gate = throttle.gate(row.failures, row.locked_until, now)
+    if gate.blocked:
+        raise AccountBlocked
+    if not gate.open:
+        raise TooManyAttempts(gate.wait_s)
+
+
+def _forgive(connection: Connection, person_id: PersonId) -> None:
+    people.set_failures(connection, person_id, 0, None)
+
+
+def _failed(connection: Connection, person_id: PersonId, *, address: str, now: datetime) -> None:
+    # Read inside the write: attempts may run side by side.
+    row = people.find_row(connection, people.get(connection, person_id).login)
     if row is None:
         return
     failures = row.failures + 1
-    people.set_failures(connection, row.id, failures, throttle.locked_until(failures, now))
+    until = throttle.locked_until(failures, now)
+    people.set_failures(connection, row.id, failures, until)
     events.record(
         connection,
         at=now,
@@ -128,25 +415,37 @@ def _failed(connection: Connection, login: str, *, address: str, now: datetime) 
         address=address,
         failures=failures,
     )
+    if until is None and failures < throttle.BLOCKED_AT:
+        return
+    events.record(connection, at=now, event=LOCKED, subject=f"person:{row.id}", failures=failures)
+    today = [
+        entry
+        for entry in chain.newest(connection, limit=50, subject=f"person:{row.id}", event=LOCKED)
+        if now - entry.at < throttle.LOCKS_WITHIN
+    ]
+    # Once a day, and once more when it is blocked for good.
+    if throttle.alert_due(len(today)) and (
+        len(today) == throttle.LOCKS_A_DAY or failures >= throttle.BLOCKED_AT
+    ):
+        notices.put(
+            connection,
+            devices.LOCKS,
+            devices.LOCKS_TEXT,
+            {"login": row.login, "count": len(today)},
+            person_id=None,
+            now=now,
+        )
 
 
-def _start(
-    connection: Connection,
-    person: Person,
-    *,
-    address: str,
-    user_agent: str,
-    now: datetime,
-    by: str = "password",
-) -> str:
-    token = sessions.start(connection, person.id, now=now, address=address, user_agent=user_agent)
+def _record_start(
+    connection: Connection, person_id: PersonId, *, address: str, by: str, now: datetime
+) -> None:
     events.record(
         connection,
         at=now,
         event="session.start",
-        subject=f"person:{person.id}",
-        person_id=person.id,
+        subject=f"person:{person_id}",
+        person_id=person_id,
         address=address,
         by=by,
     )
-    return token

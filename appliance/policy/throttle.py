@@ -15,6 +15,7 @@ FIRST_WAIT: Final = timedelta(minutes=1)
 LONGEST_WAIT: Final = timedelta(hours=1)
 #: So many locks in a day raise an alert (PGSSI-S 5.2.3).
 LOCKS_A_DAY: Final = 3
+LOCKS_WITHIN: Final = timedelta(days=1)
 
 IDLE: Final = timedelta(minutes=15)
 IDLE_AT_MOST: Final = timedelta(minutes=30)

@@ -14,12 +14,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from appliance.db.engine import Database, open_database
-from appliance.errors import ArmoireError, NotFound
+from appliance.errors import ArmoireError, NotFound, ProofNeeded
 from appliance.language import explain
 from appliance.settings import Settings
 from appliance.units import MIB
+from appliance.web.dav import Dav
 from appliance.web.deps import Box, language_of
 from appliance.web.failures import ErrorPage, status_of, unforeseen
+from appliance.web.pages.arrivals import Arrivals, ask_proof
 from appliance.web.pages.browse import Folders
 from appliance.web.pages.files import Openings
 from appliance.web.pages.ledger import ChainWatch
@@ -52,10 +54,12 @@ def create_app(
         NotInitialised: there is no box there.
     """
     opened = database or open_database(settings.database)
+    disk_over_dav = Dav(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        disk_over_dav.close()
         if database is None:
             opened.close()
 
@@ -81,11 +85,13 @@ def create_app(
     app.state.chain_watch = ChainWatch()
     app.state.openings = Openings()
     app.state.attempts = Attempts()
+    app.state.arrivals = Arrivals()
     app.state.folders = Folders()
     app.state.refusals = Refusals()
     app.state.on_unforeseen = unforeseen
     app.router.routes.append(Route("/static/{name:path}", static.answer, name="static"))
     app.router.routes.append(Route("/healthz", _healthy, name="healthz"))
+    app.router.routes.extend(disk_over_dav.routes())
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(ArmoireError, _on_error)
@@ -100,6 +106,8 @@ async def _healthy(_: Request) -> Response:
 
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ArmoireError)  # noqa: S101 - registered for it
+    if isinstance(error, ProofNeeded) and not request.url.path.startswith("/api/"):
+        return ask_proof(request)
     status = status_of(error)
     if status >= 500:
         log.warning("web.failed %s", error)

@@ -13,11 +13,12 @@ from appliance.accounts.app_passwords import AppPassword
 from appliance.accounts.sessions import Session
 from appliance.clock import utc_now
 from appliance.db.engine import Database
-from appliance.errors import NotAllowed, NotFound
+from appliance.errors import NotAllowed, NotFound, ProofNeeded
 from appliance.language import DEFAULT, Language
 from appliance.ledger import events
 from appliance.model import Person
 from appliance.policy.roles import Action, may
+from appliance.policy.second_factor import is_proven
 from appliance.settings import Settings
 
 Result = TypeVar("Result")
@@ -99,9 +100,14 @@ def find_visitor(request: Request) -> Visitor | None:
     return getattr(request.state, "visitor", None)
 
 
+def find_half(request: Request) -> Visitor | None:
+    """Return who has shown one factor and owes the second, on the few pages open to them; else None."""
+    return getattr(request.state, "half", None)
+
+
 def language_of(request: Request) -> Language:
     """Return the language of the answer: the person's, the chosen one, or the browser's."""
-    visitor = find_visitor(request)
+    visitor = find_visitor(request) or find_half(request)
     if visitor is not None:
         return "en" if visitor.person.language == "en" else "fr"
     chosen = request.cookies.get("__Host-lang")
@@ -123,6 +129,20 @@ def accepted_language(header: str) -> Language:
         if name in {"fr", "en"} and quality > 0 and (best is None or quality > best[0]):
             best = (quality, "en" if name == "en" else "fr")
     return best[1] if best else DEFAULT
+
+
+async def _proven(request: Request) -> None:
+    visitor = find_visitor(request)
+    if visitor is None or not is_proven(visitor.session.proven_at, utc_now()):
+        raise ProofNeeded
+
+
+def proven() -> Any:  # noqa: ANN401 - what FastAPI's Depends returns
+    """Return the dependency of what matters most: the person showed just now who they are.
+
+    Raises (when asked): ProofNeeded: the page that asks comes first, then this is done once more.
+    """
+    return Depends(_proven)
 
 
 TheBox = Annotated[Box, Depends(_box)]

@@ -6,6 +6,7 @@ Pure ASGI because a wrapping response class costs a copy of every downloaded blo
 import logging
 import sys
 import traceback
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -17,15 +18,34 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.accounts import sessions
 from appliance.clock import utc_now
+from appliance.db import local_networks
+from appliance.errors import NotSignedIn, SecondFactorDue
+from appliance.language import explain
+from appliance.policy import second_factor
 from appliance.web import token_gate
-from appliance.web.deps import Box, Visitor, language_of
+from appliance.web.deps import Box, Visitor, find_half, language_of
 
 log = logging.getLogger(__name__)
 
 COOKIE: Final = "__Host-sid"
 #: The whole allow-list: everything else, routes to come included, asks for a session.
-PUBLIC: Final = frozenset({"/sign-in", "/link", "/first-account", "/language", "/healthz"})
+PUBLIC: Final = frozenset(
+    {
+        "/sign-in",
+        "/sign-in/passkey",
+        "/sign-in/passkey/options",
+        "/sign-in/outside",  # towards another service (OIDC)
+        "/sign-in/outside/back",
+        "/link",
+        "/first-account",
+        "/language",
+        "/healthz",
+    }
+)
 PUBLIC_PREFIX: Final = "/static/"
+#: What is open to who has shown one factor and owes the second: to show it, to make one, to go away.
+HALF: Final = frozenset({"/sign-in/second", "/account/second-factor", "/sign-out"})
+HALF_PREFIXES: Final = ("/sign-in/second/", "/account/second-factor/")
 #: Fragments a page polls by itself: nobody clicked, so they do not keep a session alive.
 POLLED_PREFIX: Final = "/live/"
 
@@ -145,26 +165,46 @@ class SessionGate:
             scope.setdefault("state", {})["visitor"] = found
             await self.app(scope, receive, send)
             return
-        visitor = await _find_visitor(request)
-        scope.setdefault("state", {})["visitor"] = visitor
+        visitor, half = await _find_visitor(request)
+        scope.setdefault("state", {}).update(visitor=visitor, half=half)
         path: str = scope["path"]
+        if half is not None and (path in HALF or path.startswith(HALF_PREFIXES)):
+            await self.app(scope, receive, send)
+            return
         if visitor is None and path not in PUBLIC and not path.startswith(PUBLIC_PREFIX):
             await _ask_to_sign_in(request)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
 
-async def _find_visitor(request: Request) -> Visitor | None:
+async def _find_visitor(request: Request) -> tuple[Visitor | None, Visitor | None]:
+    """Return (who is in, who owes a second factor): one of them at most."""
     token = request.cookies.get(COOKIE)
     if not token or request.url.path.startswith(PUBLIC_PREFIX):
-        return None
+        return None, None
     box: Box = request.app.state.box
     now = utc_now()
+    address = request.client.host if request.client else ""
     with box.database.read() as connection:
         found = sessions.find(connection, token, now=now)
-    if found is None:
-        return None
-    person, session = found
+        if found is None:
+            return None, None
+        person, session = found
+        goes_on = session.address == address or second_factor.may_go_on(
+            session.means,
+            began_local=local_networks.is_local(connection, session.address),
+            is_local=local_networks.is_local(connection, address),
+        )
+    if session.is_half or not goes_on:
+        if not session.is_half:
+
+            def halve() -> None:
+                with box.database.write() as connection:
+                    sessions.make_half(connection, session.id, address=address, now=now)
+
+            await anyio.to_thread.run_sync(halve)
+            session = replace(session, is_half=True, address=address)
+        return None, Visitor(person, session)
     if now - session.seen_at > sessions.TOUCH_EVERY and not request.url.path.startswith(
         POLLED_PREFIX
     ):
@@ -174,19 +214,20 @@ async def _find_visitor(request: Request) -> Visitor | None:
                 sessions.touch(connection, session.id, now=now)
 
         await anyio.to_thread.run_sync(touch)
-    return Visitor(person, session)
+    return Visitor(person, session), None
 
 
 def _ask_to_sign_in(request: Request) -> Response:
     path = request.url.path
+    half = find_half(request)
     if path.startswith("/api/"):
-        return JSONResponse(
-            {"error": {"code": "access.not-signed-in", "message": "Sign in first."}}, 401
-        )
+        refused = NotSignedIn() if half is None else SecondFactorDue()
+        message = explain(refused, language_of(request))
+        return JSONResponse({"error": {"code": refused.code, "message": message}}, 401)
+    target = "/sign-in" if half is None else "/sign-in/second"
     if request.headers.get("hx-request"):
         # A fragment cannot show a sign-in page: the whole page goes there.
-        return Response(status_code=401, headers={"HX-Redirect": "/sign-in"})
-    target = "/sign-in"
+        return Response(status_code=401, headers={"HX-Redirect": target})
     if request.method == "GET" and path != "/":
         wanted = path + (f"?{request.url.query}" if request.url.query else "")
         target += f"?next={quote(wanted, safe='')}"

@@ -95,6 +95,7 @@ def anonymous(settings: Settings, database: Database) -> Iterator[TestClient]:
         base_url="https://testserver",
         headers={"sec-fetch-site": "same-origin", "accept-language": "en"},
         follow_redirects=False,
+        client=("127.0.0.1", 50_000),  # at the practice: from elsewhere two factors are asked for
     ) as client:
         yield client
 

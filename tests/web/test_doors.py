@@ -21,6 +21,22 @@ OWN = {
     "account-end-session",
     "sign-out",
     "language",
+    # One's own second factors, and showing again who one is.
+    "sign-in-second",
+    "sign-in-second-try",
+    "sign-in-second-options",
+    "sign-in-second-passkey",
+    "account-factors",
+    "account-factors-application",
+    "account-factors-confirm",
+    "account-factors-options",
+    "account-factors-passkey",
+    "account-factors-codes",
+    "account-factors-remove",
+    "account-prove",
+    "account-prove-try",
+    "account-prove-options",
+    "account-prove-passkey",
     "recovery",  # whoever may sign in during a recovery sees how it goes; it names no file
     "live-recovery",
 }

@@ -12,7 +12,7 @@ from appliance.accounts import passwords, people, sessions
 from appliance.accounts.sessions import Session
 from appliance.clock import utc_now
 from appliance.language import mark, translate
-from appliance.ledger import chain, events
+from appliance.ledger import events
 from appliance.policy import passwords as password_policy
 from appliance.policy.roles import ROLE_NAMES
 from appliance.web.deps import TheBox, TheVisitor, aside, language_of
@@ -69,7 +69,7 @@ async def change_password(
     problems: list[tuple[str, str]] = []
     with box.database.read() as connection:
         row = people.find_row(connection, person.login)
-        came_by_link = _came_by_link(connection, visitor)
+        came_by_link = _came_by_link(visitor)
     stored = None if row is None else row.password_hash
     if not came_by_link and not await aside(passwords.matches, stored, current):
         problems.append(("current", translate(mark("This is not your password."), language)))
@@ -118,14 +118,10 @@ async def end_session(box: TheBox, visitor: TheVisitor, session_id: int) -> Resp
     return RedirectResponse("/account?after=session", 303)
 
 
-def _came_by_link(connection: Connection, visitor: TheVisitor) -> bool:
-    """Return whether this very session was begun by a link: the ledger says so."""
-    for entry in chain.newest(
-        connection, limit=20, subject=f"person:{visitor.person.id}", event="session.start"
-    ):
-        if entry.at == visitor.session.created_at:
-            return entry.body.get("by") == "link" and utc_now() - entry.at < LINK_TRUST
-    return False
+def _came_by_link(visitor: TheVisitor) -> bool:
+    """Return whether this very session was begun by a link, just now."""
+    session = visitor.session
+    return session.means.is_link and utc_now() - session.created_at < LINK_TRUST
 
 
 def _page(
@@ -140,7 +136,7 @@ def _page(
 ) -> Response:
     with box.database.read() as connection:
         living = sessions.living(connection, visitor.person.id, now=utc_now())
-        by_link = came_by_link or _came_by_link(connection, visitor)
+        by_link = came_by_link or _came_by_link(visitor)
     page = AccountPage(
         role_name=ROLE_NAMES[visitor.person.role],
         sessions=living,

@@ -18,12 +18,21 @@ from appliance.errors import (
     InvalidInput,
     LinkExpired,
     NotSignedIn,
+    SecondFactorMissing,
     TooManyAttempts,
 )
 from appliance.language import Language, explain, mark, translate
 from appliance.ledger import events
 from appliance.policy import passwords as password_policy
-from appliance.web.deps import Box, TheBox, TheVisitor, aside, find_visitor, language_of
+from appliance.web.deps import Box, TheBox, aside, find_visitor, language_of
+from appliance.web.pages.arrivals import (
+    LONGEST_PASSWORD,
+    address_of,
+    agent_of,
+    comer_of,
+    inside,
+    let_in,
+)
 from appliance.web.render import Page, render
 from appliance.web.security import clear_session, set_session
 
@@ -36,8 +45,6 @@ Text = Annotated[str, Form()]
 ATTEMPTS_AT_MOST: Final = 30
 ATTEMPTS_S: Final = 600.0
 ADDRESSES_KNOWN: Final = 10_000
-#: Nobody's password is longer; hashing a novel would keep the box busy.
-LONGEST_PASSWORD: Final = 1_024
 
 
 class Attempts:
@@ -95,10 +102,10 @@ class FirstAccountPage(Page):
 async def show_sign_in(request: Request, box: TheBox, next: str = "/") -> Response:  # noqa: A002
     """Show the form; who is signed in already goes on."""
     if find_visitor(request) is not None:
-        return RedirectResponse(_inside(next), 303)
+        return RedirectResponse(inside(next), 303)
     with box.database.read() as connection:
         is_new = people.count(connection) == 0
-    return render(request, SignInPage(next=_inside(next), is_new_box=is_new))
+    return render(request, SignInPage(next=inside(next), is_new_box=is_new))
 
 
 @router.post("/sign-in", name="sign-in-try")
@@ -114,8 +121,8 @@ async def try_sign_in(
 
     attempts: Attempts = request.app.state.attempts
 
-    def work() -> str:
-        wait_s = attempts.wait_s(_address(request))
+    def work() -> signing_in.SignedIn:
+        wait_s = attempts.wait_s(address_of(request))
         if wait_s:
             raise TooManyAttempts(wait_s)
         if len(password) > LONGEST_PASSWORD:
@@ -124,26 +131,30 @@ async def try_sign_in(
             box.database,
             login.strip(),
             password,
-            address=_address(request),
-            user_agent=request.headers.get("user-agent", ""),
+            address=address_of(request),
+            user_agent=agent_of(request),
             now=utc_now(),
+            web_keys=box.settings.tls,
         )
 
     try:
-        token = await aside(work)
+        started = await aside(work)
     except NotSignedIn:
-        attempts.failed(_address(request))
+        attempts.failed(address_of(request))
         problem = translate(mark("The login or the password is wrong."), language)
-        return render(request, SignInPage(login.strip(), _inside(next), problem), 401)
-    except (TooManyAttempts, AccountBlocked) as error:
-        page = SignInPage(login.strip(), _inside(next), explain(error, language))
-        return render(request, page, 429)
-    return set_session(RedirectResponse(_inside(next), 303), token)
+        return render(request, SignInPage(login.strip(), inside(next), problem), 401)
+    except (TooManyAttempts, AccountBlocked, SecondFactorMissing) as error:
+        page = SignInPage(login.strip(), inside(next), explain(error, language))
+        return render(request, page, 403 if isinstance(error, SecondFactorMissing) else 429)
+    return await let_in(request, box, started, inside(next))
 
 
 @router.post("/sign-out", name="sign-out")
-async def sign_out(box: TheBox, visitor: TheVisitor) -> Response:
+async def sign_out(request: Request, box: TheBox) -> Response:
     """End this session and go back to the sign-in page."""
+    visitor = comer_of(request)
+    if visitor is None:
+        return RedirectResponse("/sign-in", 303)
     now = utc_now()
 
     def change(connection: Connection) -> None:
@@ -176,23 +187,24 @@ async def use_link(request: Request, box: TheBox, token: Text = "") -> Response:
     def check(connection: Connection) -> links.Link:
         return links.check(connection, token, now=now)
 
-    def begin(connection: Connection) -> str:
+    def begin(connection: Connection) -> signing_in.SignedIn:
         return signing_in.by_link(
             connection,
             token,
-            address=_address(request),
-            user_agent=request.headers.get("user-agent", ""),
+            address=address_of(request),
+            user_agent=agent_of(request),
             now=now,
+            web_keys=box.settings.tls,
         )
 
     try:
         link = await box.read_aside(check)
         if link.person_id is None:
             return render(request, FirstAccountPage(token.strip()))
-        session = await box.write(begin)
+        started = await box.write(begin)
     except LinkExpired as error:
         return render(request, LinkPage(explain(error, language_of(request))), 410)
-    return set_session(RedirectResponse("/account?after=link", 303), session)
+    return await let_in(request, box, started, "/account?after=link")
 
 
 @router.post("/first-account", name="first-account")
@@ -247,8 +259,8 @@ async def _make_owner(
             connection,
             owner.id,
             now=now,
-            address=_address(request),
-            user_agent=request.headers.get("user-agent", ""),
+            address=address_of(request),
+            user_agent=agent_of(request),
         )
 
     return await box.write(change)
@@ -273,7 +285,7 @@ async def choose_language(
 ) -> Response:
     """Keep the choice: with the account, or in a cookie before signing in."""
     chosen: Language = "en" if language == "en" else "fr"
-    answer = RedirectResponse(_inside(next), 303)
+    answer = RedirectResponse(inside(next), 303)
     visitor = find_visitor(request)
     if visitor is None:
         answer.set_cookie(
@@ -282,13 +294,3 @@ async def choose_language(
         return answer
     await box.write(lambda c: people.set_language(c, visitor.person.id, chosen))
     return answer
-
-
-def _inside(path: str) -> str:
-    """Return ``path`` when it is one of ours, else the home page: no open redirect."""
-    is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and "\n" not in path
-    return path if is_ours and not path.startswith(("/sign-", "/live/")) else "/"
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""

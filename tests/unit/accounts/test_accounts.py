@@ -1,6 +1,7 @@
 """People, links, sessions and sign-ins, on a real database."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -46,8 +47,9 @@ def claire(database, password_hash):
 
 
 def try_in(database, password, now, login="claire.martin"):
+    folder = Path(database.engine.url.database).parent / "tls"
     return sign_in.by_password(
-        database, login, password, address="192.168.1.5", user_agent="test", now=now
+        database, login, password, address="127.0.0.1", user_agent="t", now=now, web_keys=folder
     )
 
 
@@ -138,7 +140,7 @@ def test_failures_cost_time_and_a_success_forgives_them(database, claire):
         assert connection.execute(select(person.c.failures)).scalar_one() == 0
 
 
-def test_the_tenth_failure_blocks_for_good(database, claire):
+def test_the_tenth_failure_blocks_for_good(database, claire, tmp_path):
     """Waiting does not help: a one-time link does."""
     now = NOW
     for _ in range(throttle.BLOCKED_AT):
@@ -149,7 +151,7 @@ def test_the_tenth_failure_blocks_for_good(database, claire):
         try_in(database, PASSWORD, now + timedelta(days=3650))
     with database.write() as connection:
         token = links.make_link_for(connection, claire, now)
-        sign_in.by_link(connection, token, address="::1", user_agent="", now=now)
+        sign_in.by_link(connection, token, address="::1", user_agent="", now=now, web_keys=tmp_path)
 
     assert try_in(database, PASSWORD, now)
 
@@ -175,7 +177,7 @@ def test_refusals_and_sign_ins_are_in_the_ledger_without_what_was_typed(database
 
 def test_a_closed_account_signs_nobody_in_and_its_sessions_end(database, claire):
     """Disabled, never deleted: the ledger names it."""
-    token = try_in(database, PASSWORD, NOW)
+    token = try_in(database, PASSWORD, NOW).token
     with database.write() as connection:
         people.disable(connection, claire.id, now=NOW)
 

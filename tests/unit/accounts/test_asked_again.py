@@ -55,7 +55,7 @@ def test_guessing_here_is_slowed_and_stopped_like_signing_in(database, person):
     with pytest.raises(AccountBlocked):
         sign_in.again(database, person.id, PASSWORD, now=at)
     with database.read() as connection:
-        assert chain.newest(connection, limit=1)[0].event == "session.refused"
+        assert chain.newest(connection, limit=1)[0].event == "session.locked"
 
 
 def test_a_closed_account_opens_nothing(database, person):
