@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from appliance.db import terms
 from appliance.db.schema import person
@@ -157,15 +157,28 @@ def find(
 
     A locum's is good within the term only, to the minute.
     """
+    found = _find(connection, app_password.c.secret_hash == digest(secret), now)
+    return found if found is not None and found[1].kind in kinds else None
+
+
+def holder(connection: Connection, password_id: int, *, now: datetime) -> Person | None:
+    """Return whose living password this is, as ``find`` does; for a request that took long."""
+    found = _find(connection, app_password.c.id == password_id, now)
+    return None if found is None else found[0]
+
+
+def _find(
+    connection: Connection, which: ColumnElement[bool], now: datetime
+) -> tuple[Person, AppPassword] | None:
     row = connection.execute(
         select(app_password, *(column.label(f"p_{column.name}") for column in person.c))
         .join(person, person.c.id == app_password.c.person_id)
-        .where(app_password.c.secret_hash == digest(secret), person.c.disabled_at.is_(None))
+        .where(which, person.c.disabled_at.is_(None))
     ).first()
     if row is None:
         return None
     found = _row(row)
-    if found.kind not in kinds or not found.lives(now):
+    if not found.lives(now):
         return None
     holder = Person(
         id=PersonId(row.p_id),
