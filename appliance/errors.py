@@ -101,6 +101,9 @@ ArmoireError
 │   ├── UploadGone            disk.upload-gone
 │   ├── UploadDamaged         disk.upload-damaged
 │   ├── UploadBusy            disk.upload-busy
+│   ├── LinkGone              disk.link-gone
+│   ├── LinkPasswordWrong     disk.link-password-wrong
+│   ├── FileRefused           disk.file-refused
 │   └── NotPreviewed          disk.not-previewed
 ├── JobCancelled              job.cancelled
 └── JobCrashed                job.crashed
@@ -1162,6 +1165,32 @@ class ShareFull(DiskError):
     free_bytes: int
     code = "disk.share-full"
     public = "There is not enough room: %(free_bytes)s bytes are left. Nothing was written."
+
+
+@dataclass(eq=False)
+class LinkGone(DiskError):
+    """A correspondent's link never was, has ended, was withdrawn, or its maker may not share any more."""
+
+    code = "disk.link-gone"
+    public = "This link has ended or was withdrawn. Ask the practice that sent it for a new one."
+
+
+@dataclass(eq=False)
+class LinkPasswordWrong(DiskError):
+    """The password of a correspondent's link is another one."""
+
+    code = "disk.link-password-wrong"
+    public = "This is not the password of this link. Ask the practice that sent it."
+
+
+@dataclass(eq=False)
+class FileRefused(DiskError):
+    """A correspondent's file is not among those that were asked for."""
+
+    #: An English text, translatable.
+    reason: str
+    code = "disk.file-refused"
+    public = "This file is not taken: %(reason)s. Ask the practice if it must come all the same."
 
 
 @dataclass(eq=False)
