@@ -15,11 +15,12 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import orjson
 import pyrage
 import zstandard
 from cryptography.exceptions import InvalidSignature
@@ -90,19 +91,30 @@ def object_name(number: int) -> str:
     return f"generations/{number:010d}"
 
 
-def build(manifest: Manifest, *, recipient: str, signing_key: Ed25519PrivateKey) -> bytes:
-    """Return the generation's object: sealed to ``recipient`` (``age1…``) and signed."""
-    values = {
-        "format": FORMAT,
-        "box": manifest.box_id,
-        "number": manifest.number,
-        "taken_at": _text(manifest.taken_at),
-        "previous": manifest.previous,
-        "program": manifest.program,
-        "repositories": [asdict(each) for each in manifest.repositories],
-        "files": [_plain(each) for each in manifest.files],
-    }
-    packed = zstandard.ZstdCompressor(level=6, write_content_size=True).compress(_canonical(values))
+def build(
+    manifest: Manifest,
+    *,
+    recipient: str,
+    signing_key: Ed25519PrivateKey,
+    files: Callable[[], Iterable[CopiedFile]] | None = None,
+) -> bytes:
+    """Return the generation's object: sealed to ``recipient`` (``age1…``) and signed.
+
+    Args:
+        manifest: what it says.
+        recipient: of the recovery sheets.
+        signing_key: of the box.
+        files: yields its files, the same at every call, in place of ``manifest.files``: there are tens of
+            thousands, and all at once they would fill the memory.
+    """
+
+    def parts() -> Iterator[bytes]:
+        return _body(manifest, manifest.files if files is None else files())
+
+    compressor = zstandard.ZstdCompressor(level=6, write_content_size=True).compressobj(
+        size=sum(map(len, parts()))
+    )
+    packed = b"".join([*map(compressor.compress, parts()), compressor.flush()])
     body = bytes(pyrage.encrypt(packed, [pyrage.x25519.Recipient.from_str(recipient)]))
     header = {
         "box": manifest.box_id,
@@ -113,6 +125,28 @@ def build(manifest: Manifest, *, recipient: str, signing_key: Ed25519PrivateKey)
     }
     signature = base64.b64encode(signing_key.sign(_canonical(header))).decode("ascii")
     return MAGIC + _canonical({**header, "signature": signature}) + b"\n" + body
+
+
+def _body(manifest: Manifest, files: Iterable[CopiedFile]) -> Iterator[bytes]:
+    """Yield the JSON of a manifest, file after file: as one tree it would take ten times the room."""
+    rest = orjson.dumps(
+        {
+            "format": FORMAT,
+            "box": manifest.box_id,
+            "number": manifest.number,
+            "taken_at": _text(manifest.taken_at),
+            "previous": manifest.previous,
+            "program": manifest.program,
+            "repositories": [asdict(each) for each in manifest.repositories],
+        },
+        option=orjson.OPT_SORT_KEYS,
+    )
+    yield rest[:-1] + b',"files":['
+    comma = b""
+    for file in files:
+        yield comma + orjson.dumps(_plain(file), option=orjson.OPT_SORT_KEYS)
+        comma = b","
+    yield b"]}"
 
 
 def _plain(file: CopiedFile) -> dict[str, object]:

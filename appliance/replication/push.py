@@ -21,12 +21,11 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance import __version__
-from appliance.db import copies, facts
+from appliance.db import copies
 from appliance.db.copies import CopyObject
 from appliance.db.engine import Database
 from appliance.db.targets import TargetId
 from appliance.errors import JobCancelled, ObjectAlreadyThere
-from appliance.jobs.kit_words import RESEND_BEFORE
 from appliance.replication import manifest as manifests
 from appliance.replication.manifest import CopiedFile, CopiedRepository, Manifest
 from appliance.replication.plan import LocalFile, SentObject, plan_send
@@ -125,33 +124,35 @@ def push(
             now=now,
         )
         with database.read() as connection:
-            before = facts.find(connection, RESEND_BEFORE)
             # After a re-key that sends all again, what was sealed to the former kit is not built on.
             known = [
                 each
                 for each in copies.living(connection, target_id)
-                if not isinstance(before, str) or each.sealed_at >= datetime.fromisoformat(before)
+                if resend_before is None or each.sealed_at >= resend_before
             ]
         plan = plan_send(
             moment.files,
             [
                 SentObject(each.name, _local(each), each.sealed_size)
                 for each in known
-                if each.put_at and (resend_before is None or each.sealed_at >= resend_before)
+                if each.put_at
             ],
             listed=None,
         )
         line.on_plan(plan.bytes_to_send)
         by_name = {each.name: each for each in known}
         objects = {file: by_name[sent.name] for file, sent in plan.reuse.items()}
-        unfinished = {
-            _local(each): each
-            for each in known
-            if each.put_at is None and (resend_before is None or each.sealed_at >= resend_before)
-        }
+        unfinished = {_local(each): each for each in known if each.put_at is None}
+        reused = len(plan.reuse)
+        to_send = plan.send
+        del (
+            known,
+            by_name,
+            plan,
+        )  # tens of thousands of records: only ``objects`` is needed from here on
         _clean_spool(spool, {each.name for each in unfinished.values()})
         sender = _Sender(database, target_id, box, moment, line, spool, now)
-        sent = sender.send(plan.send, unfinished, _connections(line, target) if plan.send else 1)
+        sent = sender.send(to_send, unfinished, _connections(line, target) if to_send else 1)
         objects.update(sent)
         generation_bytes = _publish(
             database,
@@ -173,7 +174,7 @@ def push(
         files=len(moment.files),
         sent_objects=len(sent),
         sent_bytes=sender.sent_bytes + generation_bytes,
-        reused_objects=len(plan.reuse),
+        reused_objects=reused,
     )
 
 
@@ -380,21 +381,22 @@ def _publish(
             previous=previous,
             program=f"armoire {__version__}",
             repositories=moment.repositories,
-            files=tuple(
-                CopiedFile(
-                    file.repository,
-                    file.path,
-                    object_name(one.name),
-                    one.plain_size,
-                    one.plain_sha256,
-                    one.sealed_size,
-                    one.sealed_sha256,
-                )
-                for file, one in ordered
-            ),
+            files=(),
         ),
         recipient=box.recipient,
         signing_key=box.signing_key,
+        files=lambda: (
+            CopiedFile(
+                file.repository,
+                file.path,
+                object_name(one.name),
+                one.plain_size,
+                one.plain_sha256,
+                one.sealed_size,
+                one.sealed_sha256,
+            )
+            for file, one in ordered
+        ),
     )
     draft = spool / f"generation-{number}"
     draft.write_bytes(data)

@@ -200,8 +200,11 @@ class Runner:
 
 
 def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what our own processes inherit: our settings, and where the person's home is."""
-    return {
+    """Return what our own processes inherit: our settings, and where the person's home is.
+
+    Two memory arenas instead of eight a core: a push of four connections keeps 7 MB less (docs/decisions/0145).
+    """
+    return {"MALLOC_ARENA_MAX": "2"} | {
         name: value
         for name, value in environment.items()
         if name.startswith(PREFIX) or name in {"HOME", "LANG", "TZ", "TMPDIR", "USER"}

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from appliance.db import copies
+from appliance.worker.runner import child_environment
 from tests.bench.report import record
 from tests.support.copy_places import NOW, Practice, sftp_place
 from tests.support.delay import DelayProxy
@@ -43,6 +44,7 @@ def push_once(practice: Practice, place, *, port: int = 0, **order) -> dict:
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.push_once", json.dumps(order)],
+        env={**os.environ, **child_environment()},  # as the worker starts its jobs
         cwd=Path(__file__).parent.parent.parent,
         capture_output=True,
         text=True,
