@@ -228,7 +228,11 @@ let touch = false;
 sheet.addEventListener("pointerdown", (event) => { touch = event.pointerType !== "mouse"; });
 sheet.addEventListener("click", (event) => {
   const index = rowAt(event);
-  if (index < 0 || event.target.closest("a")) return;
+  if (index < 0) return;
+  if (event.target.closest("a")) {
+    if (held.k[order[index]] === "f" && !event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); open(index); }
+    return;
+  }
   pick(index, { add: event.ctrlKey || event.metaKey || touch, range: event.shiftKey });
   grid.focus({ preventScroll: true });
 });
@@ -274,13 +278,17 @@ grid.addEventListener("keydown", (event) => {
 
 // --- doing ----------------------------------------------------------------------------------
 
+// The files as they are shown now: a preview turns from one to the next.
+const nearby = () => order.filter((place) => held.k[place] === "f")
+  .map((place) => ({ share, path: pathOf(place), name: held.n[place] }));
+
 function open(index) {
   const place = order[index];
   const kind = held.k[place];
   if (kind === "d") location.href = `/disk/${share}?p=${pathOf(place)}`;
   else if (kind === "f") {
     const asked = new CustomEvent("disk:open", { cancelable: true, bubbles: true,
-      detail: { share, path: pathOf(place), name: held.n[place], size: held.s[place] } });
+      detail: { share, path: pathOf(place), name: held.n[place], size: held.s[place], files: nearby } });
     if (form.dispatchEvent(asked)) location.href = `/disk/${share}/file?p=${pathOf(place)}`;
   }
 }
