@@ -10,7 +10,7 @@ import ctypes
 import os
 import secrets
 from base64 import urlsafe_b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -124,21 +124,25 @@ class Batch:
         Raises:
             InvalidInput: the body ended in the middle of a file: none of them gets its name.
         """
+        return self.finish_with(
+            lambda arrived: take_in_many(database, self._held, arrived, doer=doer, now=now)
+        )
+
+    def finish_with(
+        self, take: Callable[[list[Arrived]], list[Entry | ArmoireError]]
+    ) -> list[Outcome]:
+        """Make everything durable, hand it to ``take``, and say what became of each.
+
+        Raises:
+            InvalidInput: as ``finish``.
+        """
         if self._head is not None or self._buffer:
             raise _malformed()
         if not self._whole:
             return []
         _sync_disk(self._parts)
         good = [(head, place) for head, place, error in self._whole if error is None]
-        named = iter(
-            take_in_many(
-                database,
-                self._held,
-                [Arrived(head.path, place, head.replaces) for head, place in good],
-                doer=doer,
-                now=now,
-            )
-        )
+        named = iter(take([Arrived(head.path, place, head.replaces) for head, place in good]))
         outcomes = []
         for head, _, error in self._whole:
             result = error if error is not None else next(named)

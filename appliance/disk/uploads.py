@@ -128,7 +128,7 @@ def find(connection: Connection, token: str, person_id: PersonId) -> Upload:
     row = connection.execute(select(upload).where(upload.c.token_hash == digest(token))).first()
     if row is None or row.person_id != person_id:
         raise UploadGone
-    return _upload(row)
+    return from_row(row)
 
 
 def unfinished(connection: Connection, person_id: PersonId, share: Share) -> list[Upload]:
@@ -139,7 +139,7 @@ def unfinished(connection: Connection, person_id: PersonId, share: Share) -> lis
         .order_by(upload.c.created_at.desc())
         .limit(MOST_SHOWN)
     )
-    return [_upload(row) for row in connection.execute(query)]
+    return [from_row(row) for row in connection.execute(query)]
 
 
 def offset(share: Share, one: Upload) -> int:
@@ -280,7 +280,7 @@ def settle(database: Database, share: Share, *, now: datetime) -> int:
         rows = connection.execute(select(upload).where(upload.c.share_id == share.id)).all()
     known, gone = set(), 0
     for row in rows:
-        one = _upload(row)
+        one = from_row(row)
         if now - row.seen_at >= KEPT:
             forget(database, share, one)
             gone += 1
@@ -339,7 +339,8 @@ def _forget_row(database: Database, one: Upload) -> None:
         connection.execute(delete(upload).where(upload.c.token_hash == one.token_hash))
 
 
-def _upload(row: Row[Any]) -> Upload:
+def from_row(row: Row[Any]) -> Upload:
+    """Return the upload in a row of the table."""
     return Upload(
         row.token_hash,
         None if row.person_id is None else PersonId(row.person_id),
