@@ -16,6 +16,7 @@ from appliance.policy.roles import Action
 from appliance.policy.wording import duration_words, in_language, percent_words, size_words
 from appliance.web.deps import find_visitor, language_of
 from appliance.web.recovery_watch import Watch
+from appliance.web.standing import asker
 from appliance.web.static_files import StaticFiles
 
 # Written here: a locale library would keep some megabytes in memory for these 38 words.
@@ -197,6 +198,7 @@ class Renderer:
             "visitor": visitor,
             "may": visitor.may if visitor is not None else lambda _: False,
             "address": request.url.path,
+            "standing_now": asker(request),
             # What goes on while the box is made again from a copy: a banner on each page.
             "recovery": None if self._recovery is None else self._recovery.status(),
         }

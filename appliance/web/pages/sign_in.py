@@ -14,6 +14,7 @@ from appliance.accounts import sign_in as signing_in
 from appliance.clock import utc_now
 from appliance.errors import (
     AccountBlocked,
+    AccountNotOpen,
     AlreadyExists,
     InvalidInput,
     LinkExpired,
@@ -33,7 +34,7 @@ from appliance.web.pages.arrivals import (
     inside,
     let_in,
 )
-from appliance.web.render import Page, render
+from appliance.web.render import Page, render, words_of
 from appliance.web.security import clear_session, set_session
 
 router = APIRouter(include_in_schema=False)
@@ -143,6 +144,9 @@ async def try_sign_in(
         attempts.failed(address_of(request))
         problem = translate(mark("The login or the password is wrong."), language)
         return render(request, SignInPage(login.strip(), inside(next), problem), 401)
+    except AccountNotOpen as error:
+        page = SignInPage(login.strip(), inside(next), _why_shut(request, error))
+        return render(request, page, 403)
     except (TooManyAttempts, AccountBlocked, SecondFactorMissing) as error:
         page = SignInPage(login.strip(), inside(next), explain(error, language))
         return render(request, page, 403 if isinstance(error, SecondFactorMissing) else 429)
@@ -204,7 +208,20 @@ async def use_link(request: Request, box: TheBox, token: Text = "") -> Response:
         started = await box.write(begin)
     except LinkExpired as error:
         return render(request, LinkPage(explain(error, language_of(request))), 410)
+    except AccountNotOpen as error:  # the link stays good: it is for the first day
+        return render(request, LinkPage(_why_shut(request, error)), 403)
     return await let_in(request, box, started, "/account?after=link")
+
+
+def _why_shut(request: Request, error: AccountNotOpen) -> str:
+    """Return from when a locum's account is open, or that it is not any more."""
+    words = words_of(request)
+    if error.starts_at is None:
+        return explain(error, words.language)
+    return words.text(
+        mark("Your replacement begins on %(moment)s: you can sign in from then on."),
+        moment=words.moment(error.starts_at),
+    )
 
 
 @router.post("/first-account", name="first-account")
