@@ -42,6 +42,9 @@ class Settings:
     #: Where the unit that sets Samba up listens, and where Samba writes who did what (in memory).
     smb_run: str = "/run/armoire-smb"
 
+    #: 1: the search finds pictures by their DICOM fields too (patient, examination); 0: by their names only.
+    index_dicom_fields: int = 0
+
     @property
     def database(self) -> str:
         """The SQLAlchemy URL of the state database."""

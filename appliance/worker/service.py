@@ -34,6 +34,7 @@ BEAT_S: Final = 10.0  # seconds; db.workers calls a worker dead after 30
 BURY_S: Final = 10.0
 READER_MAIN: Final = (sys.executable, "-m", "appliance.worker.reader_main")
 PREVIEW_MAIN: Final = (sys.executable, "-m", "appliance.worker.preview_main")
+INDEX_MAIN: Final = (sys.executable, "-m", "appliance.worker.index_main")
 #: Seconds before a program that ended is started again; doubled up to the last while it keeps ending.
 READER_WAIT_S: Final = (1.0, 60.0)
 
@@ -47,6 +48,7 @@ def serve(
     program: Sequence[str] = JOB_MAIN,
     reader: Sequence[str] | None = READER_MAIN,
     preview: Sequence[str] | None = PREVIEW_MAIN,
+    index: Sequence[str] | None = INDEX_MAIN,
 ) -> int:
     """Work until SIGTERM, SIGINT or ``stop``; return the exit code.
 
@@ -56,6 +58,7 @@ def serve(
         program: what runs one job.
         reader: what serves files out of snapshots; None: nothing.
         preview: what makes pictures of files; None, or no reader: nothing.
+        index: what keeps the shares searchable; None, or no reader: nothing.
 
     Returns:
         0 when it was asked to end.
@@ -78,7 +81,7 @@ def serve(
                 box_source.ensure(settings, database, utc_now())
             except (SQLAlchemyError, ArmoireError) as error:
                 _log.error("the box as a source: %s", log.where(error))  # the other nights go on
-            beside = [each for each in (reader, preview) if each and reader]
+            beside = [each for each in (reader, preview, index) if each and reader]
             _work(settings, database, stop, program, beside)
         finally:
             database.close()
