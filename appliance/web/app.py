@@ -131,7 +131,9 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 def _answer(request: Request, status: int, code: str, message: str) -> Response:
-    if request.url.path.startswith("/api/"):
+    if (
+        request.url.path.startswith("/api/") or request.headers.get("accept") == "application/json"
+    ):
         return JSONResponse({"error": {"code": code, "message": message}}, status)
     if is_fragment(request):
         return PlainTextResponse(message, status)

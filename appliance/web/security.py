@@ -43,6 +43,8 @@ PUBLIC: Final = frozenset(
     }
 )
 PUBLIC_PREFIX: Final = "/static/"
+#: Correspondents' links: the address is what lets them in (``pages.links_open``).
+LINKS_PREFIX: Final = "/l/"
 #: What is open to who has shown one factor and owes the second: to show it, to make one, to go away.
 HALF: Final = frozenset({"/sign-in/second", "/account/second-factor", "/sign-out"})
 HALF_PREFIXES: Final = ("/sign-in/second/", "/account/second-factor/")
@@ -171,7 +173,7 @@ class SessionGate:
         if half is not None and (path in HALF or path.startswith(HALF_PREFIXES)):
             await self.app(scope, receive, send)
             return
-        if visitor is None and path not in PUBLIC and not path.startswith(PUBLIC_PREFIX):
+        if visitor is None and path not in PUBLIC and not path.startswith((PUBLIC_PREFIX, LINKS_PREFIX)):
             await _ask_to_sign_in(request)(scope, receive, send)
             return
         await self.app(scope, receive, send)
