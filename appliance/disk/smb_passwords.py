@@ -57,11 +57,14 @@ def ask(connection: Connection, person_id: PersonId, sealed: bytes, *, now: date
     )
 
 
-def waiting(connection: Connection) -> list[PersonId]:
-    """Return the people whose new password waits for the worker."""
-    names = connection.execute(select(secret.c.name).where(secret.c.name.like("smb:%:password")))
-    found = [_NAME.fullmatch(each) for each in names.scalars()]
-    return sorted(PersonId(int(each.group(1))) for each in found if each is not None)
+def waiting(connection: Connection) -> dict[PersonId, datetime]:
+    """Return the people whose new password waits for the worker, and since when it does."""
+    query = select(secret.c.name, secret.c.created_at).where(secret.c.name.like("smb:%:password"))
+    found = {}
+    for name, created_at in connection.execute(query.order_by(secret.c.name)):
+        if (match := _NAME.fullmatch(name)) is not None:
+            found[PersonId(int(match.group(1)))] = created_at
+    return found
 
 
 def since(connection: Connection, person_id: PersonId) -> datetime | None:

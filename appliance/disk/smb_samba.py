@@ -7,6 +7,7 @@ goes through standard input. A configuration is tried before it replaces the one
 import json
 import os
 import pwd
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -45,15 +46,18 @@ class Samba:
         self.places = places
         self.unit = unit  # systemd's; None: somebody else starts smbd
         for folder, mode in (
-            (places.base, 0o700),
+            (places.base, 0o711),  # avahi and wsdd read what is below discovery/
             (places.base / "private", 0o700),
             (places.base / "state", 0o755),
             (places.base / "cache", 0o755),
             (places.run, 0o755),
             (places.run / "lock", 0o755),
+            (places.audit.parent, 0o750),
         ):
-            folder.mkdir(mode=mode, parents=True, exist_ok=True)
-        places.audit.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(mode)
+        # The worker reads it; nobody else of the system does.
+        shutil.chown(places.audit.parent, group=places.group)
 
     # --- the configuration ---------------------------------------------------------------------
 
@@ -138,8 +142,7 @@ class Samba:
     def _announce(self, plan: SmbPlan, addresses: list[str]) -> None:
         folder = self.places.base / "discovery"
         folder.mkdir(mode=0o755, exist_ok=True)
-        # Read by avahi and wsdd, which run under accounts of their own; nothing secret is in it.
-        self.places.base.chmod(0o711)
+        folder.chmod(0o755)
         _write(folder / "armoire-smb.service", avahi_service(plan, self.places.port), 0o644)
         _write(folder / "wsdd.env", wsdd_environment(plan, addresses), 0o644)
 
