@@ -173,7 +173,11 @@ class SessionGate:
         if half is not None and (path in HALF or path.startswith(HALF_PREFIXES)):
             await self.app(scope, receive, send)
             return
-        if visitor is None and path not in PUBLIC and not path.startswith((PUBLIC_PREFIX, LINKS_PREFIX)):
+        if (
+            visitor is None
+            and path not in PUBLIC
+            and not path.startswith((PUBLIC_PREFIX, LINKS_PREFIX))
+        ):
             await _ask_to_sign_in(request)(scope, receive, send)
             return
         await self.app(scope, receive, send)
