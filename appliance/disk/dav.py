@@ -79,7 +79,7 @@ class Asking:
         """Return a share that is open over WebDAV, and the rights on it.
 
         Raises:
-            NotFound: there is none to see.
+            NotFound: there is none, or it is not open over WebDAV.
         """
         if share not in self.held:
             self.held[share] = self._look(share, self.person)
@@ -96,7 +96,7 @@ class Asking:
     def _look(self, share: str, person: Person) -> Held:
         with self.database.read() as connection:
             found = access.on_share(connection, person, share, now=utc_now())
-        if not found.share.over_dav or not found.may(Right.SEE):
+        if not found.share.over_dav:
             raise NotFound("share", share)
         return found
 

@@ -170,6 +170,7 @@ class Dav:
         held = asking.asking.on(share) if share else None
         if held is None or not path:
             return Response("A folder: open it with a program for WebDAV.\n", 405)
+        held.demand(Right.SEE)
         entry = await aside(listing.entry, held.share.folder, path)
         if not is_shown(entry):
             return Response(status_code=404)
@@ -203,14 +204,15 @@ class Dav:
         if not share:
             text = await aside(lambda: asking.all_shares(wanted, with_children=depth == "1"))
             return _multistatus(text)
-        if wanted.is_names_only or "if" in request.headers:
-            return None
 
         def work() -> bytes | None:
             held = asking.asking.on(share)
+            held.demand(Right.SEE)
             entry = listing.entry(held.share.folder, path)
             if path and not is_shown(entry):
                 raise FileMissing
+            if wanted.is_names_only or "if" in request.headers:
+                return None
             url = dav.ref_url(held, path)
             if self._locks.touches(url) or self._properties.touch(held.share.id, path):
                 return None
@@ -259,7 +261,7 @@ class _Request:
         """Return the list of shares open over WebDAV."""
         with self.box.database.read() as connection:
             held = access.held(connection, self.asking.person, now=utc_now())
-        shown = [each for each in held if each.share.over_dav and each.may(Right.SEE)]
+        shown = [each for each in held if each.share.over_dav]
         return dav_listing.of_shares(PREFIX, shown, wanted, with_children=with_children)
 
     def _still(self) -> Person:

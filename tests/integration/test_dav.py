@@ -3,6 +3,7 @@
 import base64
 import os
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -211,6 +212,26 @@ def test_macos_sends_in_chunks_and_says_the_length_elsewhere(box):
         line.close()
     assert (box.folder / f"finder-{len(data)}.bin").read_bytes() == data
     assert not (box.folder / f"finder-{len(data) + 1}.bin").exists()
+
+
+def test_no_name_of_a_document_reaches_the_log(tmp_path):
+    """What wsgidav would write down about a refused or failed request stays out (beam 7)."""
+    with DavBox(tmp_path) as one:
+        (one.folder / "Dupont.txt").write_bytes(b"x")
+        here = "/dav/documents/Dupont.txt"
+        assert one.ask("PUT", "/dav/documents/Dupont%3F.txt", b"x").status == 403
+        assert one.ask("MKCOL", here).status == 405
+        assert one.ask("PROPFIND", here, b"<x", Depth="0").status == 400
+        assert one.ask("PROPPATCH", here, b"<Dupont").status == 400
+        assert one.ask("MOVE", here, Destination="https://elsewhere/Dupont").status == 502
+        shutil.rmtree(one.folder / ".armoire")
+        (one.folder / ".armoire").write_bytes(b"in the way")  # a mistake nobody foresaw
+        assert one.ask("PUT", here, b"y").status == 500
+        one.process.terminate()
+        said = one.process.stderr.read() + one.process.stdout.read()
+    assert b"dav.unforeseen kind=" in said
+    assert b"Dupont" not in said
+    assert b"elsewhere" not in said
 
 
 def test_a_password_that_is_revoked_during_an_upload_brings_nothing_in(box):
