@@ -21,7 +21,10 @@ from appliance.settings import Settings
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 #: Names that Samba or our own addresses need.
-_TAKEN: Final = frozenset({"homes", "printers", "global", "ipc", "print", "netlogon", "sysvol"})
+#: Of Samba, and the address of the search.
+_TAKEN: Final = frozenset(
+    {"homes", "printers", "global", "ipc", "print", "netlogon", "sysvol", "search"}
+)
 #: Of ours, nothing is backed up twice: what is in the bin is in earlier snapshots.
 EXCLUDES: Final = (f"sh:**/{os.fsdecode(RESERVED)}",)
 

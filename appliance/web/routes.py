@@ -17,12 +17,16 @@ from appliance.web.pages import (
     copies_host,
     copies_letters,
     copies_show,
+    disk_search,
     drills,
+    emergency,
     files,
     home,
     jobs,
     kit,
     ledger,
+    locum_report,
+    locums,
     notices,
     people,
     plan,
@@ -36,6 +40,7 @@ from appliance.web.pages import (
     sign_in,
     sign_in_second,
     sources,
+    versions,
 )
 from appliance.web.pages import disk as disk_page
 
@@ -67,8 +72,14 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     account_prove.router,
     people.router,
     notices.router,
+    locums.router,
+    locum_report.router,
+    emergency.router,
     preview.router,
     disk.files_router,
+    disk_search.router,  # «/disk/search» before «/disk/{share}»
+    disk_search.api_router,
+    versions.router,  # «/disk/{share}/past» beside the folder's own
     disk_page.router,
     shares.router,
     disk.router,
