@@ -106,6 +106,7 @@ class Places:
     roots: tuple[Path, ...]  # shares lie below one of them
     versions: Path | None = None  # ``<versions>/<share>/@GMT-…``, mounted read-only
     port: int = 445
+    avahi: Path | None = None  # its folder of services, where avahi is installed
 
     @property
     def config(self) -> Path:

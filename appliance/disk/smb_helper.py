@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--group", type=check_unix_name, required=True)
     parser.add_argument("--root", type=Path, action="append", required=True)
     parser.add_argument("--versions", type=Path)
+    parser.add_argument("--avahi", type=Path)
     parser.add_argument("--port", type=int, default=445)
     parser.add_argument("--peer", type=check_unix_name, action="append", required=True)
     parser.add_argument("--unit", help="of smbd")
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         roots=tuple(given.root),
         versions=given.versions,
         port=given.port,
+        avahi=given.avahi,
     )
     peers = frozenset(pwd.getpwnam(each).pw_uid for each in given.peer)
     samba = Samba(places, given.unit)

@@ -140,11 +140,17 @@ class Samba:
             self._run("smbcontrol", "-s", str(self.places.config), "smbd", "reload-config")
 
     def _announce(self, plan: SmbPlan, addresses: list[str]) -> None:
+        # Read by avahi and wsdd, which run under accounts of their own; nothing secret is in it.
         folder = self.places.base / "discovery"
-        folder.mkdir(mode=0o755, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
-        _write(folder / "armoire-smb.service", avahi_service(plan, self.places.port), 0o644)
         _write(folder / "wsdd.env", wsdd_environment(plan, addresses), 0o644)
+        if self.places.avahi is not None and self.places.avahi.is_dir():
+            _write(
+                self.places.avahi / "armoire-smb.service",
+                avahi_service(plan, self.places.port),
+                0o644,
+            )
 
     # --- people ----------------------------------------------------------------------------------
 
