@@ -369,6 +369,7 @@ const ACTIONS = [
   ["rename", rename, () => rights.has("change") && picked.size === 1],
   ["move", () => carry("move"), () => rights.has("change")],
   ["copy", () => carry("copy"), () => rights.has("add")],
+  ["versions", () => { location.href = `/disk/${share}/versions?p=${pathOf(chosen()[0])}`; }, () => picked.size === 1],
   ["delete", remove, () => rights.has("delete")],
 ];
 const buttons = ACTIONS.map(([name, act]) => {

@@ -1,0 +1,203 @@
+"""Every file of a share shows its past, and comes back beside or in its place, without a backup's own pages."""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from starlette.testclient import TestClient
+
+from appliance.accounts import people, sessions
+from appliance.clock import utc_now
+from appliance.db import shares
+from appliance.db.shares import Share
+from appliance.disk import set_up
+from appliance.model import Role, Source
+from appliance.policy.share_rights import Right
+from appliance.web.app import create_app
+from appliance.web.security import COOKIE
+from tests.support.box import Box
+from tests.support.reading import ReaderProcess
+
+pytestmark = pytest.mark.integration
+
+
+def packed(path: str) -> str:
+    return urlsafe_b64encode(path.encode()).decode().rstrip("=")
+
+
+@dataclass
+class Site:
+    """A share with two nights behind it."""
+
+    box: Box
+    share: Share
+    source: Source
+    client_as: Callable[[Role], TestClient]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """«letter.txt» was changed after the first night, «gone.txt» deleted after it."""
+    home = tmp_path_factory.mktemp("versions")
+    folder = home / "documents"
+    (folder / "in").mkdir(parents=True)
+    (folder / "in" / "letter.txt").write_text("first")
+    (folder / "in" / "gone.txt").write_text("what was deleted")
+    box = Box(home / "data")
+    source = box.add_share(folder, name="documents")
+    box.night(source)
+    (folder / "in" / "letter.txt").write_text("second, longer")
+    (folder / "in" / "gone.txt").unlink()
+    box.night(source)
+    (folder / "in" / "letter.txt").write_text("today's")
+    other = home / "other"
+    other.mkdir()
+    (other / "secret.txt").write_text("another source's")
+    stranger = box.add_share(other, name="other")
+    box.night(stranger)
+    now = utc_now()
+    with box.database.write() as connection:
+        owner = people.add(
+            connection,
+            login="anne.martin",
+            name="Anne Martin",
+            role=Role.OWNER,
+            language="en",
+            password_hash=None,
+            now=now,
+        )
+        share = set_up.make_share(
+            connection,
+            box.settings,
+            name="documents",
+            label="Documents",
+            person_id=owner.id,
+            now=now,
+            folder=folder,
+        )
+        shares.grant(connection, share.id, {Right.SEE}, role=Role.SECRETARY, by=None, now=now)
+    assert share.source_id == source.id
+    with (
+        ReaderProcess(box.settings),
+        TestClient(
+            create_app(box.settings, box.database),
+            base_url="https://testserver",
+            headers={"sec-fetch-site": "same-origin", "accept-language": "en"},
+            follow_redirects=False,
+            client=("127.0.0.1", 50_000),  # at the practice
+        ) as client,
+    ):
+
+        def client_as(role: Role) -> TestClient:
+            with box.database.write() as connection:
+                row = people.find_row(connection, f"{role.value}.x")
+                person = (
+                    owner
+                    if role is Role.OWNER
+                    else people.from_row(row)
+                    if row is not None
+                    else people.add(
+                        connection,
+                        login=f"{role.value}.x",
+                        name=f"X {role.value}",
+                        role=role,
+                        language="en",
+                        password_hash=None,
+                        now=now,
+                    )
+                )
+                token = sessions.start(
+                    connection, person.id, now=utc_now(), address="127.0.0.1", user_agent="t"
+                )
+            client.cookies.set(COOKIE, token)
+            return client
+
+        yield Site(box, share, source, client_as)
+    box.close()
+
+
+def test_a_file_shows_its_versions_and_who_touched_it(site: Site) -> None:
+    """Two versions of two nights; opening one is written down, by name."""
+    client = site.client_as(Role.OWNER)
+    page = client.get(f"/disk/documents/versions?p={packed('in/letter.txt')}").text
+    assert "2 versions in the snapshots" in page
+    nights = site.box.snapshots(site.source)
+    first = min(each.id for each in nights)
+    opened = client.get(f"/disk/documents/version?s={first}&p={packed('in/letter.txt')}")
+    assert opened.text == "first"
+    assert "sandbox" in opened.headers["content-security-policy"]
+    page = client.get(f"/disk/documents/versions?p={packed('in/letter.txt')}").text
+    assert "opened an earlier version" in page
+    assert "Anne Martin" in page
+
+
+def test_a_deleted_file_is_found_where_it_was_and_put_back(site: Site) -> None:
+    """The folder as it was names it as gone; it comes back with its content and its time."""
+    client = site.client_as(Role.OWNER)
+    first = min(each.id for each in site.box.snapshots(site.source))
+    page = client.get(f"/disk/documents/past?s={first}&p={packed('in')}").text
+    assert "gone.txt" in page
+    assert "not there any more" in page
+    gone = client.get(f"/disk/documents/past?s={first}&p={packed('in')}&gone=1").text
+    assert "gone.txt" in gone
+    assert "letter.txt" not in gone
+    form = {"s": first, "p": packed("in/gone.txt"), "how": "place"}
+    assert client.post("/disk/documents/version", data=form).status_code == 303
+    assert (site.share.folder / "in" / "gone.txt").read_text() == "what was deleted"
+    (site.share.folder / "in" / "gone.txt").unlink()
+
+
+def test_a_version_comes_back_beside_or_in_its_place(site: Site) -> None:
+    """Beside with another name; in place, what was there is in the bin."""
+    client = site.client_as(Role.OWNER)
+    first = min(each.id for each in site.box.snapshots(site.source))
+    form = {"s": first, "p": packed("in/letter.txt")}
+    client.post("/disk/documents/version", data=form | {"how": "beside"})
+    root = site.share.folder / "in"
+    assert (root / "letter (2).txt").read_text() == "first"
+    assert (root / "letter.txt").read_text() == "today's"
+    client.post("/disk/documents/version", data=form | {"how": "place"})
+    assert (root / "letter.txt").read_text() == "first"
+    names = [each["name"] for each in client.get("/api/v1/disk/documents/bin").json()]
+    assert names == ["letter.txt"]
+    (root / "letter (2).txt").unlink()
+
+
+def test_who_may_only_see_opens_and_restores_nothing(site: Site) -> None:
+    """Rights on the past are the rights on the present."""
+    first = min(each.id for each in site.box.snapshots(site.source))
+    form = {"s": first, "p": packed("in/letter.txt"), "how": "beside"}
+    secretary = site.client_as(Role.SECRETARY)
+    address = f"/disk/documents/version?s={first}&p={packed('in/letter.txt')}"
+    assert secretary.get(address).status_code == 200
+    assert secretary.post("/disk/documents/version", data=form).status_code == 403
+    for role in (Role.ASSOCIATE, Role.LOCUM, Role.TECHNICAL_ADMIN):
+        client = site.client_as(role)
+        for place in (
+            address,
+            f"/disk/documents/versions?p={packed('in/letter.txt')}",
+            f"/disk/documents/past?s={first}",
+        ):
+            # A locum outside a term is not even signed in.
+            assert client.get(place).status_code in {404, 303}, (role, place)
+        assert client.post("/disk/documents/version", data=form).status_code in {404, 303}
+        assert not (site.share.folder / "in" / "letter (2).txt").exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["../other/secret.txt", "in/../../other/secret.txt", "/etc/passwd"]
+)
+def test_no_path_leads_into_another_source(site: Site, path: str) -> None:
+    """Nor does another source's snapshot number."""
+    client = site.client_as(Role.OWNER)
+    newest = max(each.id for each in site.box.snapshots(site.source))
+    assert client.get(f"/disk/documents/version?s={newest}&p={packed(path)}").status_code in {
+        404,
+        422,
+    }
+    others = newest + 1
+    assert (
+        client.get(f"/disk/documents/version?s={others}&p={packed('secret.txt')}").status_code
+        == 404
+    )
