@@ -7,7 +7,7 @@ import io
 from typing import IO, Final
 
 import pi_heif
-from PIL import GifImagePlugin, Image, ImageOps
+from PIL import AvifImagePlugin, GifImagePlugin, Image, ImageOps
 
 from appliance.disk.preview.protocol import WEBP, Answer, Do, Wanted
 from appliance.disk.preview.refused import Refusal, in_json
@@ -22,6 +22,8 @@ QUALITY: Final = 82
 EFFORT: Final = 1
 
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow refuses at twice this, and warns before
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # pages are made on both cores already
+pi_heif.options.DECODE_THREADS = 1
 GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_ALWAYS
 
 

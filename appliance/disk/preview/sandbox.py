@@ -58,8 +58,8 @@ def drop_powers() -> None:
         library.capset(pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24))
 
 
-def enter(keep: Collection[int]) -> None:
-    """Give up everything but computing, and reading and writing the descriptors ``keep``.
+def enter(keep: Collection[int], *, cpu_s: int = CPU_S) -> None:
+    """Give up everything but computing, for ``cpu_s`` seconds, and reading and writing the descriptors ``keep``.
 
     Raises:
         OSError: the kernel does not take it: nothing may be read then.
@@ -78,9 +78,8 @@ def enter(keep: Collection[int]) -> None:
     library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     for which, soft, hard in (
         (resource.RLIMIT_AS, memory, memory),
-        (resource.RLIMIT_CPU, CPU_S, CPU_S + 1),
+        (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),
         (resource.RLIMIT_FSIZE, 0, 0),
-        (resource.RLIMIT_NPROC, 0, 0),
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_NOFILE, max(keep, default=2) + 8, max(keep, default=2) + 8),
     ):
