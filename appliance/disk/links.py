@@ -186,14 +186,23 @@ def open_link(
     found = _link(row)
     if not found.is_open(now, goes_on=goes_on):
         raise LinkGone
+    return rights_of_maker(connection, found, now=now)
+
+
+def rights_of_maker(connection: Connection, one: Link, *, now: datetime) -> Opened:
+    """Return a link with its maker and the rights they have right now.
+
+    Raises:
+        LinkGone: they may not share this any more: a right, a term, an account or the share ended.
+    """
     try:
-        share = shares.get(connection, found.share_id)
-        maker = _maker(connection, found.person_id)
+        share = shares.get(connection, one.share_id)
+        maker = _maker(connection, one.person_id)
         held = access.on_share(connection, maker, share.name, now=now)
-        _demand(held, found.kind)
+        _demand(held, one.kind)
     except (NotFound, NotAllowed) as error:
         raise LinkGone from error
-    return Opened(found, maker, held)
+    return Opened(one, maker, held)
 
 
 def check_password(

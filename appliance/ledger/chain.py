@@ -94,6 +94,7 @@ def newest(
     before_seq: int | None = None,
     subject: str | None = None,
     event: str | None = None,
+    actor: str | None = None,
 ) -> list[LedgerEntry]:
     """Return entries newest first, older than ``before_seq`` when given."""
     query = select(ledger).order_by(ledger.c.seq.desc()).limit(limit)
@@ -103,6 +104,8 @@ def newest(
         query = query.where(ledger.c.subject == subject)
     if event is not None:
         query = query.where(ledger.c.event.startswith(event))
+    if actor is not None:
+        query = query.where(ledger.c.actor == actor)
     return [to_entry(row) for row in connection.execute(query)]
 
 

@@ -302,7 +302,7 @@ async def take_batch(
         await receiving.take_batch_body(request, held.share, batch)
         outcomes = await aside(lambda: batch.finish(box.database, doer=doer, now=utc_now()))
     language = language_of(request)
-    return JSONResponse({"files": [_outcome(each, language) for each in outcomes]})
+    return JSONResponse({"files": [outcome_body(each, language) for each in outcomes]})
 
 
 def doer_of(visitor: Visitor) -> Doer:
@@ -346,7 +346,8 @@ async def _receive(request: Request, box: Box, held: Held, one: Upload, at: int,
     return appended.end
 
 
-def _outcome(one: Outcome, language: Language) -> dict[str, Any]:
+def outcome_body(one: Outcome, language: Language) -> dict[str, Any]:
+    """Return what is said about one file of a batch."""
     answer: dict[str, Any] = {"path": pack_path(one.path)}
     if one.entry is not None:
         return answer | {"size": one.entry.size, "etag": one.entry.etag}
