@@ -25,6 +25,10 @@ from appliance.web.pages import (
     jobs,
     kit,
     ledger,
+    links,
+    links_new,
+    links_open,
+    links_send,
     locum_report,
     locums,
     notices,
@@ -84,6 +88,10 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     shares.router,
     disk.router,
     upload.router,
+    links_new.router,  # «/links/new» before «/links/{link_id}»
+    links.router,
+    links_open.router,
+    links_send.router,
     v1.router,
     api_copies.router,
 )
