@@ -4,7 +4,7 @@ import re
 
 import pytest
 from fastapi.routing import APIRoute
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from appliance.model import Role
 from appliance.web.app import create_app
@@ -15,6 +15,7 @@ from appliance.web.security import PUBLIC, PUBLIC_PREFIX
 #: Signed-in people see these whatever their role.
 OWN = {
     "home",
+    "status",
     "live-home",
     "account",
     "notices",
@@ -48,8 +49,11 @@ OWN = {
 
 def _routes(app):
     """Return every route: the application's own and those of the routers it includes."""
-    own = [route for route in app.routes if isinstance(route, Route)]
+    own = [route for route in app.routes if isinstance(route, Route | Mount)]
     assert len(app.routes) - len(own) == len(ROUTERS)
+    # WebDAV asks for its own passwords: «/dav» answers 401 by itself, below.
+    assert {route.path for route in own if isinstance(route, Mount)} <= {"/dav"}
+    own = [route for route in own if isinstance(route, Route) and not route.path.startswith("/dav")]
     return [*own, *(route for router in ROUTERS for route in router.routes)]
 
 
@@ -71,6 +75,13 @@ def test_every_route_but_the_allow_list_asks_for_a_session(anonymous, settings, 
                 assert answer.headers["location"].startswith("/sign-in"), route.path
             closed += 1
     assert closed > 5
+
+
+def test_webdav_asks_for_a_password_of_its_own(anonymous):
+    """No session opens it, and nothing of it is shown before."""
+    for method in ("GET", "PROPFIND", "PUT", "DELETE", "MKCOL"):
+        for path in ("/dav", "/dav/", "/dav/documents/a.txt"):
+            assert anonymous.request(method, path).status_code == 401, (method, path)
 
 
 def test_every_route_names_the_action_it_needs_or_is_ones_own(settings, database):
