@@ -4,6 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
+from appliance.web import metrics
 from appliance.web.api import copies as api_copies
 from appliance.web.api import disk, upload, v1
 from appliance.web.pages import (
@@ -11,6 +12,7 @@ from appliance.web.pages import (
     account_factors,
     account_prove,
     browse,
+    connect,
     copies,
     copies_add,
     copies_do,
@@ -44,6 +46,7 @@ from appliance.web.pages import (
     sign_in,
     sign_in_second,
     sources,
+    tokens,
     versions,
 )
 from appliance.web.pages import disk as disk_page
@@ -72,8 +75,11 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     ledger.router,
     recovery.router,
     account.router,
+    connect.router,
     account_factors.router,
     account_prove.router,
+    tokens.router,
+    metrics.router,
     people.router,
     notices.router,
     locums.router,

@@ -1,6 +1,7 @@
 """Programs with a secret of their own: what their scope says, of what their person may do now, and no more."""
 
 import base64
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from starlette.testclient import TestClient
 from appliance.accounts import app_passwords, people, sessions
 from appliance.accounts.app_passwords import Kind, Scope
 from appliance.clock import utc_now
-from appliance.db import shares
+from appliance.db import shares, sources
 from appliance.db.engine import Database
 from appliance.ledger import chain
 from appliance.model import Person, Role
@@ -185,3 +186,72 @@ def test_every_route_is_closed_to_tokens_until_it_is_given_a_scope(app) -> None:
     for path in ("/", "/account/tokens", "/people", "/kit", "/api/v1/people", "/sign-in", "/l/abc"):
         for method in ("GET", "POST"):
             assert token_gate.scope_needed(method, path) is None, path
+
+
+def test_a_secret_is_shown_once_and_revoked_at_once(owner, program, share, database) -> None:
+    """Made in a form, copied from one page, good until the button; the ledger keeps no secret."""
+    page = owner.post(
+        "/account/tokens",
+        data={"label": "Finder", "kind": "dav", "days": "90", "scope": "disk:read"},
+    )
+    secret = re.search(r'id="the-secret">([0-9a-f-]{39})<', page.text)[1]
+    assert secret not in owner.get("/account/tokens").text
+    pair = base64.b64encode(f"owner.martin:{secret}".encode()).decode()
+    headers = {"authorization": f"Basic {pair}", "depth": "1"}
+    assert program.request("PROPFIND", "/dav/", headers=headers).status_code == 207
+    other = {
+        **headers,
+        "authorization": "Basic " + base64.b64encode(f"x:{secret}".encode()).decode(),
+    }
+    assert program.request("PROPFIND", "/dav/", headers=other).status_code == 401
+    listed = owner.get("/account/tokens").text
+    action = re.search(r"/account/tokens/\d+/revoke", listed)[0]
+    assert owner.post(action).status_code == 303
+    assert program.request("PROPFIND", "/dav/", headers=headers).status_code == 401
+    assert "Finder" not in owner.get("/account/tokens").text
+    with database.read() as connection:
+        said = [str(each.body) for each in chain.newest(connection, limit=20)]
+        made = chain.newest(connection, limit=5, event="app-password.made")
+    assert len(made) == 1
+    assert not any(secret in each or app_passwords.digest(secret) in each for each in said)
+
+
+def test_nobody_makes_a_password_that_would_open_nothing(client_as, database) -> None:
+    """The technical administrator sees no document, so no WebDAV is offered; nor is it made when asked."""
+    admin = client_as(Role.TECHNICAL_ADMIN)
+    assert 'value="dav"' not in admin.get("/account/tokens").text
+    refused = admin.post("/account/tokens", data={"label": "x", "kind": "dav", "days": "90"})
+    assert refused.status_code == 403
+    wrong = admin.post("/account/tokens", data={"label": "x", "kind": "api", "days": "90"})
+    assert wrong.status_code == 422
+    assert 'id="scope-problem"' in wrong.text
+    odd = admin.post("/account/tokens", data={"label": "x", "kind": "key", "days": "90"})
+    assert odd.status_code == 422
+    with database.read() as connection:
+        assert app_passwords.living(connection, now=utc_now()) == []
+
+
+def test_figures_tell_no_name(copied, practice, program, token_of, database) -> None:
+    """What Prometheus reads: ages, states and sizes by number; whoever reads it learns no patient and no person."""
+    metrics = token_of(Role.TECHNICAL_ADMIN, kind=Kind.METRICS)
+    answer = program.get("/metrics", headers=metrics)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = [each for each in answer.text.splitlines() if not each.startswith("#")]
+    assert all(
+        re.fullmatch(r'armoire_\w+(\{(\w+="[\w.\-]*",?)+\})? -?[\d.e+\-]+', each) for each in lines
+    ), lines
+    names = {re.match(r"\w+", each)[0] for each in lines}
+    assert names >= {
+        "armoire_info",
+        "armoire_jobs",
+        "armoire_source_last_good_snapshot_seconds",
+        "armoire_copy_last_generation_seconds",
+        "armoire_disk_free_bytes",
+        "armoire_worker_alive",
+    }
+    with database.read() as connection:
+        labels = [each.label for each in sources.all_living(connection)]
+    assert labels
+    for each in [*labels, "martin", "Martin"]:
+        assert each not in answer.text
