@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
-from appliance.accounts import first_account, links, passwords, people, sessions
+from appliance.accounts import first_account, links, passkeys, passwords, people, sessions
 from appliance.accounts import sign_in as signing_in
 from appliance.clock import utc_now
 from appliance.errors import (
@@ -31,6 +31,7 @@ from appliance.web.pages.arrivals import (
     address_of,
     agent_of,
     comer_of,
+    host_of,
     inside,
     let_in,
 )
@@ -78,6 +79,8 @@ class SignInPage(Page):
     next: str = "/"
     problem: str | None = None
     is_new_box: bool = False
+    passkeys_fit: bool = False
+    outside: tuple[tuple[str, str], ...] = ()  # address, name of another service
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,7 @@ async def show_sign_in(request: Request, box: TheBox, next: str = "/") -> Respon
     """Show the form; who is signed in already goes on."""
     if find_visitor(request) is not None:
         return RedirectResponse(inside(next), 303)
-    with box.database.read() as connection:
-        is_new = people.count(connection) == 0
-    return render(request, SignInPage(next=inside(next), is_new_box=is_new))
+    return _page(request, box, next=next)
 
 
 @router.post("/sign-in", name="sign-in-try")
@@ -143,13 +144,13 @@ async def try_sign_in(
     except NotSignedIn:
         attempts.failed(address_of(request))
         problem = translate(mark("The login or the password is wrong."), language)
-        return render(request, SignInPage(login.strip(), inside(next), problem), 401)
+        return _page(request, box, login.strip(), next, problem, 401)
     except AccountNotOpen as error:
         page = SignInPage(login.strip(), inside(next), _why_shut(request, error))
         return render(request, page, 403)
     except (TooManyAttempts, AccountBlocked, SecondFactorMissing) as error:
-        page = SignInPage(login.strip(), inside(next), explain(error, language))
-        return render(request, page, 403 if isinstance(error, SecondFactorMissing) else 429)
+        status = 403 if isinstance(error, SecondFactorMissing) else 429
+        return _page(request, box, login.strip(), next, explain(error, language), status)
     return await let_in(request, box, started, inside(next))
 
 
@@ -311,3 +312,23 @@ async def choose_language(
         return answer
     await box.write(lambda c: people.set_language(c, visitor.person.id, chosen))
     return answer
+
+
+def _page(
+    request: Request,
+    box: Box,
+    login: str = "",
+    next: str = "/",  # noqa: A002
+    problem: str | None = None,
+    status: int = 200,
+) -> Response:
+    onward = inside(next)
+    with box.database.read() as connection:
+        page = SignInPage(
+            login,
+            onward,
+            problem,
+            is_new_box=people.count(connection) == 0,
+            passkeys_fit=passkeys.fits(host_of(request)),
+        )
+    return render(request, page, status)
