@@ -274,6 +274,8 @@ def render(plan: SmbPlan, places: Places, addresses: Sequence[str]) -> str:
         "unix extensions = no",
         "wide links = no",
         "follow symlinks = no",
+        # Files are 0660 whichever door they came through: who reads a program of the practice may run it.
+        "acl allow execute always = yes",
         "map archive = no",
         "map readonly = no",
         "store dos attributes = yes",

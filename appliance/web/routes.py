@@ -27,6 +27,7 @@ from appliance.web.pages import (
     jobs,
     kit,
     ledger,
+    oidc,
     links,
     links_new,
     links_open,
@@ -54,6 +55,7 @@ from appliance.web.pages import disk as disk_page
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     sign_in.router,
     sign_in_second.router,
+    oidc.router,
     home.router,
     set_up.router,  # «/sources/new» before «/sources/{id}»
     sources.router,
