@@ -209,7 +209,7 @@ def get(connection: Connection, person_id: PersonId, password_id: int) -> AppPas
         )
     ).first()
     if row is None:
-        raise NotFound("app-password", str(password_id))
+        raise NotFound("password of a program", str(password_id))
     return _row(row)
 
 
@@ -249,7 +249,7 @@ def revoke(
         .values(revoked_at=now)
     )
     if changed.rowcount == 0:
-        raise NotFound("app-password", str(password_id))
+        raise NotFound("password of a program", str(password_id))
     return get(connection, person_id, password_id)
 
 
