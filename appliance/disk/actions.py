@@ -80,13 +80,15 @@ def move(
     *,
     doer: Doer,
     now: datetime,
+    on_bytes: Callable[[int], None] = lambda _count: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Rename or move a file or a folder, to another share too; never over something.
 
     Across file systems it is copied, then put into the bin where it was.
 
     Raises:
-        NotAllowed, InvalidInput, FileMissing, NotAFolder, NameTaken, ShareFull.
+        NotAllowed, InvalidInput, FileMissing, NotAFolder, NameTaken, ShareFull, JobCancelled.
     """
     check_new_name(parent(new_path)[1])
     if held.share.id == to.share.id:
@@ -109,7 +111,11 @@ def move(
         else:
             is_far = False
     if is_far:
-        copy(database, held, path, to, new_path, doer=doer, now=now)
+        held.demand(Right.SEE)
+        copy(
+            database, held, path, to, new_path,
+            doer=doer, now=now, on_bytes=on_bytes, should_stop=should_stop,
+        )  # fmt: skip
         bins.delete(database, held.share, path, person_id=doer.person_id, door=doer.door, now=now)
     _record(
         database,
@@ -134,6 +140,7 @@ def copy(
     now: datetime,
     on_bytes: Callable[[int], None] = lambda _count: None,
     should_stop: Callable[[], bool] = lambda: False,
+    event: str = "file.copied",
 ) -> None:
     """Copy a file or a whole folder; links and devices in it are left out. There whole, or not at all.
 
@@ -152,6 +159,10 @@ def copy(
             raise FileMissing from error
         if entry.kind not in {"file", "folder"}:
             raise NotAFile
+        # Asked before the copy, so that a taken name costs nothing; the rename at its end decides.
+        with open_parent(to.share.folder, new_path) as (new_folder, new_name):
+            if _is_there(new_folder, new_name):
+                raise NameTaken(new_name.decode("utf-8", "replace"))
         size = bins.measure(folder, name)[0] if entry.kind == "folder" else entry.size
         demand_room(to.share, size)
         try:
@@ -165,7 +176,7 @@ def copy(
         shares.add_use(connection, to.share.id, size)
         record(
             connection,
-            "file.copied",
+            event,
             held.share,
             path,
             doer,
@@ -354,6 +365,14 @@ def _replace(
         moves.rename(parts, os.fsencode(part.name), into, stored)
         # One step: whoever opens the name meanwhile gets the old content or the new one, whole.
         moves.exchange(into, stored, folder, name)
+
+
+def _is_there(folder: int, name: bytes) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def demand_room(share: Share, size: int) -> None:

@@ -6,6 +6,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
 
+import orjson
 import pytest
 from starlette.testclient import TestClient
 
@@ -150,3 +151,23 @@ def test_who_has_no_right_sees_no_share(
         assert client.get(f"{API}/{path}").status_code == 404
     assert client.get(f"/disk/documents/file?p={packed('photo.jpg')}").status_code == 404
     assert client.post("/disk/documents/zip", data={"p": packed("photo.jpg")}).status_code == 404
+
+
+def test_a_long_copy_says_how_far_it_is(owner: TestClient, share: Share) -> None:
+    """Lines of JSON, the last with what became of each; a taken name is answered for all at once."""
+    body = {
+        "items": [packed("photo.jpg"), packed("letters/march.txt")],
+        "folder": packed("letters"),
+    }
+    answer = owner.post(f"{API}/copy?stream=1", json=body)
+    *told, last = [orjson.loads(line) for line in answer.content.splitlines()]
+    assert told[-1] == {"bytes": 19, "total": 19, "items": 2}
+    assert [each["new_path"] for each in last["done"]] == [
+        packed("letters/photo.jpg"),
+        packed("letters/march (2).txt"),
+    ]
+    again = owner.post(f"{API}/copy?stream=1", json={**body, "items": [packed("photo.jpg")]})
+    (done,) = orjson.loads(again.content.splitlines()[-1])["done"]
+    assert done["code"] == "disk.name-taken"
+    kept = owner.post(f"{API}/copy", json={**body, "on_clash": "both"}).json()["done"]
+    assert kept[0]["new_path"] == packed("letters/photo (2).jpg")

@@ -3,9 +3,10 @@
 Paths are base64url of their bytes, relative to the share; names beside them are for people.
 """
 
+import asyncio
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -17,9 +18,10 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from appliance.clock import utc_now
-from appliance.disk import access, actions, listing, paths
+from appliance.disk import access, actions, listing, paths, transfers
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
+from appliance.disk.transfers import OnClash
 from appliance.errors import ArmoireError, InvalidInput
 from appliance.jobs.kinds import pack_path, unpack_path
 from appliance.language import explain, mark
@@ -38,6 +40,7 @@ files_router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DIS
 #: More entries than this come in pages.
 LISTED_AT_MOST: Final = 200_000
 MOST_AT_ONCE: Final = 10_000
+TOLD_EVERY_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ class TransferBody:
     to_share: str = ""  # "": the same
     folder: str = ""  # where to
     new_name: str = ""  # for one item
+    on_clash: OnClash = OnClash.REFUSE  # both · replace (the old one goes to the bin) · skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,7 @@ class DoneBody:
     code: str = ""
     message: str = ""
     bin_id: int | None = None
-    new_path: str = ""
+    new_path: str = ""  # empty without a code: it was left out, as wished
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,36 +172,43 @@ class ManyBody:
     done: list[DoneBody] = field(default_factory=list)
 
 
-@router.post("/{share}/move")
+@router.post("/{share}/move", response_model=ManyBody)
 async def move_files(
     request: Request,
     box: TheBox,
     visitor: TheVisitor,
     share: str,
     body: Annotated[TransferBody, Body()],
-) -> ManyBody:
+    *,
+    stream: bool = False,
+) -> ManyBody | Response:
     """Rename or move, to another share too; nothing is written over.
+
+    With ``stream``, the answer is lines of JSON: ``{"bytes", "total", "items"}`` twice a second, at the end
+    ``{"done": […]}``. Going away stops it.
 
     Raises:
         NotFound, InvalidInput.
     """
-    return await _transfer(request, box, visitor, share, body, is_copy=False)
+    return await _transfer(request, box, visitor, share, body, is_copy=False, stream=stream)
 
 
-@router.post("/{share}/copy")
+@router.post("/{share}/copy", response_model=ManyBody)
 async def copy_files(
     request: Request,
     box: TheBox,
     visitor: TheVisitor,
     share: str,
     body: Annotated[TransferBody, Body()],
-) -> ManyBody:
-    """Copy files and folders; nothing is written over.
+    *,
+    stream: bool = False,
+) -> ManyBody | Response:
+    """Copy files and folders; nothing is written over. ``stream`` as for a move.
 
     Raises:
         NotFound, InvalidInput.
     """
-    return await _transfer(request, box, visitor, share, body, is_copy=True)
+    return await _transfer(request, box, visitor, share, body, is_copy=True, stream=stream)
 
 
 async def _transfer(
@@ -208,21 +219,57 @@ async def _transfer(
     body: TransferBody,
     *,
     is_copy: bool,
-) -> ManyBody:
+    stream: bool,
+) -> ManyBody | Response:
     held = await held_by(box, visitor, share)
     to = await held_by(box, visitor, body.to_share) if body.to_share else held
     if not body.items or (body.new_name and len(body.items) > 1):
         raise InvalidInput("items", mark("One file for a new name, please."))
-    act = actions.copy if is_copy else actions.move
-    folder = unpack_path(body.folder)
+    items, folder, language = _items(body.items), unpack_path(body.folder), language_of(request)
+    progress = transfers.Progress()
 
-    def one(path: bytes) -> DoneBody:
-        name = body.new_name.encode() if body.new_name else paths.parent(path)[1]
-        new_path = paths.join(folder, name)
-        act(box.database, held, path, to, new_path, doer=doer_of(visitor), now=utc_now())
-        return DoneBody(pack_path(path), new_path=pack_path(new_path))
+    def work() -> list[DoneBody]:
+        found = transfers.transfer(
+            box.database,
+            held,
+            items,
+            to,
+            folder,
+            doer=doer_of(visitor),
+            now=utc_now(),
+            is_copy=is_copy,
+            new_name=body.new_name.encode() or None,
+            on_clash=body.on_clash,
+            progress=progress,
+        )
+        return [
+            DoneBody(
+                pack_path(each.path),
+                "" if each.error is None else each.error.code,
+                "" if each.error is None else explain(each.error, language),
+                new_path="" if each.new_path is None else pack_path(each.new_path),
+            )
+            for each in found
+        ]
 
-    return await _each(request, body.items, one)
+    if not stream:
+        return ManyBody(await aside(work))
+    return StreamingResponse(_lines(work, progress), media_type="application/x-ndjson")
+
+
+async def _lines(
+    work: Callable[[], list[DoneBody]], progress: transfers.Progress
+) -> AsyncIterator[bytes]:
+    """Yield how far the work is, then what became of it; when nobody listens any more the work stops."""
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        while not running.done():
+            await asyncio.wait({running}, timeout=TOLD_EVERY_S)
+            told = {"bytes": progress.done, "total": progress.total, "items": progress.items}
+            yield orjson.dumps(told) + b"\n"
+        yield orjson.dumps({"done": [asdict(each) for each in running.result()]}) + b"\n"
+    finally:
+        progress.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,10 +429,14 @@ async def send_zip(request: Request, box: TheBox, visitor: TheVisitor, share: st
     )
 
 
-async def _each(request: Request, items: list[str], act: Callable[[bytes], DoneBody]) -> ManyBody:
+def _items(items: list[str]) -> list[bytes]:
     if not 0 < len(items) <= MOST_AT_ONCE:
         raise InvalidInput("items", mark("From one to ten thousand files, please."))
-    found = [unpack_path(each) for each in items]
+    return [unpack_path(each) for each in items]
+
+
+async def _each(request: Request, items: list[str], act: Callable[[bytes], DoneBody]) -> ManyBody:
+    found = _items(items)
     language = language_of(request)
 
     def work() -> list[DoneBody]:

@@ -152,6 +152,8 @@ async def show_folder(
 async def _folder(
     request: Request, held: Held, path: bytes, first: int = 0, problem: str = "", status: int = 200
 ) -> Response:
+    if not held.may(Right.SEE) and held.may(Right.ADD) and not path:
+        return render(request, _letter_box(held, problem), status)
     held.demand(Right.SEE)
     found = await aside(listing.read, held.share.folder, path)
     total = len(found.entries)
@@ -188,6 +190,26 @@ async def _folder(
         largest_by_form=LARGEST_BY_FORM,
     )
     return render(request, page, status)
+
+
+def _letter_box(held: Held, problem: str) -> FolderPage:
+    """Return the page of who may add and not see: what goes in is not shown again."""
+    return FolderPage(
+        share=held.share.name,
+        label=held.share.label,
+        packed="",
+        crumbs=[],
+        up=None,
+        rows=[],
+        total=0,
+        first=0,
+        previous=None,
+        following=None,
+        can={right.value: held.may(right) for right in Right},
+        room=actions.room(held.share),
+        problem=problem,
+        largest_by_form=LARGEST_BY_FORM,
+    )
 
 
 # --- without JavaScript ---------------------------------------------------------------------

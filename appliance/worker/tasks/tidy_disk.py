@@ -5,12 +5,16 @@ during the day; what came over SMB is known from here.
 """
 
 import os
+import shutil
+import stat
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from appliance.clock import utc_now
 from appliance.db import shares
+from appliance.db.shares import Share
 from appliance.disk import bin as bins
 from appliance.disk import uploads
 from appliance.jobs.context import JobContext
@@ -42,12 +46,25 @@ def run(context: JobContext, _spec: TidyDisk) -> JobState:
         now = utc_now()
         gone += bins.settle(context.database, share, now=now)
         gone += uploads.settle(context.database, share, now=now)
+        gone += forget_drafts(share, now)
         used = measure(share.folder, context.check)
         with context.database.write() as connection:
             shares.change(connection, share.id, used_bytes=used)
     context.report(len(living), len(living), "shares")
     context.result.update(shares=len(living), removed=gone)
     return JobState.WARNED if context.warnings else JobState.SUCCEEDED
+
+
+def forget_drafts(share: Share, now: datetime) -> int:
+    """Remove folders whose copying was killed, a week ago or more; return how many."""
+    oldest_s = (now - uploads.KEPT).timestamp()
+    gone = 0
+    for place in bins.own_folder(share, bins.PARTS).iterdir():
+        facts = place.lstat()
+        if stat.S_ISDIR(facts.st_mode) and facts.st_ctime <= oldest_s:
+            shutil.rmtree(place)
+            gone += 1
+    return gone
 
 
 def measure(folder: Path, check: Callable[[], None]) -> int:
