@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "job": "appliance.commands.jobs:job",
     "ledger": "appliance.commands.ledger:ledger",
     "clock": "appliance.commands.clock:clock",
+    "certificate": "appliance.commands.certificate:certificate",
     "target": "appliance.commands.targets:target",
     "host": "appliance.commands.hosts:host",
     "push": "appliance.commands.copies:push",

@@ -8,6 +8,7 @@ from appliance.web import metrics
 from appliance.web.api import copies as api_copies
 from appliance.web.api import disk, upload, v1
 from appliance.web.pages import (
+    access_review,
     account,
     account_factors,
     account_prove,
@@ -27,7 +28,7 @@ from appliance.web.pages import (
     jobs,
     kit,
     ledger,
-    oidc,
+    ledger_questions,
     links,
     links_new,
     links_open,
@@ -35,6 +36,8 @@ from appliance.web.pages import (
     locum_report,
     locums,
     notices,
+    oidc,
+    oidc_settings,
     people,
     plan,
     preview,
@@ -45,9 +48,11 @@ from appliance.web.pages import (
     set_up,
     shares,
     sign_in,
+    sign_in_rules,
     sign_in_second,
     sources,
     tokens,
+    trust,
     versions,
 )
 from appliance.web.pages import disk as disk_page
@@ -83,14 +88,19 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     tokens.router,
     metrics.router,
     people.router,
+    oidc_settings.router,  # «/access/services» before «/access/{id}»
+    sign_in_rules.router,
     notices.router,
     locums.router,
     locum_report.router,
     emergency.router,
+    access_review.router,
+    ledger_questions.router,
     preview.router,
     disk.files_router,
     disk_search.router,  # «/disk/search» before «/disk/{share}»
     disk_search.api_router,
+    trust.router,
     versions.router,  # «/disk/{share}/past» beside the folder's own
     disk_page.router,
     shares.router,

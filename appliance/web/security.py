@@ -40,6 +40,9 @@ PUBLIC: Final = frozenset(
         "/first-account",
         "/language",
         "/healthz",
+        "/trust",
+        "/trust/armoire.crt",
+        "/trust/armoire.mobileconfig",
     }
 )
 PUBLIC_PREFIX: Final = "/static/"

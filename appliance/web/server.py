@@ -3,7 +3,10 @@
 measured-web.md A: as fast as nginx in front, and one program less.
 """
 
+import logging
 import ssl
+import threading
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -12,6 +15,10 @@ from appliance.settings import Settings
 from appliance.web.app import create_app
 from appliance.web.tls import ensure_certificate
 
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at the certificate: a new one is used without a restart.
+LOOK_S: Final = 600.0
 #: Seconds open downloads get to end when the box stops.
 GRACE_S: Final = 5
 
@@ -48,6 +55,56 @@ def make_server(settings: Settings, *, read_only: bool = False) -> uvicorn.Serve
     return uvicorn.Server(config)
 
 
+class Renewal:
+    """Looks at the certificate from time to time and takes a new one for the connections to come.
+
+    The box's own leaf is renewed on the way; one's own files, or what ACME wrote, are taken as they are. What
+    cannot be read stays out: the old certificate goes on.
+    """
+
+    def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._known = self._content()
+        self._stop = threading.Event()
+
+    def look(self) -> bool:
+        """Take the certificate that is there now; return whether it is a new one."""
+        try:
+            now = self._content()
+            if now == self._known:
+                return False
+            self._context.load_cert_chain(*map(str, ensure_certificate(self._settings)))
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            log.error("tls.not-renewed %s", type(error).__name__)  # noqa: TRY400 - no file's content
+            return False
+        self._known = now
+        log.info("tls.renewed")
+        return True
+
+    def watch(self, every_s: float = LOOK_S) -> None:
+        """Look until ``end``."""
+        while not self._stop.wait(every_s):
+            self.look()
+
+    def end(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+
+    def _content(self) -> tuple[bytes, bytes]:
+        certificate, key = ensure_certificate(self._settings)
+        return Path(certificate).read_bytes(), Path(key).read_bytes()
+
+
 def run(settings: Settings, *, read_only: bool = False) -> None:
     """Serve until SIGINT or SIGTERM; ``read_only`` while the box is made again from a copy."""
-    make_server(settings, read_only=read_only).run()
+    server = make_server(settings, read_only=read_only)
+    renewal = None
+    if server.config.ssl is not None:
+        renewal = Renewal(settings, server.config.ssl)
+        threading.Thread(target=renewal.watch, name="certificate", daemon=True).start()
+    try:
+        server.run()
+    finally:
+        if renewal is not None:
+            renewal.end()

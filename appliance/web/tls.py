@@ -66,6 +66,20 @@ def ensure_certificate(settings: Settings, *, now: datetime | None = None) -> tu
     return certificate, key
 
 
+def use_own(settings: Settings, certificate: bytes, key: bytes) -> None:
+    """Put a pair that was checked in place; the key first, so that no moment pairs it with another's."""
+    settings.tls.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (settings.tls / "own.crt").unlink(missing_ok=True)
+    _write(settings.tls / "own.key", key, 0o600)
+    _write(settings.tls / "own.crt", certificate, 0o644)
+
+
+def use_box(settings: Settings) -> None:
+    """Take away the pair that somebody put there."""
+    for name in ("own.crt", "own.key"):
+        (settings.tls / name).unlink(missing_ok=True)
+
+
 def names(listen_address: str) -> list[Name]:
     """Return the names and addresses under which the box may be reached from inside."""
     host = socket.gethostname().split(".")[0].lower() or "armoire"
