@@ -276,6 +276,8 @@ def render(plan: SmbPlan, places: Places, addresses: Sequence[str]) -> str:
         "follow symlinks = no",
         # Files are 0660 whichever door they came through: who reads a program of the practice may run it.
         "acl allow execute always = yes",
+        # Rights are the box's own; nobody changes those of a file in its «Security» tab.
+        "nt acl support = no",
         "map archive = no",
         "map readonly = no",
         "store dos attributes = yes",

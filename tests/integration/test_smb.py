@@ -543,3 +543,42 @@ class _Held:
         self.process.kill()
         self.process.wait()
         time.sleep(0.1)
+
+
+#: What smbtorture wants and this Samba does not give, with the reason.
+KNOWN_DIFFERENT = {
+    # Files are 0660 whichever door they came through; «full control» of an existing one is then refused.
+    "smb2.create": {"blob", "open", "aclfile", "acldir", "nulldacl", "gentest", "quota-fake-file"},
+    "smb2.rename": {"simple_nodelete", "no_share_delete_no_delete_access"},
+    # The first two take rights away by an NT ACL, which a share of ours does not keep; the last was not looked into.
+    "smb2.compound": {"related4", "related7", "interim2"},
+    "smb2.read": set(),
+    "smb2.mkdir": set(),
+}
+
+
+@pytest.mark.parametrize("suite", sorted(KNOWN_DIFFERENT))
+def test_samba_s_own_suites_find_only_what_is_known(practice: Practice, suite: str):
+    """smbtorture, written by no one here, on a share as the box makes it."""
+    import re
+    import subprocess
+
+    if shutil.which("smbtorture") is None:
+        pytest.skip("smbtorture is not installed (samba-testsuite)")
+    done = subprocess.run(
+        [
+            *("smbtorture", "//127.0.0.1/documents", "-p", str(practice.server.port)),
+            *("-U", f"anne.martin%{practice.passwords['anne.martin']}"),
+            *("--option=torture:progress=no", suite),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=practice.server.folder,
+        check=False,
+    )
+    passed = set(re.findall(r"^success: (\S+)", done.stdout, re.MULTILINE))
+    failed = set(re.findall(r"^(?:failure|error): (\S+)", done.stdout, re.MULTILINE))
+
+    assert passed, done.stdout
+    assert failed <= KNOWN_DIFFERENT[suite], done.stdout
