@@ -4,6 +4,7 @@ A term opens and closes by itself at its minute: every door asks ``db.terms`` at
 only tidies up behind it: sessions, app passwords, links and devices are ended, and the report is told.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -221,6 +222,11 @@ def demand_sponsor(by: Person, replaced: Person) -> None:
         by.role is not Role.OWNER and by.id != replaced.id
     ):
         raise NotAllowed("locums.change")
+
+
+def own_share_name(whom: Person) -> str:
+    """Return the name of the share a locum's case copies go to."""
+    return "remplacement-" + re.sub(r"[^a-z0-9]+", "-", whom.login)[:26].strip("-")
 
 
 def add_own_share(connection: Connection, term_id: int, share_id: int) -> None:

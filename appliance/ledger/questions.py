@@ -6,7 +6,7 @@ happened to a folder above it is part of the answer.
 
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -113,6 +113,21 @@ def path_of(entry: LedgerEntry, name: str = "path") -> str | None:
     """Return a path an entry speaks of, packed as URLs carry it, or None."""
     value = entry.body.get(name)
     return value if isinstance(value, str) else None
+
+
+def without_names(entry: LedgerEntry, seen: Collection[int]) -> dict[str, object]:
+    """Return an entry's body without the names of documents on shares the reader does not see.
+
+    Args:
+        entry: any.
+        seen: ids of the shares whose names the reader may know.
+    """
+    shown = dict(entry.body)
+    for name, share in (("path", entry.subject), ("to_path", str(entry.body.get("to", "")))):
+        noun, _, number = share.partition(":")
+        if noun != "share" or not number.isdecimal() or int(number) not in seen:
+            shown.pop(name, None)
+    return shown
 
 
 def as_json(entry: LedgerEntry) -> str:

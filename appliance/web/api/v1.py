@@ -19,11 +19,14 @@ from appliance.catalogue.query import Order
 from appliance.catalogue.store import of_source
 from appliance.clock import from_epoch, utc_now
 from appliance.db import snapshots, sources, workers
+from appliance.disk import access
 from appliance.jobs import queue, readings
 from appliance.jobs.kinds import pack_path
 from appliance.ledger import chain, events
+from appliance.ledger.questions import without_names
 from appliance.model import Job, JobId, JobState, Snapshot, SnapshotId, Source, SourceId
 from appliance.policy.roles import Action
+from appliance.policy.share_rights import Right
 from appliance.policy.status import SourceStatus, home_level, home_sentence, source_status
 from appliance.units import NS_PER_S
 from appliance.web.deps import TheBox, TheVisitor, aside, language_of, needs
@@ -375,11 +378,18 @@ async def cancel_job(box: TheBox, visitor: TheVisitor, job_id: JobId) -> StateBo
 
 @router.get("/ledger", name="api-ledger", dependencies=[needs(Action.LEDGER_SEE)])
 async def list_ledger(
-    box: TheBox, limit: int = 100, before: int | None = None, event: str = "", subject: str = ""
+    box: TheBox,
+    visitor: TheVisitor,
+    limit: int = 100,
+    before: int | None = None,
+    event: str = "",
+    subject: str = "",
 ) -> list[EntryBody]:
-    """Return entries of the journal, newest first."""
+    """Return entries of the journal, newest first; names of documents only to who sees their share."""
 
     def gather(connection: Connection) -> list[EntryBody]:
+        held = access.held(connection, visitor.person, now=utc_now())
+        seen = {int(each.share.id) for each in held if each.may(Right.SEE)}
         found = chain.newest(
             connection,
             limit=min(max(1, limit), 1000),
@@ -394,7 +404,7 @@ async def list_ledger(
                 one.event,
                 one.actor,
                 one.subject,
-                one.body,
+                without_names(one, seen),
                 one.previous,
                 one.digest,
             )

@@ -6,22 +6,28 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from fastapi import APIRouter, Request
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import RedirectResponse, Response
 
-from appliance.accounts import people
+from appliance.accounts import locums
 from appliance.clock import utc_now
+from appliance.db import shares
 from appliance.db.engine import Database
-from appliance.errors import LedgerBroken
+from appliance.disk import access
+from appliance.errors import InvalidInput, LedgerBroken
+from appliance.jobs.kinds import unpack_path
 from appliance.language import Language, explain, mark, translate
 from appliance.ledger import chain
 from appliance.model import LedgerEntry, Outcome, PersonId
 from appliance.policy import drills
 from appliance.policy.copy_status import COPY_PROOF_NAMES
 from appliance.policy.roles import Action
+from appliance.policy.share_rights import Right
 from appliance.policy.status import OUTCOME_NAMES, PROOF_NAMES
-from appliance.web.deps import TheBox, aside, language_of, needs
+from appliance.web.deps import TheBox, TheVisitor, Visitor, aside, language_of, needs
 from appliance.web.pages import tones
+from appliance.web.pages.paths import readable
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False)
@@ -46,6 +52,9 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "access.refused": mark("access refused"),
     "anomaly.close": mark("alarm closed"),
     "anomaly.opened": mark("alarm raised"),
+    "app-password.made": mark("password of a program made"),
+    "app-password.refused": mark("wrong passwords of a program"),
+    "app-password.revoked": mark("password of a program revoked"),
     "backup.ask": mark("backup asked for"),
     "box.made": mark("box set up"),
     "box.recovered": mark("box made again from a copy"),
@@ -64,8 +73,21 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "disk.labelled": mark("disk labelled"),
     "disk.pulled-out": mark("disk pulled out during a copy"),
     "drill.ask": mark("exercise asked for"),
+    "emergency.begun": mark("emergency access taken"),
+    "emergency.ended": mark("emergency access ended"),
+    "emergency.minutes-set": mark("length of emergency access changed"),
+    "emergency.reviewed": mark("emergency access reviewed"),
+    "file.added": mark("file added"),
+    "file.case-copied": mark("case copied"),
+    "file.copied": mark("file copied"),
+    "file.deleted": mark("file deleted"),
+    "file.moved": mark("file moved or renamed"),
     "file.open": mark("file opened"),
+    "file.opened": mark("file opened"),
+    "file.put-back": mark("file put back"),
+    "file.zipped": mark("files downloaded as one archive"),
     "files.restored": mark("files restored"),
+    "folder.made": mark("folder made"),
     "job.cancel": mark("task stopped"),
     "job.cancel-asked": mark("task stopped"),
     "kit.access-set": mark("credentials for reading a copy entered"),
@@ -79,13 +101,22 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "kit.rekey-begun": mark("new kit begun"),
     "kit.rekeyed": mark("new kit in force"),
     "kit.split": mark("words of the kit made"),
+    "ledger.asked": mark("journal asked about an account"),
+    "ledger.keeping-set": mark("how long the journal is kept changed"),
+    "ledger.pruned": mark("old entries of the journal removed"),
     "link.made": mark("one-time link made"),
+    "locum.ended": mark("replacement ended"),
+    "locum.extended": mark("end of a replacement moved"),
+    "locum.prepared": mark("replacement prepared"),
+    "locum.rules-changed": mark("rules of replacements changed"),
     "machine.confirmed": mark("identity of a machine confirmed"),
     "machine.host-key-confirmed": mark("identity of a machine confirmed"),
     "machine.push-key": mark("key of a machine that sends by itself"),
     "password.change": mark("password changed"),
+    "people.reviewed": mark("rights reviewed and signed"),
     "person.add": mark("account made"),
     "person.close": mark("account closed"),
+    "person.informed": mark("information about the journal read"),
     "plan.change": mark("plan changed"),
     "prune.ask": mark("removal of old snapshots asked for"),
     "prune.refused": mark("removal of old snapshots refused"),
@@ -203,6 +234,7 @@ class LedgerPage(Page):
 async def show_ledger(
     request: Request,
     box: TheBox,
+    visitor: TheVisitor,
     only: str = "",
     before: int | None = None,
     at: int | None = None,
@@ -218,10 +250,10 @@ async def show_ledger(
     def gather() -> LedgerPage:
         with box.database.read() as connection:
             found = chain.newest(connection, limit=SHOWN, before_seq=start, event=chosen or None)
-            names = people.names(connection)
+            readers = Readers.of(connection, visitor, language)
             length = chain.length(connection)
         return LedgerPage(
-            [_line(one, names, language) for one in found],
+            [readers.line(one) for one in found],
             chosen,
             FILTERS,
             found[-1].seq if len(found) == SHOWN else None,
@@ -241,37 +273,106 @@ async def verify_ledger(request: Request, box: TheBox) -> Response:
     return RedirectResponse("/ledger", 303)
 
 
-def _line(entry: LedgerEntry, names: dict[PersonId, str], language: Language) -> EntryLine:
-    kind, _, number = entry.actor.partition(":")
-    actor = entry.actor
-    if kind == "person" and number.isdecimal():
-        actor = names.get(PersonId(int(number)), entry.actor)
-    elif kind == "job":
-        actor = translate(mark("task %(number)s"), language, number=number)
-    elif kind in {"box", "web"}:
-        actor = translate(mark("the box"), language)
-    elif kind == "console":
-        actor = translate(mark("console of the box"), language)
-    tone = tones.CALM
-    if entry.event.startswith("proof."):
-        text, tone = _proof_text(entry, language)
-    else:
-        text = translate(EVENT_NAMES.get(entry.event, entry.event), language)
-        if entry.event in _GRAVE:
-            tone = tones.BAD
-    detail = [
-        (name, str(value))
-        for name, value in entry.body.items()
-        if value is not None and not isinstance(value, dict | list)
-    ]
-    subject = _subject(entry, names, language)
-    return EntryLine(entry, actor, text, tone, subject, detail, _href(entry))
+#: What an entry holds of a document's name: shown to who sees the share, to nobody else.
+NAMES_OF_DOCUMENTS: Final = frozenset({"path", "to_path", "file"})
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Entries in words, for one reader: names of people, and of the documents this reader may see."""
+
+    actors: locums.Actors
+    seen: frozenset[int]  # shares
+    labels: dict[int, str]
+    language: Language
+
+    @classmethod
+    def of(cls, connection: Connection, visitor: Visitor, language: Language) -> "Readers":
+        """Gather what the words need."""
+        held = access.held(connection, visitor.person, now=utc_now())
+        labels = {int(each.id): each.label for each in shares.all_living(connection)}
+        seen = frozenset(int(each.share.id) for each in held if each.may(Right.SEE))
+        may_use = visitor.may(Action.DISK_USE)
+        return cls(locums.Actors(connection), seen if may_use else frozenset(), labels, language)
+
+    def actor(self, entry: LedgerEntry) -> str:
+        """Return «Claire Martin», «Paul Durand, locum of Claire Martin», «the box»."""
+        kind, _, number = entry.actor.partition(":")
+        language = self.language
+        if kind == "person" and number.isdecimal():
+            who = PersonId(int(number))
+            name = self.actors.name(who)
+            replaced = self.actors.replaced(who, entry.at)
+            if name is None or replaced is None:
+                return name or entry.actor
+            words = mark("%(locum)s, locum of %(replaced)s")
+            return translate(words, language, locum=name, replaced=replaced)
+        if kind == "job":
+            return translate(mark("task %(number)s"), language, number=number)
+        if kind in {"box", "web"}:
+            return translate(mark("the box"), language)
+        if kind == "console":
+            return translate(mark("console of the box"), language)
+        return entry.actor
+
+    def document(self, entry: LedgerEntry, name: str = "path") -> str | None:
+        """Return the path of the document an entry speaks of, or None: none, or not for this reader."""
+        noun, _, number = entry.subject.partition(":")
+        if name == "to_path":
+            noun, _, number = str(entry.body.get("to", "")).partition(":")
+        packed = entry.body.get(name)
+        if noun != "share" or not number.isdecimal() or int(number) not in self.seen:
+            return None
+        if not isinstance(packed, str):
+            return None
+        try:
+            return readable(unpack_path(packed))
+        except InvalidInput:
+            return None
+
+    def text(self, entry: LedgerEntry) -> tuple[str, str]:
+        """Return what happened, and its tone."""
+        if entry.event.startswith("proof."):
+            return _proof_text(entry, self.language)
+        text = translate(EVENT_NAMES.get(entry.event, entry.event), self.language)
+        return text, tones.BAD if entry.event in _GRAVE else tones.CALM
+
+    def line(self, entry: LedgerEntry) -> EntryLine:
+        """Return an entry in words."""
+        text, tone = self.text(entry)
+        detail = [
+            (name, str(value))
+            for name, value in entry.body.items()
+            if value is not None
+            and not isinstance(value, dict | list)
+            and name not in NAMES_OF_DOCUMENTS
+        ]
+        for name in ("path", "to_path"):
+            document = self.document(entry, name)
+            if document is not None:
+                detail.append((name, document))
+        return EntryLine(
+            entry, self.actor(entry), text, tone, self.subject(entry), detail, _href(entry)
+        )
+
+    def subject(self, entry: LedgerEntry) -> str:
+        """Return what an entry is about."""
+        noun, _, number = entry.subject.partition(":")
+        if not number.isdecimal():
+            return "" if noun == "person" else entry.subject
+        if noun == "person":
+            return self.actors.name(PersonId(int(number))) or ""
+        if noun == "share":
+            return self.labels.get(int(number), entry.subject)
+        text = _NOUNS.get(noun)
+        return entry.subject if text is None else translate(text, self.language, number=number)
 
 
 _GRAVE: Final = frozenset(
     {
         "access.refused",
         "anomaly.opened",
+        "app-password.refused",
         "clock.went-back",
         "repository.damaged",
         "repository.key-changed",
@@ -307,15 +408,6 @@ _NOUNS: Final = {
     "job": mark("task %(number)s"),
     "target": mark("destination %(number)s"),
 }
-
-
-def _subject(entry: LedgerEntry, names: dict[PersonId, str], language: Language) -> str:
-    noun, _, number = entry.subject.partition(":")
-    if noun == "person":
-        known = names.get(PersonId(int(number))) if number.isdecimal() else None
-        return known or ""
-    text = _NOUNS.get(noun)
-    return entry.subject if text is None else translate(text, language, number=number)
 
 
 def _href(entry: LedgerEntry) -> str | None:

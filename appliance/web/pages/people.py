@@ -7,21 +7,21 @@ from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
-from appliance.accounts import first_account, links, people, sessions
+from appliance.accounts import first_account, links, locums, people, sessions
 from appliance.clock import utc_now
 from appliance.errors import AlreadyExists, InvalidInput
 from appliance.language import explain, mark, translate
 from appliance.ledger import events
 from appliance.model import Person, PersonId, Role
 from appliance.policy.roles import ROLE_NAMES, Action
-from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs, proven
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False)
 
 Text = Annotated[str, Form()]
 
-#: A locum's account has a beginning, an end and whom it stands in for: it comes with the network disk.
+#: A locum's account has a beginning, an end and whom it stands in for: it has a page of its own.
 OFFERED: Final = (Role.ASSOCIATE, Role.SECRETARY, Role.TECHNICAL_ADMIN, Role.OWNER)
 ROLE_HINTS: Final[dict[Role, str]] = {
     Role.ASSOCIATE: mark("backs up, opens and restores files"),
@@ -62,7 +62,7 @@ async def list_people(request: Request, box: TheBox, visitor: TheVisitor) -> Res
     return render(request, _page(box, visitor))
 
 
-@router.post("/people", name="people-add", dependencies=[needs(Action.PEOPLE_CHANGE)])
+@router.post("/people", name="people-add", dependencies=[needs(Action.PEOPLE_CHANGE), proven()])
 async def add_person(
     request: Request,
     box: TheBox,
@@ -108,7 +108,9 @@ async def add_person(
 
 
 @router.post(
-    "/people/{person_id}/link", name="people-link", dependencies=[needs(Action.PEOPLE_CHANGE)]
+    "/people/{person_id}/link",
+    name="people-link",
+    dependencies=[needs(Action.PEOPLE_CHANGE), proven()],
 )
 async def make_link(
     request: Request, box: TheBox, visitor: TheVisitor, person_id: PersonId
@@ -126,7 +128,9 @@ async def make_link(
 
 
 @router.post(
-    "/people/{person_id}/close", name="people-close", dependencies=[needs(Action.PEOPLE_CHANGE)]
+    "/people/{person_id}/close",
+    name="people-close",
+    dependencies=[needs(Action.PEOPLE_CHANGE), proven()],
 )
 async def close_account(box: TheBox, visitor: TheVisitor, person_id: PersonId) -> Response:
     """Close an account and end its sessions at once.
@@ -141,7 +145,7 @@ async def close_account(box: TheBox, visitor: TheVisitor, person_id: PersonId) -
     def change(connection: Connection) -> None:
         person = _open(connection, person_id)
         people.disable(connection, person.id, now=now)
-        sessions.end_others(connection, person.id, but=None, now=now)
+        locums.end_all(connection, person.id, now=now)
         _record(connection, "person.close", visitor, person.id)
 
     await box.write(change)
