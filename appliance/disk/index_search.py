@@ -27,10 +27,10 @@ from appliance.policy.plain_words import normalise, split
 from appliance.settings import Settings
 
 #: So many that match are looked at closer in each share, those met last.
-CANDIDATES: Final = 300
+CANDIDATES: Final = 200
 #: Folders with a word whose contents are looked through for the other words, and how much of each.
 FOLDERS: Final = 40
-BELOW: Final = 2_000
+BELOW: Final = 1_000
 #: Below this the index of names is of no use: its tokens are three letters.
 TRIGRAM: Final = 3
 #: Letters of a text around what was found.
@@ -220,17 +220,22 @@ def _names(
     rows = _select(connection, "names", words, candidates)
     is_more = len(rows) >= candidates
     found = {row[0]: row for row in rows}
-    if len(words) > 1 and not is_more:
+    if len(words) > 1 and len(rows) < limit:
         for row in _through_folders(connection, words):
             found.setdefault(row[0], row)
+    best = sorted(
+        ((_rank(row[3], words), row[6], row) for row in found.values()),
+        key=lambda each: each[:2],
+        reverse=True,
+    )
     ways = _Ways(connection)
     near: list[_Near] = []
-    for entry_id, parent, name, norm, kind, size, mtime_ns in found.values():
-        above = ways.of(parent)
-        if above is None or entry_id == ROOT:
-            continue
-        hit = Hit(share, _joined(above, name), kind, size, mtime_ns)
-        near.append(_Near(_rank(norm, words), hit))
+    for rank, mtime_ns, (entry_id, parent, name, _norm, kind, size, _) in best:
+        if len(near) >= limit:
+            return near, True
+        above = ways.of(parent)  # asked last: it takes longest
+        if above is not None and entry_id != ROOT:
+            near.append(_Near(rank, Hit(share, _joined(above, name), kind, size, mtime_ns)))
     return near, is_more
 
 
