@@ -209,7 +209,7 @@ const take = (items) => begin(items.filter(isWanted));
 
 function picker(attributes) {
   const input = element("input"); input.type = "file"; input.hidden = true;
-  Object.assign(input, attributes);
+  for (const [name, value] of Object.entries(attributes)) input.setAttribute(name, value);
   input.addEventListener("change", () => { const files = [...input.files]; input.value = ""; take(files.map((each) => asItem(each))); });
   section.append(input);
   return input;
@@ -293,13 +293,13 @@ async function unfinished() {
 // --- beginning ------------------------------------------------------------------------------
 
 const isTouch = matchMedia("(pointer: coarse)").matches;
-const many = picker({ multiple: true });
+const many = picker({ multiple: "" });
 const tools = [button(words.files, "main", () => many.click())];
 if (isTouch) {
   const camera = picker({ accept: "image/*", capture: "environment" });
   tools.push(button(words.photo, "", () => camera.click()));
 } else {
-  const tree = picker({ webkitdirectory: true });
+  const tree = picker({ webkitdirectory: "" });
   tools.push(button(words.folder, "", () => tree.click()));
 }
 section.querySelector("[data-upload-form]").replaceWith(...tools);
