@@ -24,6 +24,7 @@ OWN = {
     "information-read",
     "account-password",
     "account-end-session",
+    "account-end-others",
     "sign-out",
     "language",
     # One's own second factors, and showing again who one is.

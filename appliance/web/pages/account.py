@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
-from appliance.accounts import passwords, people, sessions
+from appliance.accounts import passwords, people, second_factors, sessions, sign_in_rules
 from appliance.accounts.sessions import Session
 from appliance.clock import utc_now
 from appliance.language import mark, translate
@@ -33,6 +33,8 @@ class AccountPage(Page):
     role_name: str
     sessions: list[Session]  # newest first
     current_id: int
+    factors: int  # living second factors
+    idle_minutes: int
     came_by_link: bool = False
     done: str | None = None
     problems: tuple[tuple[str, str], ...] = ()
@@ -118,6 +120,27 @@ async def end_session(box: TheBox, visitor: TheVisitor, session_id: int) -> Resp
     return RedirectResponse("/account?after=session", 303)
 
 
+@router.post("/account/sessions/end", name="account-end-others")
+async def end_others(box: TheBox, visitor: TheVisitor) -> Response:
+    """End all of one's own sessions but this one."""
+    now = utc_now()
+
+    def change(connection: Connection) -> None:
+        who = visitor.person.id
+        count = sessions.end_others(connection, who, but=visitor.session.id, now=now)
+        events.record(
+            connection,
+            at=now,
+            event="session.revoke-all",
+            subject=f"person:{who}",
+            person_id=who,
+            sessions=count,
+        )
+
+    await box.write(change)
+    return RedirectResponse("/account?after=session", 303)
+
+
 def _came_by_link(visitor: TheVisitor) -> bool:
     """Return whether this very session was begun by a link, just now."""
     session = visitor.session
@@ -137,10 +160,14 @@ def _page(
     with box.database.read() as connection:
         living = sessions.living(connection, visitor.person.id, now=utc_now())
         by_link = came_by_link or _came_by_link(visitor)
+        factors = len(second_factors.of_person(connection, visitor.person.id))
+        idle_minutes = int(sign_in_rules.read(connection).idle.total_seconds() // 60)
     page = AccountPage(
         role_name=ROLE_NAMES[visitor.person.role],
         sessions=living,
         current_id=visitor.session.id,
+        factors=factors,
+        idle_minutes=idle_minutes,
         came_by_link=by_link,
         done=done,
         problems=problems,

@@ -7,7 +7,9 @@ from fastapi import Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
-from appliance.accounts import devices
+from appliance.accounts import devices, sessions
+from appliance.accounts.oidc import Waitings
+from appliance.accounts.oidc_providers import Provider
 from appliance.accounts.passkeys import Challenges
 from appliance.accounts.sign_in import SignedIn
 from appliance.clock import utc_now
@@ -19,6 +21,7 @@ from appliance.web.security import set_session
 DEVICE: Final = "__Host-device"
 #: The longest a browser keeps a cookie.
 DEVICE_LIFE_S: Final = 400 * 86_400
+OUTSIDE_AT_MOST: Final = 1_000
 #: An answer of a passkey is some kilobytes; nobody's password is longer than this.
 LONGEST_PASSWORD: Final = 1_024
 
@@ -28,6 +31,18 @@ class Arrivals:
 
     def __init__(self) -> None:
         self.challenges = Challenges()
+        self.waitings = Waitings()
+        self._outside: dict[str, tuple[Provider, str]] = {}
+
+    def keep(self, token: str, provider: Provider, id_token: str) -> None:
+        """Remember through which service a session began, to end it there too; lost by a restart."""
+        if len(self._outside) >= OUTSIDE_AT_MOST:
+            self._outside.clear()
+        self._outside[sessions.digest(token)] = provider, id_token
+
+    def take(self, token: str) -> tuple[Provider, str] | None:
+        """Return the service of a session and its id_token, once; None: it began otherwise."""
+        return self._outside.pop(sessions.digest(token), None)
 
 
 def address_of(request: Request) -> str:

@@ -4,12 +4,21 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
-from appliance.accounts import first_account, links, passkeys, passwords, people, sessions
+from appliance.accounts import (
+    first_account,
+    links,
+    oidc_providers,
+    passkeys,
+    passwords,
+    people,
+    sessions,
+)
 from appliance.accounts import sign_in as signing_in
 from appliance.clock import utc_now
 from appliance.errors import (
@@ -36,7 +45,7 @@ from appliance.web.pages.arrivals import (
     let_in,
 )
 from appliance.web.render import Page, render, words_of
-from appliance.web.security import clear_session, set_session
+from appliance.web.security import COOKIE, clear_session, set_session
 
 router = APIRouter(include_in_schema=False)
 
@@ -107,7 +116,7 @@ async def show_sign_in(request: Request, box: TheBox, next: str = "/") -> Respon
     """Show the form; who is signed in already goes on."""
     if find_visitor(request) is not None:
         return RedirectResponse(inside(next), 303)
-    return _page(request, box, next=next)
+    return form_page(request, box, next=next)
 
 
 @router.post("/sign-in", name="sign-in-try")
@@ -144,13 +153,13 @@ async def try_sign_in(
     except NotSignedIn:
         attempts.failed(address_of(request))
         problem = translate(mark("The login or the password is wrong."), language)
-        return _page(request, box, login.strip(), next, problem, 401)
+        return form_page(request, box, login.strip(), next, problem, 401)
     except AccountNotOpen as error:
         page = SignInPage(login.strip(), inside(next), _why_shut(request, error))
         return render(request, page, 403)
     except (TooManyAttempts, AccountBlocked, SecondFactorMissing) as error:
         status = 403 if isinstance(error, SecondFactorMissing) else 429
-        return _page(request, box, login.strip(), next, explain(error, language), status)
+        return form_page(request, box, login.strip(), next, explain(error, language), status)
     return await let_in(request, box, started, inside(next))
 
 
@@ -173,7 +182,10 @@ async def sign_out(request: Request, box: TheBox) -> Response:
         )
 
     await box.write(change)
-    answer = clear_session(RedirectResponse("/sign-in", 303))
+    from appliance.web.pages import oidc  # noqa: PLC0415 - that page shows this one's form
+
+    outside = oidc.signed_out(request, request.cookies.get(COOKIE, ""))
+    answer = outside or clear_session(RedirectResponse("/sign-in", 303))
     answer.headers["clear-site-data"] = '"cache"'
     return answer
 
@@ -314,7 +326,7 @@ async def choose_language(
     return answer
 
 
-def _page(
+def form_page(
     request: Request,
     box: Box,
     login: str = "",
@@ -322,6 +334,7 @@ def _page(
     problem: str | None = None,
     status: int = 200,
 ) -> Response:
+    """Return the form, and what can be used instead of a password."""
     onward = inside(next)
     with box.database.read() as connection:
         page = SignInPage(
@@ -330,5 +343,10 @@ def _page(
             problem,
             is_new_box=people.count(connection) == 0,
             passkeys_fit=passkeys.fits(host_of(request)),
+            outside=tuple(
+                (f"/sign-in/outside?{urlencode({'with': each.id, 'next': onward})}", each.name)
+                for each in oidc_providers.read(connection)
+                if each.is_on
+            ),
         )
     return render(request, page, status)

@@ -1,0 +1,152 @@
+"""Setting up another service that says who somebody is, and preparing accounts for it."""
+
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Final
+
+from fastapi import APIRouter, Request
+from sqlalchemy import Connection
+from starlette.responses import RedirectResponse, Response
+
+from appliance.accounts import oidc_providers, oidc_sign_in, people
+from appliance.accounts.oidc_providers import Provider, pro_sante_connect
+from appliance.clock import utc_now
+from appliance.errors import InvalidInput, NotFound
+from appliance.language import explain
+from appliance.model import PersonId
+from appliance.policy.roles import Action
+from appliance.vault.secret import Secret
+from appliance.web.deps import TheBox, TheVisitor, language_of, needs, proven
+from appliance.web.pages import arrivals
+from appliance.web.pages.oidc import BACK
+from appliance.web.pages.sign_in_rules import rules_page
+from appliance.web.render import Page, render
+
+router = APIRouter(include_in_schema=False)
+
+_CHANGES: Final = [needs(Action.PEOPLE_CHANGE), proven()]
+_TEXTS: Final = tuple(
+    each.name for each in fields(Provider) if each.name not in {"id", "extra", "is_on", "secret"}
+)
+LONGEST: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePage(Page):
+    """One service: what the practice was given when it registered."""
+
+    template: ClassVar[str] = "account/service.html"
+    provider: Provider
+    extra: str  # a line each: name=value
+    is_new: bool
+    has_secret: bool
+    redirect: str  # to register there, exactly
+    back: str
+    problem: str | None = None
+
+
+@router.get(
+    "/access/services/{provider_id}", name="access-service",
+    dependencies=[needs(Action.PEOPLE_CHANGE)],
+)  # fmt: skip
+async def show_service(request: Request, box: TheBox, provider_id: str) -> Response:
+    """Show a service; «new-psc», «new-psc-test» and «new» begin one."""
+    begun = {
+        "new-psc": pro_sante_connect(),
+        "new-psc-test": replace(
+            pro_sante_connect(is_sandbox=True), id="psc-test", name="Pro Santé Connect (test)"
+        ),
+        "new": Provider("", "", "", ""),
+    }.get(provider_id)
+    with box.database.read() as connection:
+        provider = begun or oidc_providers.get(connection, provider_id)
+    return _page(request, provider, is_new=begun is not None)
+
+
+@router.post("/access/services", name="access-service-save", dependencies=_CHANGES)
+async def save_service(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
+    """Store a service."""
+    form = {
+        name: value[:LONGEST].strip()
+        for name, value in (await request.form()).items()
+        if isinstance(value, str)
+    }
+    extra = tuple(
+        (name.strip(), value.strip())
+        for name, sign, value in (
+            line.partition("=") for line in form.get("extra", "").splitlines()
+        )
+        if sign and name.strip()
+    )
+    provider = Provider(
+        id=form.get("id", ""),
+        extra=extra,
+        is_on=form.get("is_on") == "yes",
+        **{name: form.get(name, "") for name in _TEXTS},
+    )
+    typed = form.get("secret", "")
+    secret = Secret(typed.encode()) if typed else None
+    try:
+        await box.write(
+            lambda c: oidc_providers.put(
+                c, provider, secret, box.settings.tls, by=visitor.person.id, now=utc_now()
+            )
+        )
+    except InvalidInput as error:
+        said = explain(error, language_of(request))
+        return _page(request, provider, is_new=form.get("is_new") == "yes", problem=said)
+    return RedirectResponse("/access?after=service", 303)
+
+
+@router.post(
+    "/access/services/{provider_id}/remove", name="access-service-remove", dependencies=_CHANGES
+)
+async def remove_service(box: TheBox, visitor: TheVisitor, provider_id: str) -> Response:
+    """Forget a service and its secret."""
+    await box.write(
+        lambda c: oidc_providers.remove(c, provider_id, by=visitor.person.id, now=utc_now())
+    )
+    return RedirectResponse("/access?after=service", 303)
+
+
+@router.post("/access/{person_id}/prepare", name="access-prepare", dependencies=_CHANGES)
+async def prepare(
+    request: Request, box: TheBox, visitor: TheVisitor, person_id: PersonId
+) -> Response:
+    """Prepare an account for a service by its RPPS number, or end that when the number is empty."""
+    form = await request.form()
+    service, number = str(form.get("service", "")), str(form.get("number", ""))[:200].strip()
+    now = utc_now()
+
+    def change(connection: Connection) -> None:
+        provider = oidc_providers.get(connection, service)
+        person = people.get(connection, person_id)
+        if person.disabled_at is not None:
+            raise NotFound("account", str(person_id))
+        me = visitor.person.id
+        if number:
+            oidc_sign_in.prepare(connection, person, provider, number, by=me, now=now)
+        else:
+            oidc_sign_in.forget(connection, person.id, provider, by=me, now=now)
+
+    try:
+        await box.write(change)
+    except InvalidInput as error:
+        said = explain(error, language_of(request))
+        return rules_page(request, box, visitor, problem=said, status=422)
+    return RedirectResponse("/access?after=prepared", 303)
+
+
+def _page(
+    request: Request, provider: Provider, *, is_new: bool, problem: str | None = None
+) -> Response:
+    origin = arrivals.origin_of(request)
+    page = ServicePage(
+        provider,
+        "\n".join(f"{name}={value}" for name, value in provider.extra),
+        is_new,
+        has_secret=provider.secret != "",
+        redirect=origin + BACK,
+        back=origin + "/sign-in",
+        problem=problem,
+    )
+    return render(request, page, 200 if problem is None else 422)
