@@ -203,7 +203,7 @@ class Keeper:
 
     def _compare(self, folder: int, name: bytes, known: Row | None, facts: os.stat_result) -> int:
         """Make the index say of one name what the disk says; return its number."""
-        kind = _kind(facts.st_mode)
+        kind = kind_of(facts.st_mode)
         size = facts.st_size if kind == "f" else 0
         if (
             known is not None
@@ -288,7 +288,7 @@ class Keeper:
                 facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except (FileMissing, NotAFolder, InvalidInput, OSError):
             return False
-        return facts.st_ino == row.inode and _kind(facts.st_mode) == row.kind
+        return facts.st_ino == row.inode and kind_of(facts.st_mode) == row.kind
 
     def _text(self, name: bytes, kind: str, size: int) -> int:
         is_text = kind == "f" and may_have_text(name, size, wants_dicom=self._wants_dicom)
@@ -306,7 +306,8 @@ class Keeper:
         return True
 
 
-def _kind(mode: int) -> str:
+def kind_of(mode: int) -> str:
+    """Return what a mode says an entry is: d · f · l · o."""
     if stat.S_ISREG(mode):
         return "f"
     return "d" if stat.S_ISDIR(mode) else "l" if stat.S_ISLNK(mode) else "o"

@@ -274,6 +274,32 @@ class SmbApply(Spec):
         return "smb.apply"
 
 
+@dataclass(frozen=True, slots=True)
+class TunnelApply(Spec):
+    """Write down who may come in through the tunnel."""
+
+    kind: ClassVar[str] = "tunnel.apply"
+    title: ClassVar[str] = mark("Who may come in through the tunnel")
+
+    @property
+    def lock(self) -> str:
+        """One at a time."""
+        return "tunnel"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyIndex(Spec):
+    """Compare what the search knows of every share with its disk."""
+
+    kind: ClassVar[str] = "disk.index-verify"
+    title: ClassVar[str] = mark("Comparing the search with the disk")
+
+    @property
+    def lock(self) -> str:
+        """One at a time."""
+        return "disk.index-verify"
+
+
 KINDS: Final[dict[str, type[Spec]]] = {
     spec.kind: spec
     for spec in (
@@ -296,7 +322,9 @@ KINDS: Final[dict[str, type[Spec]]] = {
         AdoptCopy,
         RunDrill,
         TidyDisk,
+        VerifyIndex,
         SmbApply,
+        TunnelApply,
     )
 }
 

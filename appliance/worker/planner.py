@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from appliance.accounts import tunnel
 from appliance.accounts.upkeep import accounts_upkeep
 from appliance.db import facts, repositories, shares, snapshots, sources
 from appliance.db.engine import Database
@@ -29,6 +30,8 @@ from appliance.jobs.kinds import (
     Spec,
     TakeSnapshot,
     TidyDisk,
+    TunnelApply,
+    VerifyIndex,
     WakeMachine,
 )
 from appliance.jobs.pushed import SEEN, new_pushes, push_state
@@ -37,8 +40,10 @@ from appliance.model import Job, JobState, Outcome, Repository, Source, SourceKi
 from appliance.policy import timetable
 from appliance.policy.box_night import OtherNight, waits_for_others
 from appliance.policy.timetable import CLOCK_TOLERANCE, Due, Missed, Verdict, WaitForMachine
+from appliance.policy.tunnel import PORT
 from appliance.settings import Settings
 from appliance.worker.seen import Seen
+from appliance.worker.tasks import tunnel_apply
 
 EVERY_S: Final = 30.0  # seconds between two turns
 #: A sleeping machine is woken so long before its window, and again in it when it does not answer.
@@ -84,6 +89,7 @@ class Planner:
         with self.database.read() as connection:
             others: list[Spec] = [*copy_wishes(connection, self.settings, now)]
             others += _tidy(connection, now, zone)
+            others += _tunnel(connection, now)
         return queued + [spec for spec in others if self._enqueue(spec, now)]
 
     # --- one source --------------------------------------------------------------------------
@@ -274,13 +280,29 @@ def _set_up(connection: Connection, source: Source, now: datetime) -> list[Spec]
 
 
 def _tidy(connection: Connection, now: datetime, zone: ZoneInfo) -> list[Spec]:
-    """Return the job that tidies the shares, once a day."""
+    """Return the jobs that tidy the shares and verify what is found in them, once a day."""
     if not shares.all_living(connection):
         return []
-    found = queue.newest(connection, kind=TidyDisk.kind, limit=1)
-    since = timedelta.max if not found else now - found[0].queued_at
-    at_hour = now.astimezone(zone).hour == TIDY_HOUR and since > timedelta(hours=2)
-    return [TidyDisk()] if at_hour or since > TIDY_ANY_HOUR else []
+    due: list[Spec] = []
+    for spec in (TidyDisk(), VerifyIndex()):
+        found = queue.newest(connection, kind=spec.kind, limit=1)
+        since = timedelta.max if not found else now - found[0].queued_at
+        at_hour = now.astimezone(zone).hour == TIDY_HOUR and since > timedelta(hours=2)
+        if at_hour or since > TIDY_ANY_HOUR:
+            due.append(spec)
+    return due
+
+
+def _tunnel(connection: Connection, now: datetime) -> list[Spec]:
+    """Return the job that writes down who may come in, when that changed: a date passed, an account closed."""
+    applied = facts.find(connection, tunnel_apply.APPLIED)
+    endpoint = tunnel.endpoint(connection)
+    if applied is None and not tunnel.living(connection):
+        return []  # nobody uses it
+    wanted = tunnel_apply.digest(
+        tunnel.peers(connection, now=now), PORT if endpoint is None else endpoint[1]
+    )
+    return [] if wanted == applied else [TunnelApply()]
 
 
 def _comes_by_itself(source: Source) -> bool:
