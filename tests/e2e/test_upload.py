@@ -198,7 +198,7 @@ def test_the_server_may_start_again_meanwhile(page: Page, site: UploadSite, tmp_
     held = Held(page, passing=2)
     choose(page, large, *small)
     held.wait(2)
-    site.stop()
+    site.kill()
     held.let_go()
     expect(page.locator(".sending")).to_contain_text("Nouvel essai automatique", timeout=10_000)
     site.start()
