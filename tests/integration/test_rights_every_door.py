@@ -17,11 +17,12 @@ from appliance.settings import Settings
 from appliance.web.app import create_app
 from tests.support.dav_door import WebDav
 from tests.support.doors import ACTS, Api, Door, Scene, Web
+from tests.support.search_door import Search
 
 pytestmark = pytest.mark.integration
 
 #: A new door joins here, and is tried at once with every role, right and act.
-DOORS: tuple[type[Door], ...] = (Api, Web, WebDav)
+DOORS: tuple[type[Door], ...] = (Api, Web, Search, WebDav)
 
 #: Nothing, each right alone, all but one, all.
 SUBSETS = sorted(
