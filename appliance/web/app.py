@@ -20,7 +20,7 @@ from appliance.settings import Settings
 from appliance.units import MIB
 from appliance.web.dav import Dav
 from appliance.web.deps import Box, language_of
-from appliance.web.failures import ErrorPage, status_of, unforeseen
+from appliance.web.failures import REFUSED, ErrorPage, status_of, unforeseen
 from appliance.web.pages.arrivals import Arrivals, ask_proof
 from appliance.web.pages.browse import Folders
 from appliance.web.pages.files import Openings
@@ -70,6 +70,7 @@ def create_app(
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         lifespan=lifespan,
+        responses=REFUSED,
         max_body_size=LARGEST_FORM,
         middleware=[
             Middleware(SecurityHeaders),
@@ -96,6 +97,7 @@ def create_app(
         app.include_router(router)
     app.add_exception_handler(ArmoireError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(OverflowError, _on_overflow)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     return app
 
@@ -123,6 +125,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     return _answer(request, error.status_code, "http.refused", str(error.detail))
 
 
+async def _on_overflow(request: Request, _: Exception) -> Response:
+    """Say 422 to a number that no column holds: an id in an address may have any number of digits."""
+    return _answer(request, 422, "input.invalid", "number")
+
+
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     # What was typed stays out of the answer and of the log.
@@ -131,9 +138,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 def _answer(request: Request, status: int, code: str, message: str) -> Response:
-    if (
-        request.url.path.startswith("/api/") or request.headers.get("accept") == "application/json"
-    ):
+    if request.url.path.startswith("/api/") or request.headers.get("accept") == "application/json":
         return JSONResponse({"error": {"code": code, "message": message}}, status)
     if is_fragment(request):
         return PlainTextResponse(message, status)

@@ -1,10 +1,10 @@
 """From an error's type to a status, and the page that says what happened and what to do next."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from appliance.errors import (
     AccountNotOpen,
@@ -83,6 +83,27 @@ _STATUS: Final[tuple[tuple[type[ArmoireError], int], ...]] = (
 
 
 @dataclass(frozen=True, slots=True)
+class Why:
+    """Why something was refused."""
+
+    code: str  # stable, docs/reference.md
+    message: str  # for a person, in their language
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """What the API answers instead of what was asked for."""
+
+    error: Why
+
+
+#: Part of the description of every operation.
+REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    "4XX": {"model": ErrorBody, "description": "Refused; nothing was changed."}
+}
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorPage(Page):
     """What happened, and a way on."""
 
@@ -101,7 +122,10 @@ def status_of(error: ArmoireError) -> int:
 
 
 def unforeseen(request: Request) -> Response:
-    """Return the page for a mistake of ours."""
+    """Return the page for a mistake of ours; to a program, the same as JSON."""
+    if request.url.path.startswith("/api/"):
+        why = {"code": "armoire.error", "message": "Something went wrong in the box."}
+        return JSONResponse({"error": why}, 500)
     try:
         return render(
             request,
