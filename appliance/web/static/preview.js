@@ -30,9 +30,10 @@ const farther = button("−", words.farther, () => zoom(1 / 1.4));
 const nearer = button("+", words.nearer, () => zoom(1.4));
 const fit = button("⤢", words.fit, () => whole());
 for (const each of [farther, nearer, fit]) each.classList.add("zoom");
-const download = element("a", "button small", "⭳"); download.setAttribute("aria-label", words.download); download.title = words.download;
+const download = element("a", "button small", "↓"); download.setAttribute("aria-label", words.download); download.title = words.download;
 const close = button("✕", words.close, () => dialog.close());
 const stage = element("div", "preview-stage");
+stage.tabIndex = -1; // a button that has just been disabled would take the keyboard with it
 const foot = element("footer");
 dialog.append(element("header", "", title, before, after, farther, nearer, fit, download, close), stage, foot);
 document.body.append(dialog);
@@ -62,6 +63,7 @@ export function open(list, index) {
   files = list; at = index;
   returnTo = document.activeElement;
   if (!dialog.open) dialog.showModal();
+  stage.focus({ preventScroll: true });
   show();
 }
 
@@ -359,8 +361,8 @@ stage.addEventListener("wheel", (event) => {
   if (Math.abs(rolled) >= 40) { turn(place + Math.sign(rolled)); rolled = 0; }
 }, { passive: false });
 
-dialog.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+document.addEventListener("keydown", (event) => {
+  if (!dialog.open || event.ctrlKey || event.metaKey || event.altKey) return;
   const inText = event.target.closest("select, input, .preview-text, .preview-fields");
   const keys = {
     ArrowLeft: () => step(-1), ArrowRight: () => step(1),
