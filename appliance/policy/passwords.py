@@ -11,7 +11,8 @@ PGSSI-S 4.5.1 as told in domain.md SEC-06; docs/decisions/0034.
 import math
 import re
 import string
-from collections.abc import Set as AbstractSet
+import unicodedata
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -45,6 +46,10 @@ _ROWS: Final = (
     "zxcvbnm",
 )
 _RUN: Final = 3  # characters from which on a stretch counts as one
+_TRIMMINGS: Final = string.digits + string.punctuation + " "
+#: What people write instead of a letter.
+_EXCHANGED: Final = str.maketrans("0134578@$!", "oieastbasi")
+_STEM: Final = 3  # a stem shorter than this says nothing
 #: Few different signs are few, however often they come: each counts for so many places on average.
 _PLACES_PER_SIGN: Final = 2
 
@@ -90,7 +95,7 @@ class PasswordVerdict:
 
 
 def judge(
-    password: str, *, login: str = "", name: str = "", leaked: AbstractSet[str] = frozenset()
+    password: str, *, login: str = "", name: str = "", leaked: Container[str] = frozenset()
 ) -> PasswordVerdict:
     """Return whether ``password`` may be used by this person.
 
@@ -98,18 +103,18 @@ def judge(
         password: as typed.
         login: the account's; it may not be part of the password.
         name: the person's; no part of it of four letters or more may be part of the password.
-        leaked: known passwords in lower case; a known one with digits and signs at its end counts too.
+        leaked: known passwords in lower case without accents. A known one counts too with digits and signs
+            before or after it, with the usual exchanges («p@ssw0rd»), and twice in a row.
     """
     bits = entropy_bits(password)
     is_phrase = len(_words(password)) >= WORDS
     lower = password.casefold()
-    stem = lower.rstrip(string.digits + string.punctuation + " ")
     personal = [part for part in re.split(r"\W+", f"{login} {name}".casefold()) if len(part) >= 4]
     found = (
         (PasswordProblem.TOO_LONG, len(password) > CHARACTERS_AT_MOST),
         (PasswordProblem.TOO_SHORT, not is_phrase and len(password) < CHARACTERS),
         (PasswordProblem.TOO_FEW_CLASSES, not is_phrase and len(_classes(password)) < CLASSES),
-        (PasswordProblem.LEAKED, bool(leaked & {lower, stem} - {""})),
+        (PasswordProblem.LEAKED, any(one in leaked for one in {password} | _stems(lower) if one)),
         (PasswordProblem.PERSONAL, any(part in lower for part in personal)),
         (PasswordProblem.TOO_EASY, bits < BITS),
     )
@@ -126,6 +131,22 @@ def entropy_bits(password: str) -> float:
     by_characters = _effective_length(password) * math.log2(size) if size else 0.0
     words = _words(password)
     return min(by_characters, BITS_PER_WORD * len(words)) if len(words) >= WORDS else by_characters
+
+
+def _stems(lower: str) -> set[str]:
+    """Return what a password is when its trimmings are taken off."""
+    plain = "".join(
+        one for one in unicodedata.normalize("NFKD", lower) if not unicodedata.combining(one)
+    )
+    found: set[str] = {lower}
+    for text in (plain, plain.translate(_EXCHANGED)):
+        stem = text.strip(_TRIMMINGS)
+        found |= {text, stem, text.rstrip(_TRIMMINGS), stem.translate(_EXCHANGED)}
+    for text in tuple(found):
+        half = len(text) // 2
+        if text[:half] == text[half:]:
+            found.add(text[:half])
+    return {one for one in found if len(one) >= _STEM}
 
 
 def _classes(password: str) -> list[tuple[str, int]]:

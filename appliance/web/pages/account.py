@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
 from appliance.accounts import passwords, people, second_factors, sessions, sign_in_rules
+from appliance.accounts.leaked import Leaked
 from appliance.accounts.sessions import Session
 from appliance.clock import utc_now
 from appliance.language import mark, translate
@@ -75,7 +76,8 @@ async def change_password(
     stored = None if row is None else row.password_hash
     if not came_by_link and not await aside(passwords.matches, stored, current):
         problems.append(("current", translate(mark("This is not your password."), language)))
-    verdict = password_policy.judge(password, login=person.login, name=person.name)
+    known = Leaked(box.settings.data)
+    verdict = password_policy.judge(password, login=person.login, name=person.name, leaked=known)
     problems.extend(("password", sentence) for sentence in verdict.words(language))
     if password != password_again:
         problems.append(("password_again", translate(mark("The two passwords differ."), language)))

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar, Final
 from urllib.parse import urlencode
 
@@ -20,6 +21,7 @@ from appliance.accounts import (
     sessions,
 )
 from appliance.accounts import sign_in as signing_in
+from appliance.accounts.leaked import Leaked
 from appliance.clock import utc_now
 from appliance.errors import (
     AccountBlocked,
@@ -255,7 +257,9 @@ async def make_first_account(
         first_account.check_names(login, name)
     except InvalidInput as error:
         problems.append((error.name, translate(error.expected, language)))
-    problems.extend(_password_problems(password, password_again, login, name, language))
+    problems.extend(
+        _password_problems(password, password_again, login, name, language, box.settings.data)
+    )
     if problems:
         page = FirstAccountPage(token, name, login, tuple(problems))
         return render(request, page, 422)
@@ -297,9 +301,9 @@ async def _make_owner(
 
 
 def _password_problems(
-    password: str, again: str, login: str, name: str, language: Language
+    password: str, again: str, login: str, name: str, language: Language, data: Path
 ) -> list[tuple[str, str]]:
-    verdict = password_policy.judge(password, login=login, name=name)
+    verdict = password_policy.judge(password, login=login, name=name, leaked=Leaked(data))
     problems = [("password", sentence) for sentence in verdict.words(language)]
     if password != again:
         problems.append(("password_again", translate(mark("The two passwords differ."), language)))
