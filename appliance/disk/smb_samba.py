@@ -52,12 +52,13 @@ class Samba:
             (places.base / "cache", 0o755),
             (places.run, 0o755),
             (places.run / "lock", 0o755),
-            (places.audit.parent, 0o750),
+            (places.audit.parent, 0o2750),  # Samba's files in it get the group
         ):
             folder.mkdir(parents=True, exist_ok=True)
+            if folder == places.audit.parent:
+                # The worker reads it; nobody else of the system does. First, for it takes the set-group bit away.
+                shutil.chown(folder, group=places.group)
             folder.chmod(mode)
-        # The worker reads it; nobody else of the system does.
-        shutil.chown(places.audit.parent, group=places.group)
 
     # --- the configuration ---------------------------------------------------------------------
 

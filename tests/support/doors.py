@@ -6,7 +6,7 @@ A door is a class with one method for each of ACTS. A new door joins ``DOORS`` o
 
 import shutil
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -60,6 +60,8 @@ class Scene:
     people: dict[Role, Person]
     replaced: Person  # whom the locum replaces; may do all
     tokens: dict[Role, str] = field(default_factory=dict)
+    at_end: list[Callable[[], None]] = field(default_factory=list)  # what doors started
+    smb: object = None  # Samba, once its door was tried
 
     @classmethod
     def build(cls, settings: Settings, database: Database, client: TestClient) -> "Scene":
@@ -148,6 +150,8 @@ class Door:
     name: ClassVar[str]
     #: Acts this door does not know.
     lacks: ClassVar[frozenset[str]] = frozenset()
+    #: Where this door asks for other rights than ACTS.
+    needs: ClassVar[dict[str, frozenset[Right]]] = {}
     #: Takes long for each try: only a few sets of rights are tried.
     is_slow: ClassVar[bool] = False
 

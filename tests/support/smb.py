@@ -60,9 +60,20 @@ class SmbServer:
     Args:
         versions: where snapshots are shown, if anywhere.
         before: words before smbd's own command line, as ``ip netns exec …``.
+        root: shares lie below it; a folder of its own when None.
+        owner: whose the files are.
+        group: theirs.
     """
 
-    def __init__(self, versions: Path | None = None, before: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        versions: Path | None = None,
+        before: tuple[str, ...] = (),
+        *,
+        root: Path | None = None,
+        owner: str = OWNER,
+        group: str = GROUP,
+    ) -> None:
         reason = why_not()
         if reason is not None:
             pytest.skip(reason)
@@ -70,8 +81,9 @@ class SmbServer:
         self.before = before
         self.folder = Path(tempfile.mkdtemp(prefix="armoire-smb-"))
         self.folder.chmod(0o755)
-        self.root = self.folder / "root"  # shares lie below it
-        self.root.mkdir()
+        self.root = root or self.folder / "root"  # shares lie below it
+        self.root.mkdir(exist_ok=True)
+        self.owner, self.group = owner, group
         self.passwords: dict[str, str] = {}  # of the accounts, as Samba knows them
         self.run = self.folder / "run"
         self.base = self.folder / "base"
@@ -97,7 +109,7 @@ class SmbServer:
                 *self.before,
                 *(sys.executable, "-m", "appliance.disk.smb_helper"),
                 *("--base", str(self.base), "--run", str(self.run)),
-                *("--owner", OWNER, "--group", GROUP, "--root", str(self.root)),
+                *("--owner", self.owner, "--group", self.group, "--root", str(self.root)),
                 *(("--versions", str(self.versions)) if self.versions else ()),
                 *("--port", str(self.port), "--peer", us),
                 *("--socket", str(self.run / "helper.sock")),
@@ -117,6 +129,7 @@ class SmbServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # at its end it signals its whole group
+                umask=0o027,  # as the unit says
             )
         self._wait((self.run / "smbd.pid").exists, "smbd")
         if not self.before:
