@@ -56,13 +56,13 @@ def test_the_secretary_is_not_told_what_those_are_who_run_the_box(client_as, dat
 def test_everybody_is_told_once_what_the_box_notes_down(client_as, database, person_of):
     """At the first sign-in, until read; the ledger says when (SEC-14, CNIL)."""
     client = client_as(Role.SECRETARY)
-    assert "/information" in client.get("/account").text
+    assert "Read what it notes down" in client.get("/account").text
     page = client.get("/information").text
     assert "12 months" in page
     assert "CNIL" in page
     assert client.post("/information").status_code == 303
     client.post("/information")
-    assert "/information" not in client.get("/account").text
+    assert "Read what it notes down" not in client.get("/account").text
     me = person_of(Role.SECRETARY)
     with database.read() as connection:
         assert facts.find(connection, f"informed.{me.id}")
