@@ -10,9 +10,9 @@ from typing import Final
 import click
 from rich.console import Console
 
-from appliance.accounts import links, people
+from appliance.accounts import links, people, second_factors, sessions
 from appliance.clock import utc_now
-from appliance.commands.framework import Command, answers
+from appliance.commands.framework import Command, answers, option
 from appliance.commands.session import Answer, Session
 from appliance.db import facts
 from appliance.db.engine import open_database
@@ -140,8 +140,13 @@ def init(session: Session) -> Answer:
     ),
 )
 @click.argument("login", required=False)
+@option(
+    "--forget-second-factor",
+    is_flag=True,
+    help=mark("Remove the second factors of LOGIN too: phone and recovery codes are lost."),
+)
 @answers
-def link(session: Session, login: str | None) -> Answer:
+def link(session: Session, login: str | None, *, forget_second_factor: bool) -> Answer:
     """Make a link."""
     now = utc_now()
     if login is None:
@@ -154,6 +159,9 @@ def link(session: Session, login: str | None) -> Answer:
             if row is None:
                 raise NotFound("account", login)
             person = people.from_row(row)
+            if forget_second_factor:
+                second_factors.remove_all(connection, person.id, by=None, now=now)
+                sessions.end_others(connection, person.id, but=None, now=now)
             address = links.address(
                 base_url(session.settings), links.make_link_for(connection, person, now)
             )
