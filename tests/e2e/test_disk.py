@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import socket
 import threading
 import time
@@ -197,19 +198,19 @@ def test_a_file_is_renamed_and_moved(page: Page, site: Site) -> None:
     expect(page.locator(".grid-row")).to_have_count(1)
     page.press(".disk-bar input", "Enter")
     page.keyboard.press("F2")
-    page.wait_for_selector("dialog[open]")
+    page.wait_for_selector(".disk-dialog[open]")
     page.keyboard.type("note")
     page.keyboard.press("Enter")
-    page.wait_for_selector("dialog", state="detached")
+    page.wait_for_selector(".disk-dialog", state="detached")
     page.fill(".disk-bar input", "note.txt")
     page.wait_for_selector(".grid-row .name:has-text('note.txt')")
     assert (site.share / "note.txt").exists()
     page.press(".disk-bar input", "Enter")
-    page.click("button:has-text('Déplacer…')")
-    page.click("dialog button:has-text('Courriers')")
-    expect(page.locator("dialog p.soft")).to_have_text("/Courriers")
-    page.click("dialog button.main")
-    page.wait_for_selector("dialog", state="detached")
+    page.click(".strip .do-move")
+    page.click(".disk-dialog button:has-text('Courriers')")
+    expect(page.locator(".disk-dialog .where")).to_have_text("documents / Courriers")
+    page.click(".disk-dialog button.main")
+    page.wait_for_selector(".disk-dialog", state="detached")
     page.wait_for_selector(".toast")
     assert (site.share / "Courriers" / "note.txt").read_text() == "x"
 
@@ -231,18 +232,140 @@ def test_a_phone_shows_names_whole_enough(browser: Browser, site: Site) -> None:
     """Nothing is wider than the screen."""
     window = _window(browser, site, viewport={"width": 390, "height": 844}, has_touch=True)
     ready(window, "/disk/documents")
+    wide = "[...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > 391).map(e => e.outerHTML.slice(0, 90))"
+    assert window.evaluate("document.documentElement.scrollWidth") <= 390, window.evaluate(wide)
+    window.tap(".grid-row:nth-child(4) .tick")
+    window.tap(".grid-row:nth-child(5) .tick")
+    expect(window.locator(".grid-row[aria-selected=true]")).to_have_count(2)
+    assert window.locator(".strip").bounding_box()["height"] < 80  # one line
     assert window.evaluate("document.documentElement.scrollWidth") <= 390
-    window.tap(".grid-row:nth-child(5) .size")
-    assert window.locator(".grid-row[aria-selected=true]").count() == 1
     if place := os.environ.get("ARMOIRE_PICTURES"):
         window.screenshot(path=f"{place}/disk-390.png")
+        window.tap(".strip .do-more")
+        window.wait_for_selector(".context-menu")
+        window.screenshot(path=f"{place}/disk-menu-390.png")
         wide = _window(browser, site, viewport={"width": 1440, "height": 900})
         ready(wide, "/disk/documents")
         wide.focus(".grid")
         wide.keyboard.press("ArrowDown")
         wide.screenshot(path=f"{place}/disk-1440.png")
+        wide.click(".grid-row:nth-child(5) .name", button="right", position={"x": 300, "y": 10})
+        wide.screenshot(path=f"{place}/disk-menu-1440.png")
+        wide.keyboard.press("Escape")
+        for page_name, address in (("shares", "/shares"), ("rights", "/shares/documents")):
+            for it, width in ((wide, 1440), (window, 390)):
+                it.goto(address)
+                it.screenshot(path=f"{place}/{page_name}-{width}.png", full_page=True)
         wide.context.close()
     window.context.close()
+
+
+def test_the_menu_is_there_for_the_mouse_and_the_keyboard(page: Page, site: Site) -> None:
+    """Right click chooses and offers; Shift+F10 too; arrows go through it, Escape gives the focus back."""
+    ready(page, "/disk/documents")
+    page.click(".grid-row:has-text('Lettre 10.txt')", button="right", position={"x": 400, "y": 10})
+    expect(page.locator("[role=menuitem]").first).to_be_focused()
+    assert page.locator(".grid-row[aria-selected=true] .name").inner_text() == "Lettre 10.txt"
+    page.keyboard.press("Escape")
+    expect(page.locator(".context-menu")).to_have_count(0)
+    expect(page.locator(".grid")).to_be_focused()
+    page.keyboard.press("Shift+F10")
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("[role=menuitem]:focus")).to_have_text("Supprimer")
+    page.click("[role=menuitem]:has-text('Détails')")
+    facts = page.locator(".disk-dialog").inner_text()
+    assert "640" in facts
+    assert "2026" in facts
+    page.keyboard.press("Escape")
+    expect(page.locator(".disk-dialog")).to_have_count(0)
+
+
+def test_a_folder_is_made_and_taken_names_are_asked_about_once(page: Page, site: Site) -> None:
+    """New folder in a dialog; a copy onto taken names asks once, for all, and says what it did."""
+    target = site.share / "Archives" / "Doubles"
+    ready(page, "/disk/documents?p=QXJjaGl2ZXM")
+    page.click("button:has-text('Nouveau dossier')")
+    page.fill("#ask", "Doubles")
+    page.keyboard.press("Enter")
+    expect(page.locator(".grid-row[aria-selected=true] .name")).to_have_text("Doubles")
+    assert target.is_dir()
+    for name in ("Lettre 2.txt", "Lettre 10.txt"):
+        (target / name).write_text("old")
+    ready(page, "/disk/documents")
+    page.click(".grid-row:has-text('Lettre 2.txt') .tick")
+    page.click(".grid-row:has-text('Lettre 10.txt') .tick")
+    page.click(".strip .do-copy")
+    page.click(".disk-dialog button:has-text('Archives')")
+    page.click(".disk-dialog button:has-text('Doubles')")
+    page.click(".disk-dialog button.main")
+    page.click(".disk-dialog button:has-text('Garder les deux')")
+    page.wait_for_selector(".toast:has-text('2')")
+    assert sorted(each.name for each in target.iterdir()) == [
+        "Lettre 10 (2).txt",
+        "Lettre 10.txt",
+        "Lettre 2 (2).txt",
+        "Lettre 2.txt",
+    ]
+    shutil.rmtree(target)
+
+
+def test_files_are_dragged_into_a_folder_above_and_back(page: Page, site: Site) -> None:
+    """A crumb of the path is a place to drop on; «Undo» moves back."""
+    inner = site.share / "Archives" / "2025" / "radio.txt"
+    inner.write_text("x")
+    ready(page, "/disk/documents?p=QXJjaGl2ZXMvMjAyNQ")
+    page.drag_and_drop(".grid-row .changed", ".crumbs a[data-path='QXJjaGl2ZXM']")
+    page.wait_for_selector(".toast button")
+    assert (site.share / "Archives" / "radio.txt").exists()
+    page.click(".toast button")
+    expect(page.locator(".grid-row")).to_have_count(1)
+    assert inner.exists()
+    inner.unlink()
+
+
+HOSTILE = (
+    b"<img src=x onerror=alert(1)>.txt",
+    b"{{ 7*7 }} ' \" & .txt",
+    "facture\u202efdp.exe".encode(),  # reads «facture exe.pdf» where it is not shown as it is
+    b"caf\xe9.txt",  # no UTF-8
+    b"x" * 251 + b".txt",
+    "\u05e9\u05dc\u05d5\u05dd \u0645\u0644\u0641.txt".encode(),
+    b"line\nbreak.txt",
+)
+
+
+def test_hostile_names_are_text_and_their_files_open(page: Page, site: Site) -> None:
+    """HTML, templates, quotes, direction marks, bytes that are no text, 255 bytes: shown, chosen, renamed."""
+    folder = site.share / "Hostile"
+    folder.mkdir()
+    for name in HOSTILE:
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"content")
+    (folder / "lien").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "tube")
+    page.on("dialog", lambda asked: pytest.fail(f"a script ran: {asked.message}"))
+    ready(page, "/disk/documents?p=SG9zdGlsZQ")
+    names = shown(page)
+    assert len(names) == len(HOSTILE) + 2
+    assert "<img src=x onerror=alert(1)>.txt" in names
+    assert not any("\u202e" in name for name in names)
+    assert any(name.startswith("lien") and "non suivi" in name for name in names)
+    assert any(name.startswith("tube") and "spécial" in name for name in names)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1440
+    for link in page.locator(".grid-row .name a").all():
+        answer = page.request.get(f"{site.address}{link.get_attribute('href')}")
+        assert (answer.status, answer.body()) == (200, b"content")
+    page.click(".grid-row:has-text('caf') .tick")
+    page.click(".strip .do-rename")
+    page.fill("#ask", "café.txt")
+    page.keyboard.press("Enter")
+    expect(page.locator(".grid-row", has_text="café.txt")).to_be_visible()
+    assert (folder / "café.txt").read_bytes() == b"content"
+    page.focus(".grid")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    expect(page.locator(".grid-row")).to_have_count(0)
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
 
 
 def test_without_javascript_the_folder_is_whole(browser: Browser, site: Site) -> None:

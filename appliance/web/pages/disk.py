@@ -86,6 +86,8 @@ class FolderPage(Page):
     room: int
     problem: str
     largest_by_form: int
+    over_smb: bool
+    is_backed_up: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,8 @@ async def _folder(
         room=actions.room(held.share),
         problem=problem,
         largest_by_form=LARGEST_BY_FORM,
+        over_smb=held.share.over_smb,
+        is_backed_up=held.share.source_id is not None,
     )
     return render(request, page, status)
 
@@ -209,6 +213,8 @@ def _letter_box(held: Held, problem: str) -> FolderPage:
         room=actions.room(held.share),
         problem=problem,
         largest_by_form=LARGEST_BY_FORM,
+        over_smb=held.share.over_smb,
+        is_backed_up=held.share.source_id is not None,
     )
 
 

@@ -1,38 +1,21 @@
 // A folder as a grid that draws only the rows in sight: sort, filter, keyboard, many at once.
 // The page works without this file; the server decides again about everything that is asked here.
-import { toast, choose, ask } from "./disk_dialogs.js";
+import { menu, toast } from "./disk_dialogs.js";
+import { actions, call } from "./disk_do.js";
+import { above, button, bytesOf, dated, element, join, plain, shown, sized, unpack } from "./disk_text.js";
 
 const form = document.querySelector("[data-disk]");
 const words = JSON.parse(form.dataset.words);
-const share = form.dataset.share;
+const { share, folder } = form.dataset;
 const rights = new Set(form.dataset.rights.trim().split(/\s+/));
 const api = `/api/v1/disk/${encodeURIComponent(share)}`;
-const ROW = matchMedia("(max-width: 40rem)").matches ? 56 : 44; // pixels; a finger needs more
+const ROW = matchMedia("(max-width: 40rem), (pointer: coarse)").matches ? 56 : 44; // pixels; a finger needs more
 const AHEAD = 8; // rows drawn beyond the edge
-
+const HELD_MS = 500; // a finger held so long asks for the menu
 const collator = new Intl.Collator(document.documentElement.lang, { numeric: true, sensitivity: "base" });
-const size = new Intl.NumberFormat(document.documentElement.lang, { maximumSignificantDigits: 3 });
-const date = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
-const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-const UNITS = document.documentElement.lang === "fr" ? ["o", "ko", "Mo", "Go", "To"] : ["B", "kB", "MB", "GB", "TB"];
-function sized(bytes) {
-  let unit = 0;
-  while (bytes >= 1000 && unit < 4) { bytes /= 1000; unit += 1; }
-  return `${size.format(bytes)} ${UNITS[unit]}`;
-}
-const utf8 = new TextEncoder();
-function pack(bytes) {
-  let text = "";
-  for (const each of bytes) text += String.fromCharCode(each);
-  return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-}
-function unpack(text) {
-  return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (each) => each.charCodeAt(0));
-}
 
 // --- what the folder holds ------------------------------------------------------------------
 
-let folder = form.dataset.folder;
 let held = { n: [], k: "", s: [], m: [], raw: {} };
 let plainNames = [];
 let order = []; // places in `held`, as shown
@@ -42,40 +25,32 @@ const picked = new Set(); // places in `held`
 let cursor = 0; // place in `order`
 let anchor = 0;
 
-function pathOf(place, within = folder) {
-  const name = place in held.raw ? unpack(held.raw[place]) : utf8.encode(held.n[place]);
-  if (!within) return pack(name);
-  const above = unpack(within);
-  const whole = new Uint8Array(above.length + 1 + name.length);
-  whole.set(above); whole[above.length] = 47; whole.set(name, above.length + 1);
-  return pack(whole);
-}
+const pathOf = (place) => join(folder, place in held.raw ? unpack(held.raw[place]) : bytesOf(held.n[place]));
+const thing = (place) => ({ share, path: pathOf(place), name: held.n[place], kind: held.k[place], size: held.s[place], changed: held.m[place] });
 
-async function call(address, body) {
-  let answer;
-  try {
-    answer = await fetch(address, body === undefined ? {} : {
-      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
-    });
-  } catch { throw new Error(words.lost); }
-  if (answer.status === 401) { location.reload(); throw new Error(words.lost); }
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(found.error?.message ?? words.lost);
+async function fetched() {
+  const found = await (await call(`${api}/list?p=${folder}`, undefined, words)).json();
+  while (found.n.length < found.total) { // more than one answer holds
+    const more = await (await call(`${api}/list?p=${folder}&first=${found.n.length}`, undefined, words)).json();
+    if (!more.n.length) break;
+    for (const [at, raw] of Object.entries(more.raw)) found.raw[found.n.length + Number(at)] = raw;
+    found.n = found.n.concat(more.n); found.s = found.s.concat(more.s); found.m = found.m.concat(more.m); found.k += more.k;
+  }
   return found;
 }
 
-async function load() {
-  const found = await call(`${api}/list?p=${folder}`);
+async function load(toName) {
+  const found = await fetched();
   const keep = new Set([...picked].map((place) => held.n[place]));
-  const at = order.length ? held.n[order[cursor]] : null;
+  const at = toName ?? (order.length ? held.n[order[cursor]] : null);
   held = found;
   plainNames = held.n.map(plain);
   picked.clear();
-  held.n.forEach((name, place) => { if (keep.has(name)) picked.add(place); });
+  if (keep.size) held.n.forEach((name, place) => { if (keep.has(name)) picked.add(place); });
   arrange();
-  const again = order.findIndex((place) => held.n[place] === at);
-  cursor = anchor = Math.max(0, again);
+  cursor = anchor = Math.max(0, order.findIndex((place) => held.n[place] === at));
   draw(true);
+  if (toName !== undefined) pick(cursor);
 }
 
 function arrange() {
@@ -97,13 +72,6 @@ function arrange() {
 
 // --- the grid -------------------------------------------------------------------------------
 
-function element(tag, css, ...inside) {
-  const made = document.createElement(tag);
-  if (css) made.className = css;
-  made.append(...inside);
-  return made;
-}
-
 const bar = element("div", "row disk-bar");
 const filter = element("input");
 filter.type = "search"; filter.placeholder = words.filter; filter.setAttribute("aria-label", words.filter);
@@ -114,16 +82,20 @@ const grid = element("div", "grid");
 grid.setAttribute("role", "grid"); grid.setAttribute("aria-multiselectable", "true"); grid.tabIndex = 0;
 grid.setAttribute("aria-label", document.querySelector("h1").textContent);
 const head = element("div", "grid-head"); head.setAttribute("role", "row"); head.setAttribute("aria-rowindex", "1");
+const all = element("input"); all.type = "checkbox"; all.tabIndex = -1; all.setAttribute("aria-label", words.select_all);
+all.addEventListener("change", () => { picked.clear(); if (all.checked) for (const place of order) picked.add(place); draw(); });
+const allCell = element("div", "cell tick", all); allCell.setAttribute("role", "columnheader");
+head.append(allCell);
 for (const by of ["name", "size", "changed"]) {
   const cell = element("div", `cell ${by}`); cell.setAttribute("role", "columnheader");
-  const button = element("button", "plain small", words[by]); button.type = "button"; button.tabIndex = -1;
-  button.addEventListener("click", () => {
+  const sorter = button(words[by], "plain small", () => {
     sorted = { by, down: sorted.by === by ? !sorted.down : by !== "name" };
     const at = order[cursor];
     arrange(); cursor = Math.max(0, order.indexOf(at)); draw(true);
   });
-  cell.append(button); head.append(cell);
+  sorter.tabIndex = -1; cell.append(sorter); head.append(cell);
 }
+const last = element("div", "cell more", element("span", "unseen", words.actions)); last.setAttribute("role", "columnheader"); head.append(last);
 const window_ = element("div", "grid-window");
 const sheet = element("div", "grid-sheet");
 sheet.setAttribute("role", "rowgroup");
@@ -132,10 +104,7 @@ const empty = element("p", "soft");
 const drawn = new Map(); // place in `order` → row
 
 const ICONS = {};
-for (const icon of form.querySelectorAll("svg.kind")) {
-  const kind = icon.classList.contains("folder") ? "d" : "f";
-  ICONS[kind] ??= icon.cloneNode(true);
-}
+for (const icon of document.querySelectorAll("[data-icons] svg")) ICONS[icon.parentElement.dataset.kind] = icon;
 
 function row(index) {
   const place = order[index];
@@ -143,19 +112,22 @@ function row(index) {
   const made = element("div", "grid-row"); made.id = `row-${index}`;
   made.setAttribute("role", "row"); made.setAttribute("aria-rowindex", index + 2);
   made.style.top = `${index * ROW}px`; made.style.height = `${ROW}px`;
-  const name = element("div", "cell name"); name.setAttribute("role", "gridcell");
-  const icon = ICONS[kind] ?? ICONS.f;
-  if (icon) name.append(icon.cloneNode(true));
+  const tick = element("div", "cell tick", element("span", "box"));
+  const name = element("div", "cell name");
+  name.append((ICONS[kind] ?? ICONS.f).cloneNode(true));
+  const text = element("bdi", "", shown(held.n[place]));
   if (kind === "d" || kind === "f") {
-    const link = element("a", "", held.n[place]); link.tabIndex = -1;
+    const link = element("a", "", text); link.tabIndex = -1; link.draggable = false;
     link.href = kind === "d" ? `/disk/${share}?p=${pathOf(place)}` : `/disk/${share}/file?p=${pathOf(place)}`;
     name.append(link);
-  } else name.append(held.n[place]);
+  } else name.append(text, " ", element("small", "", words[`kind_${kind}`]));
+  name.title = shown(held.n[place]);
   const bytes = element("div", "cell size", kind === "f" ? sized(held.s[place]) : "");
-  const changed = element("div", "cell changed", date.format(held.m[place]));
-  for (const cell of [bytes, changed]) cell.setAttribute("role", "gridcell");
-  made.append(name, bytes, changed);
-  made.draggable = rights.has("change");
+  const changed = element("div", "cell changed", dated(held.m[place]));
+  const more = element("div", "cell more", element("span", "dots", "⋮")); more.setAttribute("aria-label", words.actions);
+  for (const cell of [tick, name, bytes, changed, more]) cell.setAttribute("role", "gridcell");
+  made.append(tick, name, bytes, changed, more);
+  made.draggable = rights.has("change") || rights.has("add");
   return made;
 }
 
@@ -169,12 +141,13 @@ function mark(index, made) {
 function draw(anew = false) {
   if (anew) { for (const made of drawn.values()) made.remove(); drawn.clear(); }
   sheet.style.height = `${order.length * ROW}px`;
+  window_.style.height = `min(70vh, ${Math.max(3, order.length) * ROW + 2}px)`;
   grid.setAttribute("aria-rowcount", order.length + 1);
   const first = Math.max(0, Math.floor(window_.scrollTop / ROW) - AHEAD);
-  const last = Math.min(order.length, Math.ceil((window_.scrollTop + window_.clientHeight) / ROW) + AHEAD);
-  for (const [index, made] of drawn) if (index < first || index >= last) { made.remove(); drawn.delete(index); }
+  const end = Math.min(order.length, Math.ceil((window_.scrollTop + window_.clientHeight) / ROW) + AHEAD);
+  for (const [index, made] of drawn) if (index < first || index >= end) { made.remove(); drawn.delete(index); }
   const fresh = document.createDocumentFragment();
-  for (let index = first; index < last; index += 1) {
+  for (let index = first; index < end; index += 1) {
     let made = drawn.get(index);
     if (!made) { made = row(index); drawn.set(index, made); fresh.append(made); }
     mark(index, made);
@@ -186,9 +159,10 @@ function draw(anew = false) {
   empty.hidden = order.length > 0; grid.hidden = held.n.length === 0;
   const count = words.entries.replace("#", order.length.toLocaleString(document.documentElement.lang));
   said.textContent = picked.size ? `${count} · ${words.picked.replace("#", picked.size)}` : count;
+  all.checked = picked.size > 0 && picked.size >= order.length; all.indeterminate = picked.size > 0 && !all.checked;
   for (const cell of head.children) {
     const by = ["name", "size", "changed"].find((each) => cell.classList.contains(each));
-    cell.setAttribute("aria-sort", sorted.by === by ? (sorted.down ? "descending" : "ascending") : "none");
+    if (by) cell.setAttribute("aria-sort", sorted.by === by ? (sorted.down ? "descending" : "ascending") : "none");
   }
   tools();
 }
@@ -209,8 +183,7 @@ function pick(index, { add = false, range = false } = {}) {
     const [from, to] = [Math.min(anchor, cursor), Math.max(anchor, cursor)];
     for (let each = from; each <= to; each += 1) picked.add(order[each]);
   } else if (add) {
-    const place = order[cursor];
-    if (!picked.delete(place)) picked.add(place);
+    if (!picked.delete(order[cursor])) picked.add(order[cursor]);
     anchor = cursor;
   } else {
     picked.clear(); picked.add(order[cursor]); anchor = cursor;
@@ -218,27 +191,72 @@ function pick(index, { add = false, range = false } = {}) {
   show(cursor); draw();
 }
 
-const chosen = () => (picked.size ? [...picked] : order.length ? [order[cursor]] : []).sort((a, b) => a - b);
+const places = () => (picked.size ? [...picked] : order.length ? [order[cursor]] : []).sort((a, b) => a - b);
 const rowAt = (event) => {
   const made = event.target.closest?.(".grid-row");
   return made ? Number(made.id.slice(4)) : -1;
 };
 
-let touch = false;
-sheet.addEventListener("pointerdown", (event) => { touch = event.pointerType !== "mouse"; });
+const act = actions({
+  share, folder, api, rights, words, isOverSmb: "smb" in form.dataset,
+  chosen: () => places().map(thing), load, busy: (is) => bar.classList.toggle("busy", is),
+});
+
+let touch = false, holding, wasHeld = false;
+sheet.addEventListener("pointerdown", (event) => {
+  touch = event.pointerType !== "mouse"; wasHeld = false;
+  clearTimeout(holding);
+  if (touch) holding = setTimeout(() => { wasHeld = true; offer(rowAt(event), event.clientX, event.clientY); }, HELD_MS);
+});
+for (const kind of ["pointerup", "pointercancel", "pointermove"]) {
+  sheet.addEventListener(kind, (event) => { if (kind !== "pointermove" || Math.abs(event.movementX) + Math.abs(event.movementY) > 6) clearTimeout(holding); });
+}
+window_.addEventListener("scroll", () => { clearTimeout(holding); draw(); }, { passive: true });
 sheet.addEventListener("click", (event) => {
   const index = rowAt(event);
   if (index < 0) return;
+  if (wasHeld) { event.preventDefault(); return; }
+  if (event.target.closest(".more")) { offer(index, event.clientX, event.clientY); return; }
   if (event.target.closest("a")) {
-    if (held.k[order[index]] === "f" && !event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); open(index); }
-    return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey || held.k[order[index]] !== "f") return;
+    event.preventDefault(); cursor = anchor = index; draw(); open(index); return;
   }
-  pick(index, { add: event.ctrlKey || event.metaKey || touch, range: event.shiftKey });
+  pick(index, { add: event.ctrlKey || event.metaKey || touch || Boolean(event.target.closest(".tick")), range: event.shiftKey });
   grid.focus({ preventScroll: true });
 });
-sheet.addEventListener("dblclick", (event) => { if (rowAt(event) >= 0) open(rowAt(event)); });
-window_.addEventListener("scroll", () => draw(), { passive: true });
+sheet.addEventListener("dblclick", (event) => { if (!event.target.closest(".tick, .more") && rowAt(event) >= 0) open(rowAt(event)); });
 addEventListener("resize", () => draw());
+
+// --- the menu -------------------------------------------------------------------------------
+
+const MENU = [
+  ["open", () => open(cursor), () => picked.size === 1],
+  ["download", () => act.download(), () => true],
+  ["rename", () => act.rename(), () => rights.has("change") && picked.size === 1],
+  ["move", () => act.carry("move"), () => rights.has("change")],
+  ["copy", () => act.carry("copy"), () => rights.has("add")],
+  ["versions", () => act.versions(), () => picked.size === 1],
+  ["share_out", () => act.shareOut(), () => rights.has("share-out") && picked.size === 1],
+  ["details", () => act.details(), () => picked.size === 1],
+  ["delete", () => act.remove(), () => rights.has("delete")],
+];
+function offer(index, x, y) {
+  if (index < 0) return;
+  if (picked.has(order[index])) { cursor = index; draw(); } else pick(index);
+  const entries = MENU.filter(([, , may]) => may()).map(([name, does]) => ({ text: words[name], act: does, grave: name === "delete" }));
+  menu(words.actions, entries, x, y, grid);
+}
+function offerAtCursor() {
+  const box = drawn.get(cursor)?.getBoundingClientRect();
+  if (box) offer(cursor, box.left + 48, box.bottom);
+}
+sheet.addEventListener("contextmenu", (event) => {
+  if (rowAt(event) < 0) return;
+  event.preventDefault();
+  if (!touch) offer(rowAt(event), event.clientX, event.clientY);
+});
+
+// --- typing ---------------------------------------------------------------------------------
 
 let filtering;
 filter.addEventListener("input", () => {
@@ -255,19 +273,20 @@ grid.addEventListener("keydown", (event) => {
   const page = Math.max(1, Math.floor(window_.clientHeight / ROW) - 1);
   const steps = { ArrowDown: cursor + 1, ArrowUp: cursor - 1, PageDown: cursor + page, PageUp: cursor - page, Home: 0, End: order.length - 1 };
   const control = event.ctrlKey || event.metaKey;
-  if (event.key in steps && !event.altKey) {
+  const keys = {
+    Enter: () => open(cursor), Backspace: up, Delete: () => act.remove(), F2: () => act.rename(), " ": () => pick(cursor, { add: true }),
+    ContextMenu: offerAtCursor, Escape: () => { picked.clear(); draw(); }, "/": () => filter.focus(),
+  };
+  if (event.altKey && event.key === "Enter") { event.preventDefault(); act.details(); }
+  else if (event.altKey && event.key === "ArrowUp") { event.preventDefault(); up(); }
+  else if (event.shiftKey && event.key === "F10") { event.preventDefault(); offerAtCursor(); }
+  else if (event.key in steps && !event.altKey) {
     event.preventDefault();
     if (control) { cursor = Math.max(0, Math.min(order.length - 1, steps[event.key])); show(cursor); draw(); }
     else pick(steps[event.key], { range: event.shiftKey });
-  } else if (event.key === " ") { event.preventDefault(); pick(cursor, { add: true }); }
-  else if (event.key === "Enter") { event.preventDefault(); open(cursor); }
-  else if (event.key === "Backspace" || (event.altKey && event.key === "ArrowUp")) { event.preventDefault(); up(); }
-  else if (event.key === "Delete") { event.preventDefault(); remove(); }
-  else if (event.key === "F2") { event.preventDefault(); rename(); }
-  else if (control && event.key.toLowerCase() === "a") {
-    event.preventDefault(); for (const place of order) picked.add(place); draw();
-  } else if (event.key === "Escape") { picked.clear(); draw(); }
-  else if (event.key === "/" || (control && event.key.toLowerCase() === "f")) { event.preventDefault(); filter.focus(); }
+  } else if (event.key in keys && !(control && event.key !== " ")) { event.preventDefault(); keys[event.key](); }
+  else if (control && event.key.toLowerCase() === "a") { event.preventDefault(); for (const place of order) picked.add(place); draw(); }
+  else if (control && event.key.toLowerCase() === "f") { event.preventDefault(); filter.focus(); }
   else if (event.key.length === 1 && !control && !event.altKey) {
     const now = Date.now();
     typed = (now - typedAt < 900 ? typed : "") + plain(event.key); typedAt = now;
@@ -276,144 +295,84 @@ grid.addEventListener("keydown", (event) => {
   }
 });
 
-// --- doing ----------------------------------------------------------------------------------
-
-// The files as they are shown now: a preview turns from one to the next.
-const nearby = () => order.filter((place) => held.k[place] === "f")
-  .map((place) => ({ share, path: pathOf(place), name: held.n[place] }));
-
 function open(index) {
   const place = order[index];
-  const kind = held.k[place];
-  if (kind === "d") location.href = `/disk/${share}?p=${pathOf(place)}`;
-  else if (kind === "f") {
-    const asked = new CustomEvent("disk:open", { cancelable: true, bubbles: true,
-      detail: { share, path: pathOf(place), name: held.n[place], size: held.s[place], files: nearby } });
+  if (place === undefined) return;
+  if (held.k[place] === "d") location.href = `/disk/${share}?p=${pathOf(place)}`;
+  else if (held.k[place] === "f") {
+    // Whoever shows files in the page listens; `files` gives those around it.
+    const files = () => order.filter((each) => held.k[each] === "f").map(thing);
+    const asked = new CustomEvent("disk:open", { cancelable: true, bubbles: true, detail: { ...thing(place), files } });
     if (form.dispatchEvent(asked)) location.href = `/disk/${share}/file?p=${pathOf(place)}`;
   }
 }
+function up() { location.href = folder ? `/disk/${share}?p=${above(folder)}` : "/disk"; }
 
-function up() {
-  if (!folder) { location.href = "/disk"; return; }
-  const whole = unpack(folder);
-  const cut = whole.lastIndexOf(47);
-  location.href = `/disk/${share}?p=${cut < 0 ? "" : pack(whole.slice(0, cut))}`;
-}
+// --- the bar of actions ---------------------------------------------------------------------
 
-async function many(verb, body, items) {
-  bar.classList.add("busy"); said.textContent = words.working;
-  try {
-    const { done } = await call(`${api}/${verb}`, { ...body, items });
-    const wrong = done.filter((each) => each.code);
-    await load();
-    return { done: done.filter((each) => !each.code), wrong };
-  } catch (error) {
-    toast(error.message, { grave: true });
-    await load().catch(() => {});
-    return null;
-  } finally { bar.classList.remove("busy"); }
-}
-
-function tell(result, text) {
-  if (!result) return;
-  if (result.wrong.length) {
-    toast(`${words.failed.replace("#", result.wrong.length)} ${result.wrong[0].message}`, { grave: true });
-  } else if (text) toast(text.replace("#", result.done.length));
-}
-
-async function remove() {
-  if (!rights.has("delete")) return;
-  const items = chosen().map((place) => pathOf(place));
-  if (!items.length) return;
-  picked.clear();
-  const result = await many("delete", {}, items);
-  if (!result) return;
-  if (result.wrong.length) tell(result);
-  if (result.done.length) {
-    toast(words.deleted.replace("#", result.done.length), { action: words.undo, act: async () => {
-      for (const each of result.done) await call(`${api}/bin/${each.bin_id}/put-back`, {}).catch((error) => toast(error.message, { grave: true }));
-      await load();
-    } });
-  }
-}
-
-async function rename() {
-  if (!rights.has("change") || !order.length) return;
-  const place = chosen()[0];
-  const name = await ask(words.rename, words.new_name, held.n[place], words);
-  if (!name || name === held.n[place]) return;
-  tell(await many("move", { folder, new_name: name }, [pathOf(place)]));
-}
-
-async function carry(verb) {
-  const items = chosen().map((place) => pathOf(place));
-  if (!items.length) return;
-  const to = await choose(verb === "move" ? words.move : words.copy, api, folder, words);
-  if (to === null) return;
-  tell(await many(verb, { folder: to }, items), words.done);
-}
-
-function download() {
-  const places = chosen();
-  if (places.length === 1 && held.k[places[0]] === "f") { location.href = `/disk/${share}/file?p=${pathOf(places[0])}`; return; }
-  const made = element("form"); made.method = "post"; made.action = `/disk/${share}/zip`; made.hidden = true;
-  for (const place of places) {
-    const field = element("input"); field.name = "p"; field.value = pathOf(place); made.append(field);
-  }
-  document.body.append(made); made.submit(); made.remove();
-}
-
-const strip = element("div", "sticky row"); strip.setAttribute("role", "toolbar"); strip.setAttribute("aria-label", words.actions);
-const ACTIONS = [
-  ["download", download, () => true],
-  ["rename", rename, () => rights.has("change") && picked.size === 1],
-  ["move", () => carry("move"), () => rights.has("change")],
-  ["copy", () => carry("copy"), () => rights.has("add")],
-  ["versions", () => { location.href = `/disk/${share}/versions?p=${pathOf(chosen()[0])}`; }, () => picked.size === 1],
-  ["delete", remove, () => rights.has("delete")],
-];
-const buttons = ACTIONS.map(([name, act]) => {
-  const button = element("button", name === "delete" ? "small grave" : "small", words[name]);
-  button.type = "button"; button.addEventListener("click", act); strip.append(button);
-  return button;
+const strip = element("div", "sticky row strip"); strip.setAttribute("role", "toolbar"); strip.setAttribute("aria-label", words.actions);
+const buttons = MENU.filter(([name]) => ["download", "rename", "move", "copy", "delete"].includes(name)).map(([name, does, may]) => {
+  const made = button(words[name], `small do-${name}${name === "delete" ? " grave" : ""}`, does);
+  strip.append(made);
+  return [made, may];
 });
+const more = button(words.more, "small do-more", () => { const box = more.getBoundingClientRect(); cursor = Math.max(0, order.indexOf(places()[0])); offer(cursor, box.left, box.top - 320); });
+strip.append(more);
 function tools() {
   strip.hidden = picked.size === 0;
-  ACTIONS.forEach(([, , may], place) => { buttons[place].hidden = !may(); });
+  for (const [made, may] of buttons) made.hidden = !may();
 }
+if (rights.has("add")) bar.append(button(words.new_folder, "small push", () => act.makeFolder()));
 
-// --- dragging into a folder -----------------------------------------------------------------
+// --- dragging into a folder, here or above --------------------------------------------------
 
 let dragged = [];
+const targets = [...document.querySelectorAll(".crumbs a[data-path]")].filter((each) => each.dataset.path !== folder);
 sheet.addEventListener("dragstart", (event) => {
   const index = rowAt(event);
   if (index < 0) return;
   if (!picked.has(order[index])) pick(index);
-  dragged = chosen().map((place) => pathOf(place));
-  event.dataTransfer.effectAllowed = "move";
+  dragged = places().map((place) => pathOf(place));
+  event.dataTransfer.effectAllowed = "copyMove";
   event.dataTransfer.setData("application/x-armoire", "1");
 });
+const isCopy = (event) => event.ctrlKey || event.altKey || !rights.has("change");
+function over(event, fits) {
+  if (!fits) return;
+  event.preventDefault(); event.stopPropagation();
+  event.dataTransfer.dropEffect = isCopy(event) ? "copy" : "move";
+}
 sheet.addEventListener("dragover", (event) => {
   const index = rowAt(event);
-  const fits = dragged.length && index >= 0 && held.k[order[index]] === "d" && !picked.has(order[index]);
+  const fits = dragged.length > 0 && index >= 0 && held.k[order[index]] === "d" && !picked.has(order[index]);
   for (const made of drawn.values()) made.classList.toggle("target", fits && made.id === `row-${index}`);
-  if (fits) { event.preventDefault(); event.stopPropagation(); }
+  over(event, fits);
 });
-sheet.addEventListener("drop", async (event) => {
+sheet.addEventListener("drop", (event) => {
   const index = rowAt(event);
-  if (!dragged.length || index < 0 || held.k[order[index]] !== "d") return;
+  if (!dragged.length || index < 0 || held.k[order[index]] !== "d" || picked.has(order[index])) return;
   event.preventDefault(); event.stopPropagation();
   const items = dragged; dragged = [];
-  tell(await many("move", { folder: pathOf(order[index]) }, items), words.done);
+  act.drop(items, pathOf(order[index]), isCopy(event));
 });
-sheet.addEventListener("dragend", () => { dragged = []; });
+for (const crumb of targets) {
+  crumb.addEventListener("dragover", (event) => { crumb.classList.toggle("target", dragged.length > 0); over(event, dragged.length > 0); });
+  crumb.addEventListener("dragleave", () => crumb.classList.remove("target"));
+  crumb.addEventListener("drop", (event) => {
+    if (!dragged.length) return;
+    event.preventDefault(); event.stopPropagation(); crumb.classList.remove("target");
+    const items = dragged; dragged = [];
+    act.drop(items, crumb.dataset.path, isCopy(event));
+  });
+}
+sheet.addEventListener("dragend", () => { dragged = []; for (const made of drawn.values()) made.classList.remove("target"); });
 
 // --- beginning ------------------------------------------------------------------------------
 
 addEventListener("disk:changed", () => load().catch((error) => toast(error.message, { grave: true })));
 try {
   await load();
-  for (const old of form.querySelectorAll("[data-first]")) old.remove();
+  for (const old of document.querySelectorAll("[data-first]")) old.remove();
   form.append(bar, grid, empty, strip);
   draw(true);
   form.addEventListener("submit", (event) => event.preventDefault());
