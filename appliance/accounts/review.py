@@ -156,11 +156,15 @@ def _line(
             rights.append((share.label, tuple(each.value for each in Right if each in given)))
     signed_in = select(func.max(session.c.created_at)).where(session.c.person_id == who.id)
     last_at = connection.execute(signed_in).scalar()
-    kinds = select(second_factor.c.kind).distinct().where(
-        second_factor.c.person_id == who.id,
-        second_factor.c.kind.in_(_FACTORS),
-        second_factor.c.removed_at.is_(None),
-        or_(second_factor.c.kind == "passkey", second_factor.c.confirmed_at.is_not(None)),
+    kinds = (
+        select(second_factor.c.kind)
+        .distinct()
+        .where(
+            second_factor.c.person_id == who.id,
+            second_factor.c.kind.in_(_FACTORS),
+            second_factor.c.removed_at.is_(None),
+            or_(second_factor.c.kind == "passkey", second_factor.c.confirmed_at.is_not(None)),
+        )
     )
     return AccountLine(
         person_id=int(who.id),
