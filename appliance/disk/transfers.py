@@ -86,10 +86,10 @@ def transfer(
         progress.total = _measure(held, items, progress)
     results: list[Outcome] = []
     for path in items:
-        new_path = paths.join(folder, new_name or paths.parent(path)[1])
         try:
             if progress.should_stop():
                 raise JobCancelled
+            new_path = paths.join(folder, new_name or paths.parent(path)[1])
             made = _one(
                 database,
                 held,

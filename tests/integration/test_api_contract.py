@@ -1,0 +1,67 @@
+"""The JSON API keeps to its own description, whatever is sent: schemathesis over every operation, with a token."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.accounts.app_passwords import Kind, Scope
+from tests.support.dav_box import DavBox
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+SECONDS = int(os.environ.get("ARMOIRE_CONTRACT_SECONDS", "30"))
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+
+
+def test_no_operation_fails_or_breaks_its_description(tmp_path):
+    """No 5xx and no answer that the description does not know: made-up values, wrong ones and edges of each field."""
+    with DavBox(tmp_path) as box:
+        (box.folder / "letters").mkdir()
+        (box.folder / "letters" / "march.txt").write_bytes(b"a letter")
+        token = box.make(Kind.API, *Scope)
+        # A share that is there: every other name ends at «not found», and says nothing about what is behind.
+        (tmp_path / "schemathesis.toml").write_text(
+            '[parameters]\n"path.share" = "documents"\n"query.p" = ["", "bGV0dGVycw"]\n'
+        )
+        done = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("schemathesis")),
+                *("run", f"https://127.0.0.1:{box.port}/api/v1/openapi.json"),
+                *("--header", f"Authorization:Bearer {token}"),
+                *("--checks", ",".join(CHECKS)),
+                *("--phases", "examples,coverage,fuzzing"),
+                *("--max-time", str(SECONDS)),
+                *(
+                    "--continue-on-failure",
+                    "--tls-verify",
+                    "false",
+                    "--no-color",
+                    "--warnings",
+                    "off",
+                ),
+                *("--seed", "11", "--request-timeout", "20"),
+                *("--report", "json", "--report-dir", str(tmp_path / "report")),
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        alive = box.process.poll() is None
+    print(done.stdout[-30_000:], done.stderr[-2_000:])
+    assert alive
+    assert done.returncode == 0
+    selected, tested = (
+        int(re.search(rf"{word}: (\d+)", done.stdout)[1]) for word in ("Selected", "Tested")
+    )
+    assert tested == selected > 30
