@@ -43,23 +43,24 @@ def test_tuspy_uploads_and_resumes(server: UploadServer, tmp_path: Path) -> None
     place.write_bytes(data)
     client = TusClient(f"{server.address}/api/v1/disk/documents/uploads", headers=server.headers)
 
-    def uploader(**more: object):
-        return client.uploader(
-            str(place),
-            chunk_size=1_000_000,
-            metadata={"filename": "radio.dcm"},
-            verify_tls_cert=False,
-            upload_checksum=True,
-            **more,
-        )
+    with place.open("rb") as stream:
 
-    first = uploader()
-    first.upload(stop_at=2_000_000)
-    address = first.url
-    assert not (server.folder / "radio.dcm").exists()
-    again = uploader(url=address)
-    assert again.offset == 2_000_000
-    again.upload()
+        def uploader(**more: object):
+            return client.uploader(
+                file_stream=stream,
+                chunk_size=1_000_000,
+                metadata={"filename": "radio.dcm"},
+                verify_tls_cert=False,
+                upload_checksum=True,
+                **more,
+            )
+
+        first = uploader()
+        first.upload(stop_at=2_000_000)
+        assert not (server.folder / "radio.dcm").exists()
+        again = uploader(url=first.url)
+        assert again.offset == 2_000_000
+        again.upload()
     assert (server.folder / "radio.dcm").read_bytes() == data
 
 
