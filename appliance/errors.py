@@ -22,6 +22,7 @@ ArmoireError
 │   ├── ProofNeeded           access.proof-needed
 │   ├── OutsideRefused        access.outside-refused
 │   ├── KitConfirmed          kit.confirmed
+│   ├── TunnelFull            access.tunnel-full
 │   ├── LinkExpired           access.link-expired
 │   ├── DiskRefused           target.disk-refused
 │   └── Frozen                backup.frozen
@@ -365,6 +366,14 @@ class KitConfirmed(Refused):
         "The words of this kit were typed already: the box has forgotten them. Make a new kit if a "
         "sheet was lost."
     )
+
+
+@dataclass(eq=False)
+class TunnelFull(Refused):
+    """Every address of the tunnel's network was given."""
+
+    code = "access.tunnel-full"
+    public = "The tunnel has no address left for another device. Ask whoever runs the box."
 
 
 @dataclass(eq=False)

@@ -53,6 +53,7 @@ from appliance.web.pages import (
     sources,
     tokens,
     trust,
+    tunnel,
     versions,
 )
 from appliance.web.pages import disk as disk_page
@@ -101,6 +102,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     disk_search.router,  # «/disk/search» before «/disk/{share}»
     disk_search.api_router,
     trust.router,
+    tunnel.router,
     versions.router,  # «/disk/{share}/past» beside the folder's own
     disk_page.router,
     shares.router,

@@ -45,6 +45,9 @@ OWN = {
     "account-prove-passkey",
     "recovery",  # whoever may sign in during a recovery sees how it goes; it names no file
     "live-recovery",
+    "devices",  # one's own; whoever runs the box sees all of them
+    "device-add",
+    "device-revoke",
 }
 
 

@@ -1,0 +1,188 @@
+"""The way in from anywhere: one's devices, and how the practice's router must be set.
+
+A device's keys are made for the person, shown once as a code to scan and a file, and stored nowhere.
+"""
+
+import io
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import segno
+from fastapi import APIRouter, Form, Request
+from markupsafe import Markup
+from sqlalchemy import Connection
+from starlette.responses import RedirectResponse, Response
+
+from appliance.accounts import people, tunnel
+from appliance.accounts.tunnel import Device
+from appliance.clock import utc_now
+from appliance.db import facts
+from appliance.errors import AlreadyQueued, InvalidInput
+from appliance.jobs import queue
+from appliance.jobs.kinds import TunnelApply
+from appliance.language import explain, mark
+from appliance.ledger import events
+from appliance.model import PersonId
+from appliance.policy import tunnel as policy
+from appliance.policy.roles import Action
+from appliance.web.deps import TheBox, TheVisitor, language_of, needs
+from appliance.web.render import Page, render
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLine:
+    """A device and whose it is."""
+
+    device: Device
+    owner: str
+    is_mine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesPage(Page):
+    """One's devices; whoever runs the box sees all of them, and the router's part."""
+
+    template: ClassVar[str] = "tunnel/devices.html"
+    devices: list[DeviceLine]
+    endpoint: str
+    port: int
+    is_ready: bool  # the box's key was made, and the way to it is known
+    box_address: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewDevicePage(Page):
+    """A device's keys, shown once."""
+
+    template: ClassVar[str] = "tunnel/device.html"
+    label: str
+    code: Markup  # SVG
+    file: str  # data: address of the file
+
+
+@router.get("/devices", name="devices")
+async def show_devices(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
+    """Show one's devices."""
+    return await _page(request, box, visitor)
+
+
+async def _page(
+    request: Request, box: TheBox, visitor: TheVisitor, problem: str = "", status: int = 200
+) -> Response:
+    sees_all = visitor.may(Action.NETWORK_CHANGE)
+
+    def gather(connection: Connection) -> DevicesPage:
+        names = people.names(connection)
+        endpoint = tunnel.endpoint(connection)
+        host = "" if endpoint is None else endpoint[0]
+        return DevicesPage(
+            [
+                DeviceLine(each, names.get(each.person_id, ""), each.person_id == visitor.person.id)
+                for each in tunnel.living(connection)
+                if sees_all or each.person_id == visitor.person.id
+            ],
+            host,
+            policy.PORT if endpoint is None else endpoint[1],
+            endpoint is not None and facts.find(connection, tunnel.PUBLIC_KEY) is not None,
+            policy.box_address(),
+            problem,
+        )
+
+    return render(request, await box.read_aside(gather), status)
+
+
+@router.post("/devices", name="device-add")
+async def add_device(
+    request: Request, box: TheBox, visitor: TheVisitor, label: Annotated[str, Form()] = ""
+) -> Response:
+    """Make a device of one's own and show its keys, once.
+
+    Raises:
+        TunnelFull: no address is left.
+    """
+    private, public = tunnel.make_keys()
+    now = utc_now()
+
+    def change(connection: Connection) -> tuple[Device, str, tuple[str, int]]:
+        endpoint, key = tunnel.endpoint(connection), facts.find(connection, tunnel.PUBLIC_KEY)
+        if endpoint is None or not isinstance(key, str):
+            raise InvalidInput(
+                "tunnel", mark("Whoever runs the box has to prepare the way in first.")
+            )
+        made = tunnel.add(
+            connection, visitor.person.id, label, public, by=visitor.person.id, now=now
+        )
+        _apply(connection, visitor.person.id)
+        return made, key, endpoint
+
+    try:
+        made, key, endpoint = await box.write(change)
+    except InvalidInput as error:
+        return await _page(request, box, visitor, explain(error, language_of(request)), 422)
+    text = policy.device_text(private, made.address, key, endpoint)
+    drawn = io.BytesIO()
+    segno.make(text, error="m").save(drawn, kind="svg", scale=5, xmldecl=False, svgclass="qr")
+    page = NewDevicePage(
+        made.label,
+        Markup(drawn.getvalue().decode()),  # noqa: S704 - drawn here
+        "data:application/octet-stream;base64," + b64encode(text.encode()).decode("ascii"),
+    )
+    return render(request, page, headers={"cache-control": "no-store"})
+
+
+@router.post("/devices/{device_id}/revoke", name="device-revoke")
+async def revoke_device(box: TheBox, visitor: TheVisitor, device_id: int) -> Response:
+    """Shut a device out: one's own, or anybody's for whoever runs the box.
+
+    Raises:
+        NotFound: there is none, or it is another's.
+    """
+    own_only = None if visitor.may(Action.NETWORK_CHANGE) else visitor.person.id
+    now = utc_now()
+
+    def change(connection: Connection) -> None:
+        tunnel.revoke(connection, device_id, by=visitor.person.id, now=now, person_id=own_only)
+        _apply(connection, visitor.person.id)
+
+    await box.write(change)
+    return RedirectResponse("/devices", 303)
+
+
+@router.post("/devices/way-in", name="tunnel-way-in", dependencies=[needs(Action.NETWORK_CHANGE)])
+async def set_way_in(
+    request: Request, box: TheBox, visitor: TheVisitor, endpoint: Annotated[str, Form()] = ""
+) -> Response:
+    """Say under which name or address the practice's router is reached."""
+    now = utc_now()
+    try:
+        host, port = policy.check_endpoint(endpoint)
+    except InvalidInput as error:
+        return await _page(request, box, visitor, explain(error, language_of(request)), 422)
+
+    def change(connection: Connection) -> None:
+        shown = f"[{host}]" if ":" in host else host
+        facts.put(connection, tunnel.ENDPOINT, f"{shown}:{port}", now=now)
+        events.record(
+            connection,
+            at=now,
+            event="tunnel.way-in",
+            subject="box",
+            person_id=visitor.person.id,
+            actor=None,
+            port=port,
+        )
+        _apply(connection, visitor.person.id)
+
+    await box.write(change)
+    return RedirectResponse("/devices", 303)
+
+
+def _apply(connection: Connection, person_id: PersonId) -> None:
+    try:
+        queue.enqueue(connection, TunnelApply(), now=utc_now(), person_id=person_id)
+    except AlreadyQueued:
+        return
