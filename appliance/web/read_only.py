@@ -14,6 +14,8 @@ from appliance.web.render import is_fragment, render
 
 #: Signing in and out, and the language of the page: what reading needs.
 ALLOWED: Final = frozenset({"/sign-in", "/sign-out", "/link", "/language"})
+#: The second factor too, and making one: the applications of the box that burnt are not known here.
+ALLOWED_PREFIXES: Final = ("/sign-in/", "/account/second-factor/", "/account/prove")
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 STATUS: Final = 409
 
@@ -30,6 +32,7 @@ class ReadOnly:
             scope["type"] == "http"
             and scope["method"] not in _READING
             and scope["path"] not in ALLOWED
+            and not scope["path"].startswith(ALLOWED_PREFIXES)
         ):
             await _refused(Request(scope))(scope, receive, send)
             return

@@ -69,6 +69,7 @@ def browser(box):
             base_url="https://testserver",
             headers={"sec-fetch-site": "same-origin", "accept-language": "en"},
             follow_redirects=False,
+            client=("127.0.0.1", 50_000),  # at the practice
         ) as client,
     ):
         yield client

@@ -45,6 +45,7 @@ def owner(box):
         base_url="https://testserver",
         headers={"sec-fetch-site": "same-origin"},
         follow_redirects=False,
+        client=("127.0.0.1", 50_000),  # at the practice
     ) as client:
         client.cookies.set(COOKIE, token)
         yield client

@@ -82,6 +82,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         base_url="https://testserver",
         headers={"sec-fetch-site": "same-origin"},
         follow_redirects=False,
+        client=("127.0.0.1", 50_000),  # at the practice
     )
     with ReaderProcess(box.settings), client:
         client.cookies.set(COOKIE, token)
@@ -238,7 +239,9 @@ def test_without_a_worker_the_page_says_so(scene, tmp_path):
 
     moved = replace(scene.box.settings, data=tmp_path)
     app = create_app(replace(moved), scene.box.database)
-    with TestClient(app, base_url="https://testserver", follow_redirects=False) as client:
+    with TestClient(
+        app, base_url="https://testserver", follow_redirects=False, client=("127.0.0.1", 50_000)
+    ) as client:
         client.cookies.set(COOKIE, scene.client.cookies[COOKIE])
         answer = client.get(f"/snapshots/{scene.snapshot.id}/file?p={scene.path('vide')}")
 

@@ -62,6 +62,7 @@ def reading(settings, database, practice, person_of) -> Iterator[TestClient]:
         base_url="https://testserver",
         headers={"sec-fetch-site": "same-origin", "accept-language": "en"},
         follow_redirects=False,
+        client=("127.0.0.1", 50_000),  # at the practice
     ) as client:
         answer = client.post("/sign-in", data={"login": owner.login, "password": PASSWORD})
         assert answer.status_code == 303, "signing in is what reading needs"
@@ -168,3 +169,11 @@ def test_the_status_comes_back_as_it_was_written(settings):
     assert recovery_status.read_live(settings) == one
     assert recovery_status.is_unfinished(settings)
     assert one.left_s == 600
+
+
+def test_a_second_factor_can_be_made_and_shown_while_the_box_is_being_made_again(reading):
+    """The applications of the box that burnt are not known here: nobody is locked out of reading."""
+    made = reading.post("/account/second-factor/application")
+
+    assert made.status_code == 200
+    assert reading.post("/sign-in/passkey/options").status_code == 200
