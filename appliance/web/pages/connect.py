@@ -57,7 +57,7 @@ class ConnectPage(Page):
 
     template: ClassVar[str] = "connect.html"
     server: str  # the box's name on the local network
-    address: str  # one it listens on; empty: not known yet
+    number: str  # an address it listens on; empty: not known yet
     is_ready: bool  # the worker set the file explorer's access up
     shares: list[Reached]
     dav: bool  # a share is reached by WebDAV
@@ -121,7 +121,7 @@ def _page(
     name = facts.find(connection, NAME)
     return ConnectPage(
         server=name.lower() if isinstance(name, str) else USUAL_NAME,
-        address=known[0] if known else "",
+        number=known[0] if known else "",
         is_ready=isinstance(applied, dict),
         shares=[
             Reached(
