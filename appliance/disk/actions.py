@@ -36,7 +36,7 @@ from appliance.errors import (
     NotAFile,
     ShareFull,
 )
-from appliance.ledger import events
+from appliance.ledger import chain, events
 from appliance.model import PersonId
 from appliance.policy.share_rights import Right
 
@@ -287,17 +287,18 @@ def take_in_many(
         with suppress(ArmoireError), open_folder(held.share.folder, path) as descriptor:
             os.fsync(descriptor)
     with database.write() as connection:
-        for one, result in zip(arrived, results, strict=True):
-            if isinstance(result, Entry):
-                record(
-                    connection,
-                    "file.added",
-                    held.share,
-                    one.path,
-                    doer,
-                    now,
-                    bytes=result.size,
-                )
+        chain.append_many(
+            connection,
+            at=now,
+            event="file.added",
+            actor=f"person:{doer.person_id}",
+            subject=f"share:{held.share.id}",
+            bodies=[
+                {"door": doer.door, "path": packed(one.path), "bytes": result.size}
+                for one, result in zip(arrived, results, strict=True)
+                if isinstance(result, Entry)
+            ],
+        )
     return results
 
 
