@@ -29,7 +29,7 @@ from appliance.disk.actions import Doer
 from appliance.disk.dav_names import is_shown, media_type
 from appliance.disk.dav_properties import Properties, TooMany
 from appliance.disk.listing import Entry
-from appliance.disk.paths import join, open_file, open_parent
+from appliance.disk.paths import check_new_name, join, open_file, open_parent, parent
 from appliance.errors import (
     ArmoireError,
     FileChanged,
@@ -370,12 +370,15 @@ class _Both:
         return self.asking.on(name), inner
 
     def _clear(self, to: Held, path: bytes) -> None:
-        """Put what has the name into the bin; wsgidav asked whether that is wanted."""
+        """Put what has the name into the bin; wsgidav asked whether that is wanted, of what it was shown."""
+        check_new_name(parent(path)[1])
         try:
             there = listing.entry(to.share.folder, path)
         except FileMissing:
             self.environ["armoire.is_new"] = True
             return
+        if not is_shown(there):
+            raise NameTaken(parent(path)[1].decode("utf-8", "replace"))
         doer, now = self.asking.doer(), utc_now()
         database = self.asking.database
         if there.kind == "folder":
@@ -455,6 +458,7 @@ class Folder(_Both, DAVCollection):  # type: ignore[misc]
         )
         with told():
             self.held.demand(Right.ADD)
+            check_new_name(name.encode())  # before gigabytes are on their way
         made.is_new = True
         if self.environ["REQUEST_METHOD"] == "LOCK":
             made.begin_write()

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import orjson
@@ -172,7 +172,11 @@ class ManyBody:
     done: list[DoneBody] = field(default_factory=list)
 
 
-@router.post("/{share}/move", response_model=ManyBody)
+#: What ``stream`` answers instead of one JSON, for the description.
+LINES: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"application/x-ndjson": {}}}}
+
+
+@router.post("/{share}/move", response_model=ManyBody, responses=LINES)
 async def move_files(
     request: Request,
     box: TheBox,
@@ -193,7 +197,7 @@ async def move_files(
     return await _transfer(request, box, visitor, share, body, is_copy=False, stream=stream)
 
 
-@router.post("/{share}/copy", response_model=ManyBody)
+@router.post("/{share}/copy", response_model=ManyBody, responses=LINES)
 async def copy_files(
     request: Request,
     box: TheBox,
