@@ -198,6 +198,9 @@ class Keeper:
                 if is_deep and row is not None and row.kind == "d" and number == row.id:
                     self._looks.deep.append(number)
         for row in known.values():
+            current = self.index.find(folder, row.name)
+            if current is None or current.id != row.id:
+                continue  # it was met under another name of this folder a moment ago
             self.index.shelve(row.id)
             self.changes += 1
 

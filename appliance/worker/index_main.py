@@ -8,22 +8,25 @@ import argparse
 import logging
 import os
 import signal
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from appliance.db import shares
-from appliance.db.engine import Database, open_database
-from appliance.db.shares import Share
-from appliance.disk.index_work import SHARES_S, Librarian
+from appliance.db.sqlite_file import Access, open_sqlite
 from appliance.errors import ArmoireError
 from appliance.settings import Settings, load
 from appliance.worker import locks, log
 
+if TYPE_CHECKING:
+    from appliance.db.engine import Database
+    from appliance.db.shares import Share
+
 #: The people at their desks come first.
 NICE: Final = 10
+#: Seconds between two looks whether there is a share by now.
+LOOK_S: Final = 2.0
 
 _log = logging.getLogger("armoire.index")
 
@@ -31,11 +34,15 @@ _log = logging.getLogger("armoire.index")
 class _Living:
     """The shares there are; those of the last time while the database does not answer."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: "Database") -> None:
         self._database = database
         self._known: list[Share] = []
 
-    def __call__(self) -> list[Share]:
+    def __call__(self) -> "list[Share]":
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - see ``serve``
+
+        from appliance.db import shares  # noqa: PLC0415
+
         try:
             with self._database.read() as connection:
                 self._known = shares.all_living(connection)
@@ -49,8 +56,15 @@ def serve(settings: Settings, stop: threading.Event) -> int:
     with locks.hold(settings.run / "index.lock") as is_mine:
         if not is_mine:
             _log.warning("another process keeps the indexes")
-            stop.wait(SHARES_S)
+            stop.wait(LOOK_S)
             return 1
+        while not _has_shares(settings):
+            if stop.wait(LOOK_S):
+                return 0
+        # Late: a box without a share spares the 30 MB.
+        from appliance.db.engine import open_database  # noqa: PLC0415
+        from appliance.disk.index_work import Librarian  # noqa: PLC0415
+
         database = open_database(settings.database)
         librarian = Librarian(settings, _Living(database))
         try:
@@ -59,11 +73,22 @@ def serve(settings: Settings, stop: threading.Event) -> int:
                     librarian.turn()
                 except (ArmoireError, OSError) as error:
                     _log.error("the indexes: %s", log.where(error))
-                    stop.wait(SHARES_S)
+                    stop.wait(LOOK_S)
         finally:
             librarian.close()
             database.close()
     return 0
+
+
+def _has_shares(settings: Settings) -> bool:
+    if settings.database_url:
+        return True
+    try:
+        with closing(open_sqlite(settings.data / "state.sqlite", Access.READ)) as connection:
+            found = connection.execute("SELECT 1 FROM share WHERE removed_at IS NULL LIMIT 1")
+            return found.fetchone() is not None
+    except sqlite3.Error:
+        return False  # not made yet
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -96,6 +96,17 @@ def test_a_renamed_folder_is_one_row(settings, share, keeper):
     assert {each.id for each in keeper.index.inside(row.id).values()} == before
 
 
+def test_a_folder_renamed_while_nobody_watched(settings, share, keeper):
+    """A look at the whole share meets the new name before it misses the old one, or after."""
+    (share.folder / "Durand").rename(share.folder / "A Durand")
+    (share.folder / "Dupont Élodie").rename(share.folder / "Z Dupont")
+    (share.folder / "Z Dupont" / "radio du genou.pdf").rename(share.folder / "Z Dupont" / "a radio")
+    keeper.look_at_all()
+    keeper.settle()
+    assert sorted(names(settings, share, "radio")) == ["A Durand/radio.pdf", "Z Dupont/a radio"]
+    assert names(settings, share, "analyse") == ["A Durand/bilan/2026/analyse.txt"]
+
+
 def test_a_folder_moved_into_another(settings, share, keeper):
     """In whichever order the news come."""
     (share.folder / "Durand" / "bilan").rename(share.folder / "Dupont Élodie" / "bilan")
