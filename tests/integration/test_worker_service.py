@@ -162,7 +162,8 @@ def test_a_worker_at_rest_is_small_and_quiet(start):
     time.sleep(5)
     spent = sum(sum(each.cpu_times()[:2]) for each in family) - before
 
-    assert sum(each.memory_info().rss for each in family) < 120_000_000
+    # Worker, reader, previews and index: pages they share are counted four times here.
+    assert sum(each.memory_info().rss for each in family) < 140_000_000
     assert spent / 5 < 0.02  # other tests share these cores; the bench says 0.01
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from appliance.disk.preview import protocol
-from appliance.disk.preview.protocol import REASONS, Answer, Malformed, Wanted
+from appliance.disk.preview.protocol import Answer, Malformed, Wanted
+from appliance.disk.preview.reasons import WORDS
 from appliance.errors import NotPreviewed, WorkerUnreachable
 from appliance.settings import Settings
 
@@ -40,7 +41,7 @@ def ask(settings: Settings, wanted: Wanted, files: Sequence[int]) -> Answer:
             OSError,
             Malformed,
         ) as error:  # it was ended: too long, too large, or a fault of a decoder
-            raise NotPreviewed(REASONS["broken"]) from error
+            raise NotPreviewed(WORDS["broken"]) from error
     if isinstance(found, str):
-        raise NotPreviewed(REASONS[found])
+        raise NotPreviewed(WORDS[found])
     return found

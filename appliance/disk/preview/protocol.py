@@ -15,7 +15,6 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, Final
 
-from appliance.language import mark
 from appliance.units import KIB, MIB
 
 LENGTH: Final = Struct(">I")
@@ -35,15 +34,8 @@ JSON: Final = "application/json"
 #: Grey values of 16 bits, deflated (gzip); ``dicom.pixels`` says how they lie.
 PIXELS: Final = "application/octet-stream"
 
-#: Why there is no preview, as a person is told.
-REASONS: Final[dict[str, str]] = {
-    "kind": mark("files of this kind are not shown"),
-    "broken": mark("it is damaged, or not what its name says"),
-    "large": mark("it is too large to be read safely"),
-    "locked": mark("it asks for a password"),
-    "codec": mark("it is compressed in a way the box does not read"),
-    "page": mark("it has no such page"),
-}
+#: Why there is no preview; ``reasons`` has the words.
+REASONS: Final = frozenset({"kind", "broken", "large", "locked", "codec", "page"})
 
 
 class Do(StrEnum):
@@ -120,12 +112,12 @@ def parse_wanted(body: bytes) -> Wanted:
 
 
 def pack_refusal(reason: str) -> bytes:
-    """Return the frame that says why there is no preview; ``reason`` is a key of REASONS."""
+    """Return the frame that says why there is no preview; ``reason`` is one of REASONS."""
     return _framed({"refused": reason})
 
 
 def read_answer(channel: socket.socket) -> Answer | str:
-    """Return the answer, or the key of the reason why there is none; it is believed in nothing.
+    """Return the answer, or the reason why there is none; it is believed in nothing.
 
     Raises:
         Malformed: something else came, or the maker ended before it had said all.

@@ -7,7 +7,7 @@ from appliance.disk.preview.protocol import JSON, Answer
 
 
 class Refusal(Exception):
-    """There is no preview; ``reason`` is a key of ``protocol.REASONS``."""
+    """There is no preview; ``reason`` is one of ``protocol.REASONS``."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
