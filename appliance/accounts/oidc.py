@@ -64,7 +64,6 @@ class Waiting:
     browser: str  # hash of the mark its cookie carries
     next: str
     ends: float  # monotonic
-    login: str = ""  # set when a signed-in person links their own account
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +87,7 @@ class Waitings:
         state = secrets.token_urlsafe(32)
         with self._lock:
             if len(self._all) >= WAITING_AT_MOST:
-                now = time.monotonic()
-                self._all = {key: one for key, one in self._all.items() if one.ends > now}
-                if len(self._all) >= WAITING_AT_MOST:
-                    self._all.clear()
+                del self._all[next(iter(self._all))]  # the oldest
             self._all[state] = waiting
         return state
 

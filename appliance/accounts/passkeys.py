@@ -32,12 +32,17 @@ from appliance.model import Person, PersonId
 
 CHALLENGE_LIFE_S: Final = 300.0
 CHALLENGES_AT_MOST: Final = 1_000
+#: The purpose of the challenges asked for before signing in.
+ANYBODY: Final = "in"
 ANSWER_BYTES_AT_MOST: Final = 16_384
 _NAME: Final = "Armoire"
 
 
 class Challenges:
-    """What devices were asked to sign, each good once and for some minutes, in memory."""
+    """What devices were asked to sign, each good once and for some minutes, in memory.
+
+    Those anybody may ask for, before signing in, push out only each other.
+    """
 
     def __init__(self) -> None:
         self._made: dict[bytes, tuple[str, float]] = {}
@@ -48,12 +53,13 @@ class Challenges:
         challenge = secrets.token_bytes(32)
         with self._lock:
             now = time.monotonic()
-            if len(self._made) >= CHALLENGES_AT_MOST:
-                self._made = (
-                    {key: kept for key, kept in self._made.items() if now < kept[1]}
-                    if any(now >= kept[1] for kept in self._made.values())
-                    else {}
-                )
+            alike = [
+                key
+                for key, (each, ends) in self._made.items()
+                if ends <= now or (each == ANYBODY) == (purpose == ANYBODY)
+            ]
+            if len(alike) >= CHALLENGES_AT_MOST:
+                del self._made[alike[0]]  # the oldest
             self._made[challenge] = purpose, now + CHALLENGE_LIFE_S
         return challenge
 

@@ -1,5 +1,6 @@
 """What the pages of signing in share: where somebody comes from, what comes next, their browser's mark."""
 
+import time
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -7,7 +8,7 @@ from fastapi import Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
-from appliance.accounts import devices, sessions
+from appliance.accounts import devices, oidc, sessions
 from appliance.accounts.oidc import Waitings
 from appliance.accounts.oidc_providers import Provider
 from appliance.accounts.passkeys import Challenges
@@ -22,6 +23,8 @@ DEVICE: Final = "__Host-device"
 #: The longest a browser keeps a cookie.
 DEVICE_LIFE_S: Final = 400 * 86_400
 OUTSIDE_AT_MOST: Final = 1_000
+#: Anybody may press the button of a service: its document is not asked for each time.
+LOCATED_FOR_S: Final = 300.0
 #: An answer of a passkey is some kilobytes; nobody's password is longer than this.
 LONGEST_PASSWORD: Final = 1_024
 
@@ -33,6 +36,22 @@ class Arrivals:
         self.challenges = Challenges()
         self.waitings = Waitings()
         self._outside: dict[str, tuple[Provider, str]] = {}
+        self._located: dict[Provider, tuple[float, Provider]] = {}
+
+    def located(self, provider: Provider) -> Provider:
+        """Return a service with its addresses; its document is read once in some minutes. Call in a thread.
+
+        Raises:
+            OutsideRefused: as ``oidc.located``.
+        """
+        known = self._located.get(provider)
+        if known is None or time.monotonic() - known[0] > LOCATED_FOR_S:
+            found = oidc.located(provider)
+            self._located = {provider: (time.monotonic(), found)} | {
+                each: kept for each, kept in self._located.items() if each.id != provider.id
+            }
+            return found
+        return known[1]
 
     def keep(self, token: str, provider: Provider, id_token: str) -> None:
         """Remember through which service a session began, to end it there too; lost by a restart."""

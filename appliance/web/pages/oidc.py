@@ -49,7 +49,7 @@ async def go(request: Request, box: TheBox, next: str = "/") -> Response:  # noq
         raise NotFound("service", provider.id)
     store: Arrivals = request.app.state.arrivals
     try:
-        located = await aside(oidc.located, provider)
+        located = await aside(store.located, provider)
     except OutsideRefused as error:
         return form_page(
             request, box, next=next, problem=explain(error, language_of(request)), status=502
@@ -86,7 +86,7 @@ async def come_back(request: Request, box: TheBox) -> Response:
         waiting = store.waitings.take(answer.get("state", ""), request.cookies.get(COOKIE, ""))
         with box.database.read() as connection:
             provider = oidc_providers.get(connection, waiting.provider_id)
-        located = oidc.located(provider)
+        located = store.located(provider)
         said = oidc.finish(
             located,
             oidc_providers.secret_of(provider, box.settings.tls),

@@ -120,7 +120,7 @@ async def try_second_passkey(
 async def sign_in_options(request: Request, box: TheBox) -> Response:
     """Return what anybody's passkey is asked to sign: who it is shows in the answer."""
     store: Arrivals = request.app.state.arrivals
-    challenge = store.challenges.make("in")
+    challenge = store.challenges.make(passkeys.ANYBODY)
     with box.database.read() as connection:
         options = passkeys.request_options(
             connection, None, host=arrivals.host_of(request), challenge=challenge
@@ -145,7 +145,7 @@ async def sign_in_by_passkey(
         return passkeys.use(
             connection,
             answer,
-            purpose="in",
+            purpose=passkeys.ANYBODY,
             person_id=None,
             host=arrivals.host_of(request),
             origin=arrivals.origin_of(request),

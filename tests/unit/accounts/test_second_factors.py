@@ -9,6 +9,7 @@ from sqlalchemy import select
 from appliance.accounts import (
     devices,
     notices,
+    passkeys,
     passwords,
     people,
     second_factors,
@@ -406,3 +407,37 @@ def test_a_new_browser_is_told_to_its_person_and_a_known_one_is_not(database, pe
     assert seen("forged")[1] == 2
     assert devices.browser_of("Mozilla/5.0 (Windows NT 10.0) Firefox/140.0") == "Firefox, Windows"
     assert devices.browser_of("curl/8") == "?, ?"
+
+
+# --- challenges of passkeys --------------------------------------------------------------------------
+
+
+def test_a_challenge_is_good_once_for_its_purpose_and_a_flood_pushes_out_only_its_like():
+    """Whoever asks for thousands before signing in disturbs nobody who is in."""
+    challenges = passkeys.Challenges()
+    mine = challenges.make("second:1")
+    other = challenges.make("second:1")
+    for _ in range(passkeys.CHALLENGES_AT_MOST + 5):
+        last = challenges.make(passkeys.ANYBODY)
+
+    assert not challenges.take(other, "second:2")
+    assert not challenges.take(other, "second:1")  # spoiled by the attempt
+    assert challenges.take(mine, "second:1")
+    assert not challenges.take(mine, "second:1")
+    assert challenges.take(last, passkeys.ANYBODY)
+    assert len(challenges._made) == passkeys.CHALLENGES_AT_MOST - 1
+
+
+@pytest.mark.parametrize(
+    ("host", "fits"),
+    [
+        ("armoire.local", True),
+        ("localhost", True),
+        ("192.168.1.5", False),
+        ("[::1]", False),
+        ("", False),
+    ],
+)
+def test_a_passkey_is_of_a_name(host, fits):
+    """A browser makes none under an address of digits: the page says so instead of failing."""
+    assert passkeys.fits(host) is fits
