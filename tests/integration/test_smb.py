@@ -583,3 +583,42 @@ def test_samba_s_own_suites_find_only_what_is_known(practice: Practice, suite: s
 
     assert passed, done.stdout
     assert failed <= KNOWN_DIFFERENT[suite], done.stdout
+
+
+def test_beside_an_outside_address_smbd_binds_the_local_one_only(tmp_path: Path):
+    """A box with a public address too (domain.md SEC-11): nothing of SMB listens there."""
+    import subprocess
+
+    from appliance.disk.smb_config import Places, SmbPlan
+    from appliance.disk.smb_samba import Samba
+    from tests.support.smb import why_not
+
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    places = Places(tmp_path / "b", tmp_path / "r", OWNER, GROUP, (tmp_path,), port=18_445)
+    own = ["127.0.0.1", "192.168.77.1", "203.0.113.5"]
+    done = Samba(places).apply(SmbPlan("ARMOIRE", "", ("192.168.77.0/24",)), own)
+    assert done.addresses == ("192.168.77.1",)
+    script = (
+        "ip link set lo up && ip addr add 192.168.77.1/24 dev lo && ip addr add 203.0.113.5/24 dev lo"
+        f" && exec smbd --foreground --no-process-group --configfile={places.config}"
+    )
+    smbd = subprocess.Popen(["unshare", "--net", "sh", "-c", script], start_new_session=True)
+    try:
+        end = time.monotonic() + 15
+        heard = ""
+        while ":18445" not in heard:
+            assert time.monotonic() < end
+            assert smbd.poll() is None
+            time.sleep(0.1)
+            heard = subprocess.run(
+                ["nsenter", "-t", str(smbd.pid), "-n", "ss", "-lntuH"],
+                capture_output=True,
+                text=True,
+                check=False,
+            ).stdout
+    finally:
+        smbd.terminate()
+        smbd.wait(10)
+    assert {line.split()[4] for line in heard.splitlines()} == {"192.168.77.1:18445"}
