@@ -11,11 +11,12 @@ from math import ceil
 from sqlalchemy import and_, func, or_, select
 from starlette.requests import Request
 
+from appliance.accounts import locums
 from appliance.clock import utc_now
 from appliance.db.schema import fact
 from appliance.db.schema_disk import share
 from appliance.db.schema_people import emergency_access, notice
-from appliance.model import PersonId
+from appliance.model import PersonId, Role
 from appliance.policy.roles import Action
 from appliance.units import MINUTE_S
 from appliance.web.deps import Box, find_visitor
@@ -42,6 +43,7 @@ class Standing:
     unseen: int = 0
     emergencies: tuple[RunningEmergency, ...] = ()
     is_informed: bool = True
+    may_copy_cases: bool = False  # a locum, in a term that allows it
 
 
 def informed_fact(person_id: PersonId) -> str:
@@ -88,6 +90,10 @@ def asker(request: Request) -> Callable[[], Standing]:
         )
         with box.database.read() as connection:
             rows = connection.execute(query).all()
+            may_copy = visitor.person.role is Role.LOCUM and any(
+                each.is_running(now) and each.may_copy_cases
+                for each in locums.of_person(connection, who)
+            )
         return Standing(
             rows[0].unseen,
             tuple(
@@ -102,6 +108,7 @@ def asker(request: Request) -> Callable[[], Standing]:
                 if row.id is not None
             ),
             bool(rows[0].informed),
+            may_copy,
         )
 
     known: list[Standing] = []

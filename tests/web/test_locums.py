@@ -206,6 +206,7 @@ def test_a_case_copy_is_allowed_by_a_setting_and_always_noted(owner, database, f
     mine = owner.cookies[COOKIE]
     locum = as_person(owner, database, term.person_id)
     document = packed("Dupont Émile.txt")
+    assert "/disk/documents/case-copy" in locum.get("/disk/documents").text
     for _ in range(2):
         copied = locum.post("/disk/documents/case-copy", data={"p": document})
         assert copied.headers["location"] == "/disk/remplacement-paul-durand"

@@ -36,7 +36,7 @@ GROUPS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
         ),
     ),
     (mark("Added"), frozenset({"file.added", "folder.made", "file.accepted"})),
-    (mark("Deleted"), frozenset({"file.deleted", "folder.deleted"})),
+    (mark("Put into the bin"), frozenset({"file.deleted", "folder.deleted"})),
     (mark("Copied into the folder of the replacement"), frozenset({"file.case-copied"})),
     (mark("Shared by a link"), frozenset({"share-link.made", "file.linked"})),
 )
