@@ -11,14 +11,16 @@ from appliance.commands.framework import Command, answers, option
 from appliance.commands.running import run_both
 from appliance.commands.session import Answer, Session, nothing_to_show
 from appliance.commands.setting_up import first_link, prepare
-from appliance.db import repositories, snapshots, sources
+from appliance.db import repositories, shares, snapshots, sources
 from appliance.demo.practice import PATIENTS, DemoMachine, Practice, open_the_way
 from appliance.demo.servers import HOST
+from appliance.disk import set_up
 from appliance.errors import AlreadyRunning
 from appliance.jobs.kinds import SetUpSource
 from appliance.language import mark
-from appliance.model import BOX_SOURCE, Source, SourceKind
+from appliance.model import BOX_SOURCE, Role, Source, SourceKind
 from appliance.policy import instructions
+from appliance.policy.share_rights import ALL
 from appliance.policy.wording import size_words
 from appliance.worker import locks
 
@@ -130,6 +132,7 @@ def _add_sources(session: Session, practice: Practice) -> None:
                 now=utc_now(),
             )
         jobs.append(enqueue(session, SetUpSource(made.id)))
+    _open_share(session, practice)
     jobs.append(enqueue(session, SetUpSource(BOX_SOURCE)))
     follow(session, jobs)
     for machine in practice.machines:
@@ -139,6 +142,25 @@ def _add_sources(session: Session, practice: Practice) -> None:
         # The line a person pastes on a machine.
         line = instructions.authorized_key(key, runs_commands=bool(machine.recipes))
         machine.server.authorize(line)
+
+
+def _open_share(session: Session, practice: Practice) -> None:
+    """Make the practice's folder a share of the disk, on which every owner doctor may do everything."""
+    name, label = SHARE
+    now = utc_now()
+    with session.database.write() as connection:
+        if any(each.name == name for each in shares.all_living(connection)):
+            return
+        made = set_up.make_share(
+            connection,
+            session.settings,
+            name=name,
+            label=label,
+            person_id=None,
+            now=now,
+            folder=practice.share,
+        )
+        set_up.give_rights(connection, made, ALL, by=None, now=now, role=Role.OWNER)
 
 
 def _machine(session: Session, machine: DemoMachine, known: Source | None) -> Source:

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from appliance.clock import utc_now
+from appliance.commands import shares as of_the_disk
 from appliance.commands.following import enqueue, exit_code_of, follow
 from appliance.commands.framework import Command, Group, answers, option
 from appliance.commands.jobs import job_body, source_names
@@ -495,6 +496,16 @@ def remove_share(session: Session, name: str, *, yes: bool) -> Answer:
     if found.kind is not SourceKind.SHARE:
         raise NotFound("share", name)
     return _remove(session, found, yes=yes)
+
+
+for _command in (
+    of_the_disk.make,
+    of_the_disk.rights,
+    of_the_disk.show,
+    of_the_disk.bin_,
+    of_the_disk.close,
+):
+    share.add_command(_command)
 
 
 @click.command(
