@@ -622,3 +622,48 @@ def test_beside_an_outside_address_smbd_binds_the_local_one_only(tmp_path: Path)
         smbd.terminate()
         smbd.wait(10)
     assert {line.split()[4] for line in heard.splitlines()} == {"192.168.77.1:18445"}
+
+
+def test_the_worker_does_all_this_by_itself(practice: Practice):
+    """Nobody calls anything: a right taken away ends a connection, and what was done is in the ledger."""
+    import os
+    import subprocess
+    import sys
+
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "appliance.cli", "worker"],
+        env={
+            **os.environ,
+            "ARMOIRE_DATA": str(practice.settings.data),
+            "ARMOIRE_SMB_RUN": practice.settings.smb_run,
+        },
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+    def soon(is_so) -> None:
+        end = time.monotonic() + 40
+        while not is_so():
+            assert worker.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.2)
+
+    try:
+        (practice.server.folder / "letter.txt").write_bytes(b"x")
+        with _Held(practice, practice.secretary):
+            assert practice.ask(practice.doctor, "put letter.txt; del letter.txt").ok
+            practice.rights(set(), role=Role.SECRETARY)
+            soon(lambda: smb_calls.sessions(practice.settings) == [])
+        soon(lambda: practice.events("file.deleted"))
+
+        def binned() -> list:
+            with practice.database.read() as c:
+                return bins.items(c, practice.share.id)
+
+        soon(binned)
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    with practice.database.read() as c:
+        chain.verify(c)
