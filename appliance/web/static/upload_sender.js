@@ -51,8 +51,7 @@ class Source {
   prepare(start, end) {
     const made = (async () => {
       const buffer = await this.file.slice(start, end).arrayBuffer();
-      buffer.size = buffer.byteLength; // tus-js-client asks for it
-      return { buffer, checksum: subtle ? `sha256 ${await sha256(buffer)}` : "" };
+      return { blob: new Blob([buffer]), checksum: subtle ? `sha256 ${await sha256(buffer)}` : "" };
     })();
     made.catch(() => {}); // asked for below
     return { start, end, made };
@@ -60,10 +59,10 @@ class Source {
   async slice(start, end) {
     end = Math.min(end, this.size);
     const ready = this.ready?.start === start && this.ready.end === end ? this.ready : this.prepare(start, end);
-    const { buffer, checksum } = await ready.made;
+    const { blob, checksum } = await ready.made;
     this.checksum = checksum;
     this.ready = end < this.size && !MODEST ? this.prepare(end, Math.min(this.size, end + (end - start))) : null;
-    return { value: buffer, done: end >= this.size };
+    return { value: blob, done: end >= this.size };
   }
   close() { this.ready = null; }
 }
@@ -172,18 +171,25 @@ export class Sender {
 
   // The whole body with the digest of its bytes, or null when nothing is left to send.
   async packed(items) {
-    const parts = [];
-    for (const { file, path, replaces } of items) {
-      const head = { path: base64url(path), size: file.size };
-      if (file.lastModified) head.mtime_ns = file.lastModified * 1e6;
-      if (replaces) head.replaces = true;
-      const text = utf8.encode(JSON.stringify(head));
-      const length = new DataView(new ArrayBuffer(4)); length.setUint32(0, text.length);
-      parts.push(length.buffer, text, file);
-    }
     try {
-      const buffer = await new Blob(parts).arrayBuffer();
-      return { buffer, digest: subtle ? `sha-256=:${await sha256(buffer)}:` : "" };
+      // Each read by itself: nearly three times as fast as one Blob of them all.
+      const read = await Promise.all(items.map(({ file }) => file.arrayBuffer()));
+      const heads = items.map(({ file, path, replaces }, place) => {
+        const head = { path: base64url(path), size: read[place].byteLength };
+        if (file.lastModified) head.mtime_ns = file.lastModified * 1e6;
+        if (replaces) head.replaces = true;
+        return utf8.encode(JSON.stringify(head));
+      });
+      const body = new Uint8Array(heads.reduce((sum, head, place) => sum + 4 + head.length + read[place].byteLength, 0));
+      const view = new DataView(body.buffer);
+      let at = 0;
+      heads.forEach((head, place) => {
+        view.setUint32(at, head.length);
+        body.set(head, at + 4);
+        body.set(new Uint8Array(read[place]), at + 4 + head.length);
+        at += 4 + head.length + read[place].byteLength;
+      });
+      return { blob: new Blob([body]), digest: subtle ? `sha-256=:${await sha256(body.buffer)}:` : "" };
     } catch (error) {
       // A file that cannot be read any more takes no other with it.
       if (items.length === 1) { this.finished(items[0], error); return null; }
@@ -192,7 +198,7 @@ export class Sender {
     }
   }
 
-  post(address, { buffer, digest }, key) {
+  post(address, { blob, digest }, key) {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
       request.open("POST", address);
@@ -205,7 +211,7 @@ export class Sender {
       request.onerror = request.onabort = request.ontimeout = () => reject(new Refused(0));
       request.onloadend = () => this.running.delete(request);
       this.running.add(request);
-      request.send(buffer);
+      request.send(blob);
     });
   }
 
