@@ -5,10 +5,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from appliance.disk.preview.protocol import Do
 from appliance.settings import Settings
+from tests.support.armoire import until
 from tests.support.preview import PreviewProcess
 
 pytestmark = pytest.mark.integration
@@ -117,3 +119,17 @@ def test_a_preview_process_is_ended_and_started_without_losing_anything(tmp_path
             assert second.ask(note, Do.TEXT).values()["text"] == "words"
             assert first.process.wait(timeout=20) == 0
     assert not settings.preview_socket.exists()
+
+
+def test_after_quiet_minutes_it_is_small_again_and_still_answers(tmp_path):
+    """The same process and the same socket; nobody who asks meanwhile is turned away."""
+    settings = Settings(data=tmp_path / "data")
+    note = tmp_path / "a.txt"
+    note.write_text("words")
+    with PreviewProcess(settings, "--idle", "0.2") as preview:
+        asked = preview.ask(note, Do.TEXT).values()
+        large = psutil.Process(preview.process.pid).memory_info().rss
+        until(lambda: "decoders are given back" in preview.log)
+        until(lambda: psutil.Process(preview.process.pid).memory_info().rss < large / 2)
+        assert preview.ask(note, Do.TEXT).values() == asked
+        assert preview.process.poll() is None

@@ -20,8 +20,9 @@ ROOT = Path(__file__).parents[2]
 class PreviewProcess:
     """``with PreviewProcess(settings) as preview``: it listens when this returns; what it logs is in ``log``."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *options: str) -> None:
         self.settings = settings
+        self.options = options
         settings.data.mkdir(parents=True, exist_ok=True)
         self._log = settings.data / "preview.log"
 
@@ -34,6 +35,7 @@ class PreviewProcess:
                     "appliance.worker.preview_main",
                     "--data",
                     str(self.settings.data),
+                    *self.options,
                 ],
                 cwd=ROOT,
                 env={**os.environ, "ARMOIRE_LOG_LEVEL": "DEBUG"},

@@ -38,8 +38,12 @@ class Server:
     nothing else than a picture of it.
     """
 
-    def __init__(self, path: Path, *, listening: int | None = None) -> None:
-        """Begin to listen, or take over the descriptor ``listening`` from the process that we were."""
+    def __init__(self, path: Path, *, listening: int | None = None, idle_s: float = IDLE_S) -> None:
+        """Begin to listen, or take over the descriptor ``listening`` from the process that we were.
+
+        After ``idle_s`` quiet seconds the decoders are given back.
+        """
+        self._idle_after_s = idle_s
         self._path = path
         self._channel = _listen(path) if listening is None else socket.socket(fileno=listening)
         self._channel.setblocking(False)
@@ -81,14 +85,17 @@ class Server:
                         with suppress(BlockingIOError):
                             os.read(self._reading, 4096)
                 self._reap()
-                if self._is_loaded and not self._children and self._idle_s() > IDLE_S:
+                if self._is_loaded and not self._children and self._idle_s() > self._idle_after_s:
                     self._begin_anew(again)
         self._end()
         return 0
 
     def _wait_s(self) -> float:
         now = time.monotonic()
-        return max(0.0, min([LOOK_S, *(ends - now for _, ends in self._children.values())]))
+        return max(
+            0.0,
+            min([LOOK_S, self._idle_after_s, *(ends - now for _, ends in self._children.values())]),
+        )
 
     def _idle_s(self) -> float:
         return time.monotonic() - self._asked_at
