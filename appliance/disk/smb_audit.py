@@ -136,8 +136,10 @@ class Follower:
     log: Path
     _said: OrderedDict[tuple[object, ...], datetime] = field(default_factory=OrderedDict)
 
-    def turn(self, shares: Iterable[Share], people: Iterable[Person], *, now: datetime) -> int:
-        """Read what is new and return how many entries were written."""
+    def turn(
+        self, shares: Iterable[Share], people: Iterable[Person], *, mark: str, now: datetime
+    ) -> int:
+        """Read what is new and return how many entries were written; a line without ``mark`` is none of Samba's."""
         by_name = {each.name: each for each in shares}
         folders = {name: each.folder for name, each in by_name.items()}
         persons = {each.login: each for each in people}
@@ -148,7 +150,9 @@ class Follower:
         data, place_after = self._read(place)
         if place_after == place:
             return 0
-        lines = [parse(each, folders) for each in data.split(b"\n") if each]
+        sign = mark.encode("ascii")
+        said = [each[len(sign) :] for each in data.split(b"\n") if each.startswith(sign)]
+        lines = [parse(each, folders) for each in said]
         wanted = [each for each in lines if each is not None and not self._was_said(each, now)]
         with self.database.write() as connection:
             for line in wanted:

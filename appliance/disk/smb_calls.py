@@ -47,6 +47,7 @@ def apply(settings: Settings, plan: SmbPlan) -> Applied:
         tuple(done["addresses"]),
         tuple(done["left_out"]),
         int(done["cut"]),
+        str(done["mark"]),
     )
 
 

@@ -7,6 +7,7 @@ goes through standard input. A configuration is tried before it replaces the one
 import json
 import os
 import pwd
+import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -85,7 +86,8 @@ class Samba:
             self._ensure_account(person)
         before, old_addresses = self._last()
         narrowed = SmbPlan(plan.name, plan.description, plan.networks, plan.people, tuple(shares))
-        text = render(narrowed, self.places, addresses)
+        mark = self._mark()
+        text = render(narrowed, self.places, addresses, mark=mark)
         self._try(text)
         current = self.places.config.read_text("utf-8") if self.places.config.exists() else ""
         _write(self.places.base / "users.map", user_map(narrowed))
@@ -106,7 +108,14 @@ class Samba:
             self.places.base / "plan.json",
             json.dumps({"plan": narrowed.to_json(), "addresses": addresses}),
         )
-        return Applied(is_changed, tuple(addresses), tuple(each.id for each in left_out), cut)
+        return Applied(is_changed, tuple(addresses), tuple(each.id for each in left_out), cut, mark)
+
+    def _mark(self) -> str:
+        """Return what each audit line begins with: made once, known to the worker, in no name of a file."""
+        path = self.places.base / "private" / "audit.mark"
+        if not path.exists():
+            _write(path, secrets.token_hex(12) + ":")
+        return path.read_text("ascii")
 
     def _is_there(self, share: SmbShare) -> bool:
         try:

@@ -14,6 +14,7 @@ class Applied:
     addresses: tuple[str, ...]  # it listens on these
     left_out: tuple[int, ...]  # shares whose folder is not there, or not one of ours
     cut: int  # sessions ended
+    mark: str  # what each audit line begins with
 
 
 @dataclass(frozen=True, slots=True)

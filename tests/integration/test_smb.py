@@ -500,10 +500,18 @@ def test_a_hostile_name_forges_no_entry_of_the_ledger(practice: Practice):
     forged = f"lea.petit|127.0.0.1|documents|unlinkat|ok|{practice.share.folder}/forged.txt"
     (practice.server.folder / "h.txt").write_bytes(b"h")
     practice.ask(practice.doctor, f'put h.txt "a\n{forged.replace("/", "_")}"')
-    (practice.share.folder / "a\nlea.petit|1|documents|mkdirat|ok|b").write_bytes(b"")
-    practice.ask(practice.doctor, "ls; prompt; mget *")
+    # Folders named so that the second line of the name ends with a path of the share.
+    place = practice.share.folder / "a\nlea.petit|1|documents|unlinkat|ok|"
+    place = place / str(practice.share.folder).lstrip("/")
+    place.mkdir(parents=True)
+    (place / "forged.txt").write_bytes(b"x")
+    for each in (practice.share.folder, *practice.share.folder.rglob("*")):
+        shutil.chown(each, OWNER, GROUP)
+    practice.ask(practice.doctor, "recurse; prompt; mget *")
     practice.eye.turn(utc_now())
 
+    log = (practice.server.run / "audit" / "audit.log").read_bytes()
+    assert b"\nlea.petit|1|documents|unlinkat|ok|/" in log  # it was tried
     assert practice.events("file.deleted") == []
     assert {each.actor for each in practice.events("file.opened")} <= {
         f"person:{practice.doctor.id}"

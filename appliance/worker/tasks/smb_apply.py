@@ -49,6 +49,7 @@ def run(context: JobContext, _spec: SmbApply) -> JobState:
                 "digest": told,
                 "addresses": list(done.addresses),
                 "left_out": list(done.left_out),
+                "mark": done.mark,
             },
             now=now,
         )

@@ -55,7 +55,10 @@ class SmbWatch:
         with self.database.read() as connection:
             living = shares.all_living(connection)
             everybody = people.everybody(connection)
-        self._follower.turn(living, everybody, now=now)
+            applied = facts.find(connection, smb_plan.APPLIED)
+        sign = applied.get("mark") if isinstance(applied, dict) else None
+        if isinstance(sign, str):
+            self._follower.turn(living, everybody, mark=sign, now=now)
         if self._gathered_at is None or not timedelta() <= now - self._gathered_at < GATHER_EVERY:
             self._gathered_at = now
             ids = {each.login: each.id for each in everybody}

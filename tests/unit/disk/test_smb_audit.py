@@ -15,6 +15,7 @@ from appliance.model import Person
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TOP = Path("/s/docs")
+MARK = "5f:"
 WHO = ("anne.martin", "192.168.1.9", "documents")
 
 
@@ -75,11 +76,11 @@ def test_nothing_is_lost_when_samba_begins_a_new_file(
     def write(*names: str, end: bytes = b"\n") -> None:
         with log.open("ab") as file:
             for name in names:
-                line = f"anne.martin|1|documents|unlinkat|ok|{share.folder}/{name}"
+                line = f"{MARK}anne.martin|1|documents|unlinkat|ok|{share.folder}/{name}"
                 file.write(line.encode() + end)
 
     def turn() -> int:
-        return Follower(database, log).turn([share], [doctor], now=NOW)
+        return Follower(database, log).turn([share], [doctor], mark=MARK, now=NOW)
 
     assert turn() == 0
     write("1", "2")
@@ -104,19 +105,35 @@ def test_opening_ten_times_in_a_minute_is_said_once(
     """As a preview does; after the minute it is said again."""
     log = tmp_path / "audit.log"
     follower = Follower(database, log)
-    line = f"anne.martin|1|documents|create_file|ok|0x1|file|open|{share.folder}/a\n".encode()
+    line = f"{MARK}anne.martin|1|documents|create_file|ok|0x1|file|open|{share.folder}/a\n".encode()
     log.write_bytes(line * 10)
-    assert follower.turn([share], [doctor], now=NOW) == 1
+    assert follower.turn([share], [doctor], mark=MARK, now=NOW) == 1
     with log.open("ab") as file:
         file.write(line)
-    assert follower.turn([share], [doctor], now=NOW + timedelta(seconds=61)) == 1
+    assert follower.turn([share], [doctor], mark=MARK, now=NOW + timedelta(seconds=61)) == 1
 
 
 def test_a_link_in_the_place_of_the_log_is_not_followed(
     database: Database, share: Share, doctor: Person, tmp_path: Path
 ):
     """What is read there goes into the ledger."""
-    (tmp_path / "other").write_bytes(b"anne.martin|1|documents|connect|ok|documents\n")
+    (tmp_path / "other").write_bytes(b"5f:anne.martin|1|documents|connect|ok|documents\n")
     os.symlink(tmp_path / "other", tmp_path / "audit.log")
 
-    assert Follower(database, tmp_path / "audit.log").turn([share], [doctor], now=NOW) == 0
+    assert (
+        Follower(database, tmp_path / "audit.log").turn([share], [doctor], mark=MARK, now=NOW) == 0
+    )
+
+
+def test_a_name_with_a_line_end_forges_nothing(
+    database: Database, share: Share, doctor: Person, tmp_path: Path
+):
+    """What follows the line end lacks the mark, which stands in no name."""
+    log = tmp_path / "audit.log"
+    forged = f"anne.martin|1|documents|unlinkat|ok|{share.folder}/forged"
+    log.write_text(
+        f"{MARK}anne.martin|1|documents|create_file|ok|0x1|file|open|{share.folder}/a\n{forged}\n"
+    )
+
+    assert Follower(database, log).turn([share], [doctor], mark=MARK, now=NOW) == 1
+    assert entries(database, "file.deleted") == []
