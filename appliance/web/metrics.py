@@ -22,8 +22,9 @@ from appliance.db.schema import job, session
 from appliance.db.schema_disk import bin_item, upload
 from appliance.jobs import readings
 from appliance.jobs.copy_readings import copy_statuses
+from appliance.policy.roles import Action
 from appliance.policy.status import Level, source_status
-from appliance.web.deps import Box, TheBox
+from appliance.web.deps import Box, TheBox, needs
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,7 +35,7 @@ Value = int | float | None
 Sample = tuple[dict[str, str], Value]
 
 
-@router.get("/metrics", name="metrics")
+@router.get("/metrics", name="metrics", dependencies=[needs(Action.STATUS_SEE)])
 async def metrics(box: TheBox) -> Response:
     """Return every figure; the door let in nobody but a token of this kind."""
     text = await box.read_aside(lambda connection: _page(connection, box, utc_now()))

@@ -25,6 +25,9 @@ OWN = {
     "account-password",
     "account-end-session",
     "account-end-others",
+    "tokens",
+    "token-make",
+    "token-revoke",
     "sign-out",
     "language",
     # One's own second factors, and showing again who one is.
