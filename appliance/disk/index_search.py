@@ -6,10 +6,12 @@ A search is given the shares a person may see, and opens their indexes only: rig
 
 import re
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 from appliance.db.shares import Share
@@ -114,8 +116,7 @@ def find(
     is_more, waiting = False, 0
     for share in shares:
         try:
-            with closing(open_sqlite(path_of(settings, share.id), Access.READ)) as connection:
-                _demand_ours(connection)
+            with _opened(path_of(settings, share.id)) as connection:
                 if place is Place.NAMES:
                     found, overflows = _names(connection, share, wanted, limit)
                 else:
@@ -134,6 +135,60 @@ def find(
         unready=tuple(unready),
         waiting=waiting,
     )
+
+
+# --- connections are kept open: opening one takes as long as half a search -------------------
+
+#: Idle connections of one index; the file they are open on keeps its inode for as long.
+IDLE: Final = 2
+MOST_IDLE: Final = 64  # indexes
+_idle: dict[Path, tuple[int, list[sqlite3.Connection]]] = {}
+_door: Final = threading.Lock()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to an index nobody else uses now; not one to a file that was made anew since.
+
+    Raises:
+        sqlite3.Error: there is none, or it is damaged.
+    """
+    try:
+        inode = path.stat().st_ino
+    except OSError as error:
+        _let_go(path, None)
+        raise sqlite3.OperationalError from error
+    _let_go(path, inode)
+    with _door:
+        held = _idle.get(path)
+        connection = held[1].pop() if held and held[1] else None
+    if connection is None:
+        connection = open_sqlite(path, Access.READ)
+    try:
+        _demand_ours(connection)
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+    with _door:
+        known, kept = _idle.setdefault(path, (inode, []))
+        if known == inode and len(kept) < IDLE:
+            kept.append(connection)
+            first = next(iter(_idle)) if len(_idle) > MOST_IDLE else path
+            old = _idle.pop(first)[1] if first != path else []
+            for each in old:
+                each.close()
+            return
+    connection.close()
+
+
+def _let_go(path: Path, inode: int | None) -> None:
+    """Close what is open on a former file of this name."""
+    with _door:
+        held = _idle.get(path)
+        old = _idle.pop(path)[1] if held is not None and held[0] != inode else []
+    for each in old:
+        each.close()
 
 
 def _demand_ours(connection: sqlite3.Connection) -> None:
