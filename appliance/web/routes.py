@@ -35,6 +35,7 @@ from appliance.web.pages import (
     links_send,
     locum_report,
     locums,
+    locums_prepare,
     notices,
     oidc,
     oidc_settings,
@@ -92,6 +93,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     oidc_settings.router,  # «/access/services» before «/access/{id}»
     sign_in_rules.router,
     notices.router,
+    locums_prepare.router,  # «/locums/new» before «/locums/{id}»
     locums.router,
     locum_report.router,
     emergency.router,
