@@ -49,7 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UploadSite]:
 #: One request a file, six at a time: what a page does without a batch.
 ONE_EACH = """async ([count, bytes]) => {
   const waiting = Array.from({ length: count }, (_, place) => place);
-  const body = new Uint8Array(bytes);
+  const body = new Blob([new Uint8Array(bytes)]);
   const began = performance.now();
   await Promise.all(Array.from({ length: 6 }, async () => {
     while (waiting.length) {
@@ -210,8 +210,13 @@ def _copyparty(tmp_path: Path, folder: Path) -> tuple[subprocess.Popen[bytes], i
     )
     deadline = time.monotonic() + 60
     while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return started, port
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        try:
+            line = _line(port, is_tls=True)
+            line.request("GET", "/")
+            line.getresponse().read()
+            line.close()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            return started, port
