@@ -101,7 +101,7 @@ class BinLine:
     size: int
     files: int
     deleted_at: datetime
-    gone_on: datetime
+    days_left: int
     by: str
     door: str
 
@@ -315,6 +315,7 @@ async def show_bin(request: Request, box: TheBox, visitor: TheVisitor, share: st
     held.demand(Right.SEE)
     found = await box.read_aside(lambda c: (bins.items(c, held.share.id), people.names(c)))
     items, names = found
+    now = utc_now()
     lines = [
         BinLine(
             each.id,
@@ -324,7 +325,7 @@ async def show_bin(request: Request, box: TheBox, visitor: TheVisitor, share: st
             each.size,
             each.files,
             each.deleted_at,
-            bins.goes_on(held.share, each),
+            max(0, (bins.goes_on(held.share, each) - now).days),
             names.get(each.person_id or PersonId(0), ""),
             each.door,
         )
