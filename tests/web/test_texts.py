@@ -24,7 +24,8 @@ MODULES = sorted(
 SAME = {"Linux", "macOS", "Windows", "Port", "Journal", "Source", "Sources", "Assistant", "Pages",
         "sources", "versions", "%(count)s version", "Copies", "copies", "destinations", "Distance", "Documents", "%(km)s km",
         "Référentiel", "v2 (2024)", "LSTI, BSI, AFNOR Certification, LNE…",
-        "Verdict", "Actions", "destination %(number)s"}  # fmt: skip
+        "Verdict", "Actions", "destination %(number)s",
+        "Code", "Sessions", "application", "%(count)s minutes"}  # fmt: skip
 SINGLE = re.compile(r"""(?<![\w])_\(\s*(["'])((?:(?!\1).)*)\1""")
 COUNTED = re.compile(r"""_n\(\s*"([^"]*)",\s*"([^"]*)\"""")
 
