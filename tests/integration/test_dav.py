@@ -224,7 +224,7 @@ def test_no_name_of_a_document_reaches_the_log(tmp_path):
         assert one.ask("PROPFIND", here, b"<x", Depth="0").status == 400
         assert one.ask("PROPPATCH", here, b"<Dupont").status == 400
         assert one.ask("MOVE", here, Destination="https://elsewhere/Dupont").status == 502
-        shutil.rmtree(one.folder / ".armoire")
+        shutil.rmtree(one.folder / ".armoire", ignore_errors=True)
         (one.folder / ".armoire").write_bytes(b"in the way")  # a mistake nobody foresaw
         assert one.ask("PUT", here, b"y").status == 500
         one.process.terminate()
