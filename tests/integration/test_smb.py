@@ -481,10 +481,10 @@ def test_a_configuration_samba_refuses_never_comes_into_use(practice: Practice, 
     from appliance.errors import SmbFailed
 
     places = Places(
-        practice.server.base, practice.server.run, "root", "root", (practice.server.root,), port=1
+        practice.server.base, practice.server.run, OWNER, GROUP, (practice.server.root,), port=1
     )
     before = places.config.read_text()
-    monkeypatch.setattr(smb_samba, "render", lambda *_: before + "no such option = yes\n")
+    monkeypatch.setattr(smb_samba, "render", lambda *_, **__: before + "no such option = yes\n")
     with practice.database.read() as c:
         plan = smb_plan.wanted(c, now=utc_now())
 
