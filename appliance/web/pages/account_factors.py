@@ -233,7 +233,7 @@ async def new_codes(request: Request, box: TheBox, maker: TheMaker) -> Response:
 
 
 @router.post("/account/second-factor/{factor_id}/remove", name="account-factors-remove")
-async def remove_factor(request: Request, box: TheBox, maker: TheMaker, factor_id: int) -> Response:
+async def remove_factor(box: TheBox, maker: TheMaker, factor_id: int) -> Response:
     """Remove an application or a passkey."""
     who = maker.who.person.id
     await box.write(lambda c: second_factors.remove(c, who, factor_id, now=utc_now()))
