@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.bench.report import record
 from tests.e2e.test_disk import MANY, Site, _window, browser, site
@@ -40,8 +41,11 @@ def _ours(page: Page) -> float:
 
 def _theirs(page: Page, address: str) -> float:
     began = time.perf_counter()
-    page.goto(address, wait_until="load", timeout=120_000)
-    page.evaluate(FRAMES)
+    try:
+        page.goto(address, wait_until="load", timeout=60_000)
+        page.evaluate(FRAMES)
+    except PlaywrightTimeout:
+        pass  # a minute or more: the figure says so
     return time.perf_counter() - began
 
 
