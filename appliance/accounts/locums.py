@@ -440,6 +440,8 @@ _KIND: Final = {
     "file.opened": "opened",
     "file.previewed": "opened",
     "file.zipped": "opened",
+    "file.series-opened": "opened",
+    "file.dicom-fields": "opened",
     "file.case-copied": "copied",
 }
 

@@ -20,6 +20,7 @@ from appliance.model import LedgerEntry, PersonId
 _OF_FOLDERS: Final = frozenset(
     {
         "file.zipped",
+        "file.series-opened",
         "file.moved",
         "file.copied",
         "file.case-copied",

@@ -86,6 +86,8 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "file.opened": mark("file opened"),
     "file.put-back": mark("file put back"),
     "file.zipped": mark("files downloaded as one archive"),
+    "file.series-opened": mark("a series of pictures opened"),
+    "file.dicom-fields": mark("who a picture is of, asked for"),
     "files.restored": mark("files restored"),
     "folder.made": mark("folder made"),
     "job.cancel": mark("task stopped"),

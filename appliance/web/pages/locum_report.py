@@ -32,7 +32,15 @@ GROUPS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     (
         mark("Opened"),
         frozenset(
-            {"file.open", "file.opened", "file.previewed", "file.zipped", "file.version-opened"}
+            {
+                "file.open",
+                "file.opened",
+                "file.previewed",
+                "file.zipped",
+                "file.version-opened",
+                "file.series-opened",
+                "file.dicom-fields",
+            }
         ),
     ),
     (mark("Added"), frozenset({"file.added", "folder.made", "file.accepted"})),

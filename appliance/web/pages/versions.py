@@ -52,6 +52,8 @@ TOUCHED: Final[dict[str, str]] = {
     "file.deleted": mark("deleted it"),
     "file.put-back": mark("took it out of the bin"),
     "file.zipped": mark("downloaded it in a zip"),
+    "file.series-opened": mark("looked at its series"),
+    "file.dicom-fields": mark("asked who it is of"),
     "file.restored": mark("restored a version of it"),
     "file.version-opened": mark("opened an earlier version"),
     "file.case-copied": mark("copied it as a case"),
