@@ -133,7 +133,7 @@ def _send(
 
 def test_a_large_file_with_its_hash(site: UploadSite, tmp_path: Path) -> None:
     """At least as fast as copyparty's PUT, over TLS both, hashed both; three rounds in turn."""
-    peer_folder = site.folder.parent / "peer"
+    peer_folder = site.settings.data.parent / "peer"
     peer = _copyparty(tmp_path, peer_folder)
     ours, theirs = [], []
     block = os.urandom(PIECE)
@@ -198,6 +198,7 @@ def _copyparty(tmp_path: Path, folder: Path) -> tuple[subprocess.Popen[bytes], i
             "-m",
             "copyparty",
             "-q",
+            "--wram",  # it refuses a disk in memory otherwise
             "-i",
             "127.0.0.1",
             "-p",
