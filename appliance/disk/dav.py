@@ -7,13 +7,10 @@ cannot carry the ones, and the others are never followed.
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from wsgidav.dav_error import DAVError
 from wsgidav.dav_provider import DAVCollection, DAVNonCollection, DAVProvider
@@ -21,115 +18,30 @@ from wsgidav.util import etree
 from wsgidav.xml_tools import string_to_xml
 
 from appliance.clock import utc_now
-from appliance.db.engine import Database
-from appliance.disk import access, actions, listing, moves
+from appliance.disk import actions, listing
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
-from appliance.disk.actions import Doer
+from appliance.disk.dav_arriving import Arriving, fill
+from appliance.disk.dav_asking import DOOR, Asking, ref_url, split_url, told
 from appliance.disk.dav_names import is_shown, media_type
-from appliance.disk.dav_properties import Properties, TooMany
+from appliance.disk.dav_properties import Properties
 from appliance.disk.listing import Entry
-from appliance.disk.paths import check_new_name, join, open_file, open_parent, parent
+from appliance.disk.paths import check_new_name, join, open_file, parent
 from appliance.errors import (
     ArmoireError,
-    FileChanged,
     FileMissing,
     InvalidInput,
     NameTaken,
-    NotAFile,
     NotAFolder,
     NotAllowed,
     NotFound,
-    ShareFull,
 )
-from appliance.model import Person
 from appliance.policy.share_rights import Right
 
-DOOR: Final = "dav"
 #: Set by Windows on everything it writes; kept nowhere, for a file has no such times here.
 _WINDOWS: Final = "{urn:schemas-microsoft-com:}"
 _WINDOWS_MODIFIED: Final = _WINDOWS + "Win32LastModifiedTime"
-_STATUS: Final[tuple[tuple[type[ArmoireError], int], ...]] = (
-    (NotAllowed, 403),
-    (InvalidInput, 403),  # a name that may not be given
-    (NotFound, 404),
-    (FileMissing, 404),
-    (NotAFile, 403),
-    (NotAFolder, 409),
-    (NameTaken, 412),
-    (FileChanged, 412),
-    (ShareFull, 507),
-)
 WRITING: Final = frozenset({Right.ADD, Right.CHANGE, Right.DELETE})
-
-
-@dataclass(slots=True)
-class Asking:
-    """Who asks, for one request; what they may do is looked up at its first need and kept no longer."""
-
-    database: Database
-    person: Person
-    #: The person once more, as they are now; raises NotAllowed when their password ended meanwhile.
-    still: Callable[[], Person]
-    #: Whether the line broke before the whole body was here.
-    was_cut: Callable[[], bool] = lambda: False
-    held: dict[str, Held] = field(default_factory=dict)
-
-    def on(self, share: str) -> Held:
-        """Return a share that is open over WebDAV, and the rights on it.
-
-        Raises:
-            NotFound: there is none, or it is not open over WebDAV.
-        """
-        if share not in self.held:
-            self.held[share] = self._look(share, self.person)
-        return self.held[share]
-
-    def again(self, share: str) -> Held:
-        """Return it as it is now, whatever was known.
-
-        Raises:
-            NotFound, NotAllowed: the right, or the password, ended meanwhile.
-        """
-        return self._look(share, self.still())
-
-    def _look(self, share: str, person: Person) -> Held:
-        with self.database.read() as connection:
-            found = access.on_share(connection, person, share, now=utc_now())
-        if not found.share.over_dav:
-            raise NotFound("share", share)
-        return found
-
-    def doer(self) -> Doer:
-        """Return who acts, for the ledger."""
-        return Doer(self.person.id, DOOR)
-
-
-def split_url(path: str) -> tuple[str, bytes]:
-    """Return share and path of «/share/folder/file», both empty for «/»."""
-    share, _, rest = path.strip("/").partition("/")
-    return share, rest.encode("utf-8", "surrogateescape")
-
-
-def ref_url(held: Held, path: bytes) -> str:
-    """Return the key of a resource's locks: quoted, without the slash a folder's address may end with."""
-    return quote("/" + held.share.name + ("/" + path.decode("utf-8", "replace") if path else ""))
-
-
-def status_of(error: ArmoireError) -> int:
-    """Return the status of an error as WebDAV means it."""
-    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Turn errors of ours into wsgidav's; the text is a code, never a name."""
-    try:
-        yield
-    except ArmoireError as error:
-        raise DAVError(status_of(error), error.code) from None
-    except TooMany:
-        raise DAVError(507, "dav.properties") from None
 
 
 class Provider(DAVProvider):  # type: ignore[misc]
@@ -475,7 +387,7 @@ class File(_Both, DAVNonCollection):  # type: ignore[misc]
         DAVNonCollection.__init__(self, path, environ)
         self._set_up(held, inner, entry)
         self.is_new = False
-        self._arriving: _Arriving | None = None
+        self._arriving: Arriving | None = None
 
     def get_content_length(self) -> int:
         """Return bytes."""
@@ -498,7 +410,7 @@ class File(_Both, DAVNonCollection):  # type: ignore[misc]
         """Return True."""
         return True
 
-    def begin_write(self, *, content_type: str | None = None) -> "_Arriving":  # noqa: ARG002 - wsgidav's
+    def begin_write(self, *, content_type: str | None = None) -> "Arriving":  # noqa: ARG002 - wsgidav's
         """Return where the body goes: a part that nobody sees.
 
         Raises:
@@ -510,7 +422,7 @@ class File(_Both, DAVNonCollection):  # type: ignore[misc]
                 self.held.demand(Right.CHANGE)
             actions.demand_room(self.held.share, self._announced() or 0)
             parts = bins.own_folder(self.held.share, bins.PARTS)
-            self._arriving = _Arriving(parts / secrets.token_hex(16))
+            self._arriving = Arriving(parts / secrets.token_hex(16))
         return self._arriving
 
     def end_write(self, *, with_errors: bool) -> None:
@@ -535,7 +447,7 @@ class File(_Both, DAVNonCollection):  # type: ignore[misc]
             with suppress(FileNotFoundError):
                 part.place.unlink()
 
-    def _take_in(self, part: "_Arriving") -> Entry:
+    def _take_in(self, part: "Arriving") -> Entry:
         held = self.asking.again(self.held.share.name)  # a long upload: what holds now
         sent = self.environ.get("HTTP_X_OC_MTIME", "")
         if sent.isascii() and sent.isdecimal() and len(sent) <= 11:
@@ -544,7 +456,7 @@ class File(_Both, DAVNonCollection):  # type: ignore[misc]
         database, doer, now = self.asking.database, self.asking.doer(), utc_now()
         if not self.is_new and self.entry.size == 0:
             held.demand(Right.ADD)
-            if _fill(held, self.inner, part.place):
+            if fill(held, self.inner, part.place):
                 with database.write() as connection:
                     actions.record(
                         connection,
@@ -575,58 +487,3 @@ class File(_Both, DAVNonCollection):  # type: ignore[misc]
             if text.isascii() and text.isdecimal():
                 return int(text)
         return None
-
-
-class _Arriving:
-    """A part being written; an error of the disk becomes the status programs know."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.size = 0
-        self._descriptor = os.open(
-            place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, actions.FILE_MODE
-        )
-
-    def write(self, data: bytes) -> None:
-        """Append.
-
-        Raises:
-            DAVError: 507, the disk is full.
-        """
-        view = memoryview(data)
-        while view:
-            try:
-                count = os.write(self._descriptor, view)
-            except OSError:
-                raise DAVError(507, "disk.full") from None
-            view = view[count:]
-            self.size += count
-
-    def close(self) -> None:
-        """Close it; twice is no error."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-def _fill(held: Held, path: bytes, part: Path) -> bool:
-    """Let a part take the place of an empty file, which is then gone: nobody looks for nothing in the bin.
-
-    Programs lock a free name first, which makes an empty file, and write into it then. Returns False, with all as
-    it was, when the file there was not empty any more.
-    """
-    actions.sync(part)
-    part.chmod(actions.FILE_MODE)
-    name = os.fsencode(part.name)
-    with (
-        open_parent(held.share.folder, path) as (folder, last),
-        bins.opened(part.parent) as parts,
-    ):
-        moves.exchange(parts, name, folder, last)
-        before = os.stat(name, dir_fd=parts, follow_symlinks=False)
-        if listing.entry_of(name, before).kind != "file" or before.st_size:
-            moves.exchange(parts, name, folder, last)
-            return False
-        os.unlink(name, dir_fd=parts)
-        os.fsync(folder)
-    return True

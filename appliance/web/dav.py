@@ -22,9 +22,10 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 from appliance.accounts import app_passwords
 from appliance.accounts.app_passwords import AppPassword
 from appliance.clock import utc_now
-from appliance.disk import access, actions, dav, listing, paths
+from appliance.disk import access, actions, dav_asking, listing, paths
 from appliance.disk.access import Held
-from appliance.disk.dav import Asking, Provider, split_url
+from appliance.disk.dav import Provider
+from appliance.disk.dav_asking import Asking, split_url
 from appliance.disk.dav_locks import Locks
 from appliance.disk.dav_names import is_shown, media_type
 from appliance.disk.dav_properties import Properties
@@ -135,7 +136,7 @@ class Dav:
         try:
             answer = await self._short(request, visitor, asking, body)
         except ArmoireError as error:
-            status = 404 if isinstance(error, _NOT_THERE) else dav.status_of(error)
+            status = 404 if isinstance(error, _NOT_THERE) else dav_asking.status_of(error)
             answer = Response(status_code=status)
         if answer is not None:
             await answer(scope, receive, send)
@@ -213,7 +214,7 @@ class Dav:
                 raise FileMissing
             if wanted.is_names_only or "if" in request.headers:
                 return None
-            url = dav.ref_url(held, path)
+            url = dav_asking.ref_url(held, path)
             if self._locks.touches(url) or self._properties.touch(held.share.id, path):
                 return None
             return dav_listing.of_resource(
