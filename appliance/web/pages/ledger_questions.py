@@ -209,9 +209,7 @@ async def _account(
     return await aside(gather)
 
 
-def _entries(
-    connection: Connection, asked: Question, limit: int | None
-) -> Iterator[LedgerEntry]:
+def _entries(connection: Connection, asked: Question, limit: int | None) -> Iterator[LedgerEntry]:
     return questions.of_person(
         connection,
         asked.person,

@@ -56,7 +56,7 @@ def test_a_copy_that_is_complete_read_back_and_can_be_opened_is_green():
     assert found.reasons == ()
     assert found.proven_at == TAKEN
     assert found.sentence.words("fr") == (
-        "« Hébergeur » contient tout jusqu’à il y a 4 heures ; vérifié il y a 2 heures."
+        "« Hébergeur » contient tout ce qui existait il y a 4 heures ; vérifié il y a 2 heures."
     )
 
 
