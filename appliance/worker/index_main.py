@@ -103,6 +103,15 @@ def main(arguments: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
+    parent = os.getppid()
+
+    def stop_without_parent() -> None:
+        # A worker that was killed is followed by another, whose own index process waits for our lock.
+        while not stop.wait(LOOK_S):
+            if os.getppid() != parent:
+                stop.set()
+
+    threading.Thread(target=stop_without_parent, name="parent", daemon=True).start()
     return serve(settings, stop)
 
 

@@ -33,8 +33,14 @@ def armoire(tmp_path):
     assert made("share", "add", "partage", folder).code == 0
     database = open_database(f"sqlite:///{made.data / 'state.sqlite'}")
     with database.write() as c:
-        # Its own night would begin beside these tests, at some hours of the day.
+        # Nights would begin beside these tests, at some hours of the day.
         sources.change(c, BOX_SOURCE, plan=Plan(enabled=False))
+        here = datetime.now(tz=ZoneInfo("Europe/Paris"))
+        later = Plan(
+            window_start=f"{here + timedelta(hours=8):%H:%M}",
+            window_end=f"{here + timedelta(hours=9):%H:%M}",
+        )
+        sources.change(c, sources.get_by_name(c, "partage").id, plan=later)
     database.close()
     return made
 
@@ -157,6 +163,7 @@ def test_a_worker_at_rest_is_small_and_quiet(start):
     """Its part of the whole box's 200 MB resident and 1 % of a core (tests/bench measures the box)."""
     worker = psutil.Process(start().pid)
     time.sleep(2)
+    time.sleep(3)  # what had to be looked at once at the start is over
     family = [worker, *worker.children(recursive=True)]
     before = sum(sum(each.cpu_times()[:2]) for each in family)
     time.sleep(5)
