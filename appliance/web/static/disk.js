@@ -236,6 +236,7 @@ const MENU = [
   ["move", () => act.carry("move"), () => rights.has("change")],
   ["copy", () => act.carry("copy"), () => rights.has("add")],
   ["versions", () => act.versions(), () => picked.size === 1],
+  ["case_copy", () => act.caseCopy(), () => rights.has("case-copy")],
   ["share_out", () => act.shareOut(), () => rights.has("share-out") && picked.size === 1],
   ["details", () => act.details(), () => picked.size === 1],
   ["delete", () => act.remove(), () => rights.has("delete")],

@@ -16,6 +16,15 @@ export async function call(address, body, words, signal) {
 }
 
 // `page`: share, folder, api, rights, words; chosen() → [{ path, name, kind, size, changed }]; load(); busy(is).
+function post(address, found, here) {
+  const made = element("form"); made.method = "post"; made.action = address; made.hidden = true;
+  for (const each of found) {
+    const field = element("input"); field.name = "p"; field.value = each.path; made.append(field);
+  }
+  if (here !== undefined) { const field = element("input"); field.name = "here"; field.value = here; made.append(field); }
+  document.body.append(made); made.submit(); made.remove();
+}
+
 export function actions(page) {
   const { share, folder, api, rights, words } = page;
   const complain = (error) => { if (error.name !== "AbortError") toast(error.message, { grave: true }); };
@@ -118,11 +127,11 @@ export function actions(page) {
       const found = page.chosen();
       if (!found.length) return;
       if (found.length === 1 && found[0].kind === "f") { location.href = `/disk/${share}/file?p=${found[0].path}`; return; }
-      const made = element("form"); made.method = "post"; made.action = `/disk/${share}/zip`; made.hidden = true;
-      for (const each of found) {
-        const field = element("input"); field.name = "p"; field.value = each.path; made.append(field);
-      }
-      document.body.append(made); made.submit(); made.remove();
+      post(`/disk/${share}/zip`, found);
+    },
+    caseCopy() {
+      const found = page.chosen();
+      if (found.length) post(`/disk/${share}/case-copy`, found, folder);
     },
     async makeFolder() {
       const name = await ask(words.new_folder, words.folder_name, "", words, words.make);
