@@ -24,6 +24,7 @@ from appliance.model import (
     JobState,
     Keep,
     Outcome,
+    Plan,
     SnapshotState,
     SourceKind,
 )
@@ -209,6 +210,9 @@ def test_the_planner_sends_the_copies_of_a_night(tmp_path):
     row = copied.add_disk(tmp_path / "disk")
     with copied.database.write() as connection:
         connection.exec_driver_sql("UPDATE job SET state = 'cancelled' WHERE state = 'queued'")
+        # Its night is due at half past five in the morning, at whatever hour this test runs.
+        late = Plan(window_start="04:00", window_end="06:00")
+        sources.change(connection, copied.share.id, plan=late)
     planner = Planner(copied.settings, copied.database)
     tomorrow = (utc_now() + timedelta(days=1)).replace(hour=4, minute=30)  # after 05:00 in Paris
 

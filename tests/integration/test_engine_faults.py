@@ -186,7 +186,9 @@ def test_killed_at_any_moment_the_next_night_is_whole_and_sends_nothing_twice(bo
                 night.kill()
                 night.communicate()
                 kills += 1
-                assert box.archives(checkpoints=False) == []
+                if names := box.archives(checkpoints=False):
+                    finished = names[0]  # killed between its last commit and its last word
+                    break
                 continue
             assert night.returncode == 0, err.decode()
             finished = out.decode().strip()

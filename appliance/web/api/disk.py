@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import orjson
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Query, Request
 from sqlalchemy import Connection
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
@@ -75,7 +75,11 @@ async def my_shares(box: TheBox, visitor: TheVisitor) -> list[ShareBody]:
 
 @router.get("/{share}/list", response_model=None)
 async def list_folder(
-    box: TheBox, visitor: TheVisitor, share: str, p: str = "", first: int = 0
+    box: TheBox,
+    visitor: TheVisitor,
+    share: str,
+    p: str = "",
+    first: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
 ) -> Response:
     """Return a folder in columns: ``n`` names, ``k`` kinds (d, f, l, o), ``s`` bytes, ``m`` milliseconds.
 

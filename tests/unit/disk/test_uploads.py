@@ -123,7 +123,7 @@ def test_a_name_taken_meanwhile_is_answered_by_another_name(
     uploads.rename(database, one, b"b.txt", replaces=False)
     with database.read() as connection:
         row = connection.execute(uploads.select(uploads.upload)).one()
-    uploads.finish(database, held, uploads._upload(row), doer=doer, now=NOW)
+    uploads.finish(database, held, uploads.from_row(row), doer=doer, now=NOW)
     assert (held.share.folder / "b.txt").read_bytes() == DATA
     assert (held.share.folder / "a.txt").read_bytes() == b"another's"
 
@@ -167,7 +167,7 @@ def test_a_batch_arrives_however_it_is_cut(
     root = tmp_path_factory.mktemp("share")
     from appliance.db.shares import Share, ShareId
 
-    share = Share(ShareId(1), "s", "S", root, None, False, False, False, 30, None, NOW)
+    share = Share(ShareId(1), "s", "S", root, None, False, False, False, 30, None, 0, NOW)
     seen: list[tuple[bytes, bytes]] = []
     with Batch(Held(share, ALL), b"in") as batch:
         while body:
