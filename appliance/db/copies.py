@@ -152,17 +152,10 @@ def living(connection: Connection, target_id: TargetId) -> Iterator[CopyObject]:
         .where(copy_object.c.target_id == target_id, copy_object.c.removed_at.is_(None))
         .order_by(copy_object.c.id)
     )
-    # Thousands were sent in the same moment and lie in the same folder: one value each, not one a row.
-    same: dict[object, Any] = {}
+    # Thousands were sent in the same moment: one value for all of them, not one a row.
+    same: dict[datetime, datetime] = {}
     for row in connection.execute(query).yield_per(2000):
-        one = _object(row)
-        for name in ("sealed_at", "put_at", "read_back_at", "orphaned_at"):
-            value = getattr(one, name)
-            if value is not None:
-                object.__setattr__(one, name, same.setdefault(value, value))
-        if len(same) > 10_000:
-            same.clear()
-        yield one
+        yield _object(row, same)
 
 
 def intend(
@@ -404,7 +397,10 @@ def newest_files(connection: Connection, target_id: TargetId, repository: int) -
         )
     )
     found = [row for row in rows if row.id in wanted]
-    return [] if any(row.removed_at is not None for row in found) else [_object(r) for r in found]
+    if any(row.removed_at is not None for row in found):
+        return []
+    same: dict[datetime, datetime] = {}
+    return [_object(row, same) for row in found]
 
 
 def generation_removed(
@@ -428,7 +424,10 @@ def _set(connection: Connection, ids: Iterable[int], **values: object) -> None:
         )
 
 
-def _object(row: Row[Any]) -> CopyObject:
+def _object(row: Row[Any], same: dict[datetime, datetime]) -> CopyObject:
+    def one(moment: datetime | None) -> datetime | None:
+        return None if moment is None else same.setdefault(moment, moment)
+
     return CopyObject(
         id=row.id,
         name=row.name,
@@ -439,10 +438,10 @@ def _object(row: Row[Any]) -> CopyObject:
         plain_sha256=row.plain_sha256,
         sealed_size=row.sealed_size,
         sealed_sha256=row.sealed_sha256,
-        sealed_at=row.sealed_at,
-        put_at=row.put_at,
-        read_back_at=row.read_back_at,
-        orphaned_at=row.orphaned_at,
+        sealed_at=same.setdefault(row.sealed_at, row.sealed_at),
+        put_at=one(row.put_at),
+        read_back_at=one(row.read_back_at),
+        orphaned_at=one(row.orphaned_at),
     )
 
 
