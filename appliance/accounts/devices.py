@@ -9,11 +9,12 @@ from typing import Final
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from appliance.accounts import notices, sessions
+from appliance.accounts import notices
 from appliance.db.schema_people import known_device
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import PersonId
+from appliance.vault import tokens
 
 NEW_DEVICE: Final = "sign-in.new-device"
 NEW_DEVICE_TEXT: Final = mark(
@@ -58,7 +59,7 @@ def recognise(
             update(known_device)
             .where(
                 known_device.c.person_id == person_id,
-                known_device.c.mark_hash == sessions.digest(carried),
+                known_device.c.mark_hash == tokens.digest(carried),
             )
             .values(seen_at=now, user_agent=user_agent[:300])
         )
@@ -73,12 +74,12 @@ def recognise(
         == 0
     )
     # A browser two people share keeps its mark: each of them knows it.
-    carried = carried if carried and len(carried) == len(sessions.make_token()) else None
-    made = carried or sessions.make_token()
+    carried = carried if carried and len(carried) == len(tokens.make_token()) else None
+    made = carried or tokens.make_token()
     connection.execute(
         insert(known_device).values(
             person_id=person_id,
-            mark_hash=sessions.digest(made),
+            mark_hash=tokens.digest(made),
             user_agent=user_agent[:300],
             first_seen_at=now,
             seen_at=now,

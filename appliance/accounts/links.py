@@ -10,11 +10,12 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from appliance.accounts import people, sessions
+from appliance.accounts import people
 from appliance.db.schema import sign_in_link
 from appliance.errors import LinkExpired
 from appliance.model import Person, PersonId
 from appliance.units import HOUR_S
+from appliance.vault import tokens
 
 #: A link not used by then is worth nothing.
 LIFE: Final = timedelta(seconds=24 * HOUR_S)
@@ -73,7 +74,7 @@ def check(connection: Connection, token: str, *, now: datetime) -> Link:
         LinkExpired: it was used, has ended, never was, or would make a second first account.
     """
     row = connection.execute(
-        select(sign_in_link).where(sign_in_link.c.token_hash == sessions.digest(token.strip()))
+        select(sign_in_link).where(sign_in_link.c.token_hash == tokens.digest(token.strip()))
     ).first()
     if row is None or row.used_at is not None or row.ends_at <= now:
         raise LinkExpired
@@ -105,10 +106,10 @@ def _make(
     now: datetime,
     ends_at: datetime | None = None,
 ) -> str:
-    token = sessions.make_token()
+    token = tokens.make_token()
     connection.execute(
         insert(sign_in_link).values(
-            token_hash=sessions.digest(token),
+            token_hash=tokens.digest(token),
             person_id=person_id,
             created_at=now,
             ends_at=ends_at or now + LIFE,

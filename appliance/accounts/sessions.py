@@ -1,7 +1,5 @@
 """Sessions: a random cookie whose SHA-256 is stored, ended on the server (domain.md SEC-08)."""
 
-import hashlib
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,6 +14,7 @@ from appliance.model import Person, PersonId, Role
 from appliance.policy import second_factor
 from appliance.policy.second_factor import Means
 from appliance.units import MINUTE_S
+from appliance.vault.tokens import digest, make_token
 
 #: Without a click, a session ends (domain.md SEC-08: 30 minutes at most; the practice may choose less).
 #: A click is written down once in so long: a write per page would wear the disk for nothing.
@@ -41,16 +40,6 @@ class Session:
     def means(self) -> Means:
         """What was shown, to decide on."""
         return Means(self.factors)
-
-
-def make_token() -> str:
-    """Return 256 random bits, as text for a cookie or a link."""
-    return secrets.token_urlsafe(32)
-
-
-def digest(token: str) -> str:
-    """Return what is stored of a token: its SHA-256 in hex. It is random, so no salt is needed."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def start(

@@ -37,7 +37,7 @@ from appliance.errors import (
     SnapshotMissing,
 )
 from appliance.jobs.context import JobContext
-from appliance.jobs.kinds import RestoreFiles, pack_path, unpack_path
+from appliance.jobs.kinds import RestoreFiles
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import (
@@ -48,6 +48,7 @@ from appliance.model import (
     Snapshot,
     SourceKind,
 )
+from appliance.packed import pack_path, unpack_path
 
 #: Failures named on the sheet; the count is whole.
 FAILURES_KEPT: Final = 200

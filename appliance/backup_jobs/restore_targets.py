@@ -28,9 +28,10 @@ from appliance.backup_jobs.workplace import Workplace
 from appliance.db import sources
 from appliance.errors import InvalidInput, RootUnreadable, WouldOverwrite
 from appliance.jobs.context import JobContext
-from appliance.jobs.kinds import RestoreFiles, unpack_path
+from appliance.jobs.kinds import RestoreFiles
 from appliance.language import mark
 from appliance.model import Snapshot, Source, SourceKind, System
+from appliance.packed import unpack_path
 
 _STREAMS: Final = STREAMS_FOLDER.encode()
 

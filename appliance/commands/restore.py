@@ -14,9 +14,10 @@ from appliance.commands.places import look_up, parse_place
 from appliance.commands.session import Answer, ExitCode, Session, wrong
 from appliance.commands.snapshots import zone_of
 from appliance.db import restore_sheets
-from appliance.jobs.kinds import RestoreFiles, pack_path
+from appliance.jobs.kinds import RestoreFiles
 from appliance.language import mark
 from appliance.model import Outcome
+from appliance.packed import pack_path
 from appliance.policy.wording import size_words
 
 

@@ -28,10 +28,10 @@ from appliance.commands.session import (
 from appliance.db import snapshots as snapshot_rows
 from appliance.db import sources
 from appliance.errors import NotFound
-from appliance.jobs.kinds import pack_path
 from appliance.language import mark
 from appliance.ledger import proofs
 from appliance.model import EntryKind, Outcome, SnapshotState
+from appliance.packed import pack_path
 from appliance.policy.status import ProofKind
 from appliance.policy.wording import size_words
 from appliance.units import NS_PER_S

@@ -8,7 +8,6 @@ import errno
 import os
 import secrets
 import shutil
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from appliance.errors import (
 )
 from appliance.ledger import chain, events
 from appliance.model import PersonId
+from appliance.packed import pack_path
 from appliance.policy.share_rights import Right
 
 FILE_MODE: Final = 0o660
@@ -125,7 +125,7 @@ def move(
         doer,
         now,
         to=f"share:{to.share.id}",
-        to_path=packed(new_path),
+        to_path=pack_path(new_path),
     )
 
 
@@ -182,7 +182,7 @@ def copy(
             doer,
             now,
             to=f"share:{to.share.id}",
-            to_path=packed(new_path),
+            to_path=pack_path(new_path),
         )
 
 
@@ -294,7 +294,7 @@ def take_in_many(
             actor=f"person:{doer.person_id}",
             subject=f"share:{held.share.id}",
             bodies=[
-                {"door": doer.door, "path": packed(one.path), "bytes": result.size}
+                {"door": doer.door, "path": pack_path(one.path), "bytes": result.size}
                 for one, result in zip(arrived, results, strict=True)
                 if isinstance(result, Entry)
             ],
@@ -395,11 +395,6 @@ def room(share: Share) -> int:
     return max(0, free)
 
 
-def packed(path: bytes) -> str:
-    """Return a path as the ledger holds it (beam 7)."""
-    return urlsafe_b64encode(path).decode("ascii").rstrip("=")
-
-
 def sync(path: Path) -> None:
     """Make a file's bytes durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -432,7 +427,7 @@ def record(
         person_id=doer.person_id,
         actor=None,
         door=doer.door,
-        path=packed(path),
+        path=pack_path(path),
         **figures,
     )
 

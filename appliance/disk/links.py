@@ -19,8 +19,6 @@ from appliance.db.schema_disk import link
 from appliance.db.shares import ShareId
 from appliance.disk import access, listing
 from appliance.disk.access import Held
-from appliance.disk.actions import packed
-from appliance.disk.uploads import digest
 from appliance.errors import (
     InvalidInput,
     LinkGone,
@@ -33,9 +31,11 @@ from appliance.errors import (
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import Person, PersonId, Role
+from appliance.packed import pack_path
 from appliance.policy import outside_links, throttle
 from appliance.policy.outside_links import ASK, GIVE, KINDS, LONGEST_DAYS, LONGEST_LABEL, Rules
 from appliance.policy.share_rights import Right
+from appliance.vault.tokens import digest, make_token
 
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is read as something else
 DOOR: Final = "link"
@@ -132,7 +132,7 @@ def make(
         raise NotAFolder
     if found.kind not in {"file", "folder"}:
         raise InvalidInput("path", mark("A file or a folder, please."))
-    token = secrets.token_urlsafe(32)
+    token = make_token()
     password = new_password() if hash_password else None
     values = {
         "token_hash": digest(token),
@@ -159,7 +159,7 @@ def make(
             person_id=person_id,
             link=made.id,
             kind=kind,
-            path=packed(path),
+            path=pack_path(path),
             ends_at=made.ends_at.isoformat(),
             has_password=password is not None,
         )
@@ -297,7 +297,7 @@ def record_access(
         actor=actor(one),
         door=DOOR,
         link=one.id,
-        path=packed(path),
+        path=pack_path(path),
         address=address,
         bytes=size,
         files=files,

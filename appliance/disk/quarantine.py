@@ -26,7 +26,7 @@ from appliance.disk.actions import Arrived, Doer, demand_room, record, sync, tak
 from appliance.disk.links import Link, Opened
 from appliance.disk.listing import Entry, entry_of
 from appliance.disk.paths import check_new_name, join, parent, split
-from appliance.disk.uploads import Upload, digest, from_row
+from appliance.disk.uploads import Upload, from_row
 from appliance.errors import (
     ArmoireError,
     FileMissing,
@@ -41,6 +41,7 @@ from appliance.model import PersonId
 from appliance.policy.outside_links import HEAD, why_content_not_taken, why_name_not_taken
 from appliance.policy.share_rights import Right
 from appliance.units import MIB
+from appliance.vault.tokens import digest, make_token
 
 DEEPEST: Final = 20
 
@@ -71,7 +72,7 @@ def begin(database: Database, opened: Opened, name: bytes, size: int, *, now: da
     with database.write() as connection:
         _demand_allowed(connection, opened.link, files=1, size=size)
         demand_room(opened.held.share, size)
-        token, part = secrets.token_urlsafe(32), secrets.token_hex(16)
+        token, part = make_token(), secrets.token_hex(16)
         connection.execute(
             insert(upload).values(
                 token_hash=digest(token),

@@ -19,11 +19,11 @@ from typing import Final
 from appliance.db import facts
 from appliance.db.engine import Database
 from appliance.db.shares import Share
-from appliance.disk.actions import packed
 from appliance.disk.paths import RESERVED
 from appliance.disk.smb_config import ACCOUNT
 from appliance.ledger import events
 from appliance.model import Person
+from appliance.packed import pack_path
 
 #: Where in the audit lines the ledger is.
 FACT: Final = "smb.audit"
@@ -159,9 +159,9 @@ class Follower:
                 person = persons.get(line.user.lower())
                 body: dict[str, object] = {"door": "smb", "address": line.address}
                 if line.path:
-                    body["path"] = packed(line.path)
+                    body["path"] = pack_path(line.path)
                 if line.to_path is not None:
-                    body["to_path"] = packed(line.to_path)
+                    body["to_path"] = pack_path(line.to_path)
                     body["to"] = f"share:{by_name[line.share].id}"
                 events.record(
                     connection,

@@ -7,7 +7,7 @@ which the row holds the SHA-256. Whole, checked and durable, it takes its name i
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -38,6 +38,7 @@ from appliance.errors import (
 from appliance.language import mark
 from appliance.model import PersonId
 from appliance.policy.share_rights import Right
+from appliance.vault.tokens import digest, make_token
 
 #: An upload that nobody went on with is forgotten after so long.
 KEPT: Final = timedelta(days=7)
@@ -97,7 +98,7 @@ def begin(
         if not replaces:
             raise NameTaken(name.decode("utf-8", "replace"))
     demand_room(held.share, size)
-    token, part = secrets.token_urlsafe(32), secrets.token_hex(16)
+    token, part = make_token(), secrets.token_hex(16)
     with database.write() as connection:
         connection.execute(
             insert(upload).values(
@@ -245,6 +246,45 @@ def finish(
     return made
 
 
+def put(
+    database: Database,
+    held: Held,
+    path: bytes,
+    size: int,
+    blocks: Iterable[bytes],
+    *,
+    doer: Doer,
+    now: datetime,
+    replaces: bool = False,
+    mtime_ns: int | None = None,
+) -> Entry:
+    """Write a whole file whose bytes are at hand, as an upload in one go: there whole, or not at all.
+
+    Raises:
+        As ``begin``, ``Writing.write`` and ``finish``, and what ``blocks`` raises; nothing is left of it.
+    """
+    token = begin(
+        database,
+        held,
+        path,
+        size,
+        doer=doer,
+        now=now,
+        replaces=replaces,
+        mtime_ns=mtime_ns,
+    )
+    with database.read() as connection:
+        one = find(connection, token, doer.person_id)
+    try:
+        with writing(held.share, one, 0) as part:
+            for block in blocks:
+                part.write(block)
+        return finish(database, held, one, doer=doer, now=now)
+    except BaseException:
+        forget(database, held.share, one)
+        raise
+
+
 def rename(database: Database, one: Upload, path: bytes, *, replaces: bool) -> None:
     """Let an upload become another name: the answer to a clash found at its end.
 
@@ -293,11 +333,6 @@ def settle(database: Database, share: Share, *, now: datetime) -> int:
                 place.unlink()
                 gone += 1
     return gone
-
-
-def digest(token: str) -> str:
-    """Return what is stored of a token."""
-    return sha256(token.encode()).hexdigest()
 
 
 def check_hash(text: str) -> str:

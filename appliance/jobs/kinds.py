@@ -3,7 +3,6 @@
 A file path in a spec is base64 (beam 7: specs are shown in job lists and logs).
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
@@ -346,20 +345,3 @@ def from_json(kind: str, values: Mapping[str, object]) -> Spec:
         return spec(**given)
     except TypeError as error:
         raise InvalidInput("spec", f"a field of {kind} is missing") from error
-
-
-def pack_path(path: bytes) -> str:
-    """Return a path in the form specs and URLs carry it."""
-    return urlsafe_b64encode(path).decode("ascii").rstrip("=")
-
-
-def unpack_path(text: str) -> bytes:
-    """Return the path out of ``pack_path``'s form.
-
-    Raises:
-        InvalidInput: it is not base64.
-    """
-    try:
-        return urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-    except ValueError as error:
-        raise InvalidInput("path", mark("This is not a path of a snapshot.")) from error

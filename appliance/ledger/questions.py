@@ -5,7 +5,6 @@ happened to a folder above it is part of the answer.
 """
 
 import json
-from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
@@ -15,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, or_, select
 from appliance.db.schema import ledger
 from appliance.ledger.chain import to_entry
 from appliance.model import LedgerEntry, PersonId
+from appliance.packed import pack_path
 
 #: What is done to a folder is done to everything in it.
 _OF_FOLDERS: Final = frozenset(
@@ -49,8 +49,8 @@ def about_file(
         limit: at most so many.
         since: not older than this; None: as far back as the ledger goes.
     """
-    own = _packed(path)
-    above = {_packed(each) for each in _folders_above(path)}
+    own = pack_path(path)
+    above = {pack_path(each) for each in _folders_above(path)}
     anywhere: list[ColumnElement[bool]] = [
         ledger.c.body.contains(f'"{name}":"{each}"', autoescape=True)
         for each in {own, *above}
@@ -134,10 +134,6 @@ def without_names(entry: LedgerEntry, seen: Collection[int]) -> dict[str, object
 def as_json(entry: LedgerEntry) -> str:
     """Return an entry's body as canonical JSON, as the digest covers it."""
     return json.dumps(entry.body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _packed(path: bytes) -> str:
-    return urlsafe_b64encode(path).decode("ascii").rstrip("=")
 
 
 def _folders_above(path: bytes) -> list[bytes]:

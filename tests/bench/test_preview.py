@@ -13,8 +13,8 @@ from appliance.accounts import people, sessions
 from appliance.clock import utc_now
 from appliance.db.engine import open_database
 from appliance.disk import set_up
-from appliance.jobs.kinds import pack_path
 from appliance.model import Role
+from appliance.packed import pack_path
 from appliance.settings import Settings
 from tests.bench.report import record
 from tests.bench.test_web import Browser

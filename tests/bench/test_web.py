@@ -20,8 +20,8 @@ import pytest
 
 from appliance.accounts import people, sessions
 from appliance.clock import utc_now
-from appliance.jobs.kinds import pack_path
 from appliance.model import Role
+from appliance.packed import pack_path
 from appliance.web.security import COOKIE
 from tests.bench.report import record
 from tests.bench.scene import DISTINCT, FILES, IN_ONE_FOLDER, path_of

@@ -15,8 +15,9 @@ from appliance.errors import (
     RepositoryLocked,
     RepositoryMissing,
 )
-from appliance.jobs.kinds import RestoreFiles, pack_path
+from appliance.jobs.kinds import RestoreFiles
 from appliance.model import JobState
+from appliance.packed import pack_path
 from tests.support import small_disk
 from tests.support.box import ROOT, Box
 from tests.support.trees import make_small_tree

@@ -21,8 +21,9 @@ from appliance.clock import utc_now
 from appliance.db import sources
 from appliance.errors import ArmoireError, NotFound
 from appliance.jobs import queue
-from appliance.jobs.kinds import RestoreFiles, SetUpSource, pack_path
+from appliance.jobs.kinds import RestoreFiles, SetUpSource
 from appliance.model import BOX_SOURCE, Role
+from appliance.packed import pack_path
 from appliance.web.app import create_app
 from appliance.web.routes import ROUTERS
 from appliance.web.security import COOKIE

@@ -15,9 +15,10 @@ from appliance.errors import (
     RootUnreadable,
     WouldOverwrite,
 )
-from appliance.jobs.kinds import RestoreFiles, pack_path, unpack_path
+from appliance.jobs.kinds import RestoreFiles
 from appliance.ledger import chain
 from appliance.model import JobState, Outcome
+from appliance.packed import pack_path, unpack_path
 from tests.integration.test_night_is_proven import flip_a_bit_of
 from tests.support.box import Box
 from tests.support.trees import make_odd_tree, make_small_tree

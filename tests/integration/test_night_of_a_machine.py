@@ -10,7 +10,7 @@ from appliance.backup_jobs.archive_comment import read_comment
 from appliance.catalogue import query
 from appliance.db import snapshots, sources
 from appliance.errors import HostKeyChanged, MachineUnreachable, RecipeFailed, RootUnreadable
-from appliance.jobs.kinds import Prune, RestoreFiles, VerifySnapshot, pack_path
+from appliance.jobs.kinds import Prune, RestoreFiles, VerifySnapshot
 from appliance.ledger import chain, proofs
 from appliance.model import (
     Consistency,
@@ -20,6 +20,7 @@ from appliance.model import (
     RecipeUse,
     SnapshotState,
 )
+from appliance.packed import pack_path
 from tests.support.box import Box
 from tests.support.trees import make_odd_tree, make_small_tree
 

@@ -11,11 +11,11 @@ from appliance.clock import utc_now
 from appliance.db.engine import open_database
 from appliance.db.schema_disk import link
 from appliance.disk.batch import pack
-from appliance.disk.uploads import digest
 from appliance.model import Role
 from appliance.policy.outside_links import ASK, DEFAULT_DAYS, GIVE, Rules
 from appliance.policy.share_rights import Right
 from appliance.settings import Settings
+from appliance.vault.tokens import digest
 from appliance.web.app import create_app
 from tests.support.doors import LETTER, SECRET, Scene, packed
 

@@ -23,9 +23,10 @@ from appliance.disk import bin as bins
 from appliance.disk.actions import Doer
 from appliance.jobs import queue
 from appliance.jobs.context import JobContext
-from appliance.jobs.kinds import SmbApply, unpack_path
+from appliance.jobs.kinds import SmbApply
 from appliance.ledger import chain
 from appliance.model import JobState, Person, Role
+from appliance.packed import unpack_path
 from appliance.policy.share_rights import ALL, Right
 from appliance.settings import Settings
 from appliance.vault.seal import seal

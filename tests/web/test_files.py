@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 from appliance.accounts import people, sessions
 from appliance.clock import utc_now
 from appliance.db import restore_sheets
-from appliance.jobs.kinds import pack_path
 from appliance.ledger import chain
 from appliance.model import Outcome, Role, Snapshot
+from appliance.packed import pack_path
 from appliance.web.app import create_app
 from appliance.web.pages.files import Openings
 from appliance.web.security import COOKIE

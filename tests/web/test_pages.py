@@ -8,9 +8,10 @@ import pytest
 from appliance.clock import utc_now
 from appliance.db import anomalies, snapshots, sources, workers
 from appliance.jobs import queue
-from appliance.jobs.kinds import KINDS, CheckMachine, pack_path
+from appliance.jobs.kinds import KINDS, CheckMachine
 from appliance.ledger import chain, proofs
 from appliance.model import JobState, Keep, Outcome, Role, SourceKind
+from appliance.packed import pack_path
 from appliance.web.pages.plan import parse_excludes
 from appliance.web.pages.search import marked
 from appliance.web.pages.set_up import fingerprint, slug

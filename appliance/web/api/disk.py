@@ -23,8 +23,8 @@ from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.disk.transfers import OnClash
 from appliance.errors import ArmoireError, InvalidInput
-from appliance.jobs.kinds import pack_path, unpack_path
 from appliance.language import explain, mark
+from appliance.packed import pack_path, unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.web import share_zip

@@ -15,8 +15,8 @@ from appliance.disk.listing import Entry
 from appliance.disk.paths import join
 from appliance.disk.uploads import LARGEST, Upload
 from appliance.errors import FileChanged, InvalidInput, UploadGone
-from appliance.jobs.kinds import pack_path, unpack_path
 from appliance.language import Language, explain, mark
+from appliance.packed import pack_path, unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.web import receiving

@@ -21,10 +21,10 @@ from appliance.clock import from_epoch, utc_now
 from appliance.db import snapshots, sources, workers
 from appliance.disk import access
 from appliance.jobs import queue, readings
-from appliance.jobs.kinds import pack_path
 from appliance.ledger import chain, events
 from appliance.ledger.questions import without_names
 from appliance.model import Job, JobId, JobState, Snapshot, SnapshotId, Source, SourceId
+from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.policy.status import SourceStatus, home_level, home_sentence, source_status

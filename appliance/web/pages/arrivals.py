@@ -8,7 +8,7 @@ from fastapi import Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
-from appliance.accounts import devices, oidc, sessions
+from appliance.accounts import devices, oidc
 from appliance.accounts.oidc import Waitings
 from appliance.accounts.oidc_providers import Provider
 from appliance.accounts.passkeys import Challenges
@@ -16,6 +16,7 @@ from appliance.accounts.sign_in import SignedIn
 from appliance.clock import utc_now
 from appliance.model import Person
 from appliance.policy.second_factor import Step
+from appliance.vault import tokens
 from appliance.web.deps import Box, Visitor, find_half, find_visitor
 from appliance.web.security import set_session
 
@@ -57,11 +58,11 @@ class Arrivals:
         """Remember through which service a session began, to end it there too; lost by a restart."""
         if len(self._outside) >= OUTSIDE_AT_MOST:
             self._outside.clear()
-        self._outside[sessions.digest(token)] = provider, id_token
+        self._outside[tokens.digest(token)] = provider, id_token
 
     def take(self, token: str) -> tuple[Provider, str] | None:
         """Return the service of a session and its id_token, once; None: it began otherwise."""
-        return self._outside.pop(sessions.digest(token), None)
+        return self._outside.pop(tokens.digest(token), None)
 
 
 def address_of(request: Request) -> str:

@@ -21,10 +21,10 @@ from appliance.clock import from_epoch, utc_now
 from appliance.db import snapshots, sources
 from appliance.errors import InvalidInput, NotFound
 from appliance.jobs import snapshot_marks
-from appliance.jobs.kinds import pack_path
 from appliance.language import mark
 from appliance.ledger import events, proofs
 from appliance.model import Proof, ReadEvent, Snapshot, SnapshotId, Source, SourceId
+from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.policy.status import OUTCOME_NAMES, PROOF_NAMES, ProofKind
 from appliance.units import NS_PER_S

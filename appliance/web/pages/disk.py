@@ -19,9 +19,9 @@ from appliance.disk import access, actions, listing, paths, uploads
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.errors import ArmoireError, NameTaken
-from appliance.jobs.kinds import pack_path, unpack_path
 from appliance.language import explain
 from appliance.model import PersonId
+from appliance.packed import pack_path, unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import RIGHT_TEXTS, Right
 from appliance.units import MIB, NS_PER_S
@@ -273,17 +273,15 @@ async def send_one(
 
     def work() -> None:
         doer, now = doer_of(visitor), utc_now()
-        token = uploads.begin(box.database, held, path, file.size or 0, doer=doer, now=now)
-        with box.database.read() as connection:
-            one = uploads.find(connection, token, visitor.person.id)
-        try:
-            with uploads.writing(held.share, one, 0) as part:
-                while block := file.file.read(_PIECE):
-                    part.write(block)
-            uploads.finish(box.database, held, one, doer=doer, now=now)
-        except BaseException:
-            uploads.forget(box.database, held.share, one)
-            raise
+        uploads.put(
+            box.database,
+            held,
+            path,
+            file.size or 0,
+            iter(lambda: file.file.read(_PIECE), b""),
+            doer=doer,
+            now=now,
+        )
 
     return await _then_folder(request, held, folder, work)
 

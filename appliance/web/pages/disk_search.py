@@ -16,7 +16,7 @@ from appliance.db.shares import Share
 from appliance.disk import access, paths
 from appliance.disk.index_search import Found, Hit, Piece, Place, find
 from appliance.errors import NotFound
-from appliance.jobs.kinds import pack_path
+from appliance.packed import pack_path
 from appliance.policy.plain_words import split
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right

@@ -22,9 +22,9 @@ from appliance.catalogue.reader_client import AsyncOpenFile, open_file_async
 from appliance.clock import utc_now
 from appliance.db import restore_sheets, snapshots, sources
 from appliance.errors import InvalidInput
-from appliance.jobs.kinds import pack_path
 from appliance.ledger import events
 from appliance.model import Outcome, PersonId, RestoreSheet, Snapshot, SnapshotId, Source
+from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
 from appliance.web.pages.browse import token_of

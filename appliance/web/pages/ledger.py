@@ -16,10 +16,10 @@ from appliance.db import shares
 from appliance.db.engine import Database
 from appliance.disk import access
 from appliance.errors import InvalidInput, LedgerBroken
-from appliance.jobs.kinds import unpack_path
 from appliance.language import Language, explain, mark, translate
 from appliance.ledger import chain
 from appliance.model import LedgerEntry, Outcome, PersonId
+from appliance.packed import unpack_path
 from appliance.policy import drills
 from appliance.policy.copy_status import COPY_PROOF_NAMES
 from appliance.policy.roles import Action

@@ -15,11 +15,11 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from appliance.accounts import people
 from appliance.clock import utc_now
 from appliance.errors import InvalidInput
-from appliance.jobs.kinds import unpack_path
 from appliance.language import Language, translate
 from appliance.ledger import events, purge, questions
 from appliance.ledger.purge import Keeping
 from appliance.model import LedgerEntry, Person, PersonId
+from appliance.packed import unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.web.api.upload import held_by

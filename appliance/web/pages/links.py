@@ -17,10 +17,10 @@ from appliance.disk.access import Held
 from appliance.disk.links import Link
 from appliance.disk.quarantine import Received
 from appliance.errors import ArmoireError, FileMissing, LinkGone, NotAllowed, NotFound
-from appliance.jobs.kinds import pack_path
 from appliance.language import explain
 from appliance.ledger import chain, events
 from appliance.model import PersonId
+from appliance.packed import pack_path
 from appliance.policy.outside_links import (
     ASK,
 )

@@ -13,8 +13,8 @@ from appliance.disk import links, listing
 from appliance.disk.access import Held
 from appliance.disk.links import Made
 from appliance.errors import InvalidInput, NotFound
-from appliance.jobs.kinds import pack_path, unpack_path
 from appliance.language import explain
+from appliance.packed import pack_path, unpack_path
 from appliance.policy.outside_links import (
     ASK,
     DEFAULT_DAYS,

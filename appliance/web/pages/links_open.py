@@ -24,9 +24,9 @@ from appliance.errors import (
     NotAFolder,
     TooManyAttempts,
 )
-from appliance.jobs.kinds import pack_path, unpack_path
 from appliance.language import explain
 from appliance.model import PersonId
+from appliance.packed import pack_path, unpack_path
 from appliance.policy.outside_links import ASK, GIVE
 from appliance.web import share_zip
 from appliance.web.deps import TheBox, aside, language_of

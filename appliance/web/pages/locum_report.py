@@ -14,10 +14,10 @@ from appliance.db import shares
 from appliance.disk import access, actions, paths
 from appliance.disk.access import Held
 from appliance.errors import ArmoireError, InvalidInput, NotAllowed
-from appliance.jobs.kinds import unpack_path
 from appliance.language import mark
 from appliance.ledger import questions
 from appliance.model import LedgerEntry, Role
+from appliance.packed import unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.web.api.upload import doer_of, held_by

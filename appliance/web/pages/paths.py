@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from appliance.jobs.kinds import pack_path, unpack_path
 from appliance.model import Source, System
+from appliance.packed import pack_path, unpack_path
 
 
 @dataclass(frozen=True, slots=True)

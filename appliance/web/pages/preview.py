@@ -23,8 +23,8 @@ from appliance.disk.preview import client
 from appliance.disk.preview.cache import Cache
 from appliance.disk.preview.protocol import MOST_FILES, Answer, Do, Wanted
 from appliance.errors import NotPreviewed
-from appliance.jobs.kinds import pack_path, unpack_path
 from appliance.language import translate
+from appliance.packed import pack_path, unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.web.api.disk import record_opening

@@ -11,7 +11,7 @@ from appliance.clock import utc_now
 from appliance.db import facts, restore_sheets, snapshots, sources
 from appliance.errors import AlreadyQueued, InvalidInput, NotAllowed, NotFound
 from appliance.jobs import queue
-from appliance.jobs.kinds import RestoreFiles, pack_path
+from appliance.jobs.kinds import RestoreFiles
 from appliance.language import mark, translate
 from appliance.ledger import events
 from appliance.model import (
@@ -24,6 +24,7 @@ from appliance.model import (
     SourceKind,
     System,
 )
+from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs
 from appliance.web.pages import tones

@@ -19,9 +19,9 @@ from appliance.catalogue.words import normalise, split
 from appliance.clock import from_epoch
 from appliance.db import snapshots, sources
 from appliance.errors import NotFound
-from appliance.jobs.kinds import pack_path
 from appliance.language import mark
 from appliance.model import EntryKind, Snapshot, SnapshotId, Source, SourceId
+from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.units import NS_PER_S
 from appliance.web.deps import TheBox, aside, needs

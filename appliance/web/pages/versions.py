@@ -24,10 +24,10 @@ from appliance.disk import actions, listing, paths, uploads
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.errors import CatalogueMissing, DiskError, InvalidInput, NotFound, SnapshotMissing
-from appliance.jobs.kinds import pack_path, unpack_path
 from appliance.language import mark
 from appliance.ledger import questions
 from appliance.model import EntryKind, LedgerEntry, PersonId, Snapshot, SnapshotId, SourceId
+from appliance.packed import pack_path, unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.units import NS_PER_S
@@ -371,26 +371,17 @@ def _restore(
     with open_file(
         box.settings, held.share.source_id, snapshot_id, stored_path(held, path)
     ) as opened:
-        token = uploads.begin(
+        uploads.put(
             box.database,
             held,
             target,
             opened.length,
+            opened.blocks,
             doer=doer,
             now=now,
             replaces=in_place and _entry_now(held, path) is not None,
             mtime_ns=opened.mtime_ns,
         )
-        with box.database.read() as connection:
-            one = uploads.find(connection, token, visitor.person.id)
-        try:
-            with uploads.writing(held.share, one, 0) as part:
-                for block in opened.blocks:
-                    part.write(block)
-            uploads.finish(box.database, held, one, doer=doer, now=utc_now())
-        except BaseException:
-            uploads.forget(box.database, held.share, one)
-            raise
     with box.database.write() as connection:
         actions.record(
             connection, "file.restored", held.share, target, doer, now, snapshot=int(snapshot_id)

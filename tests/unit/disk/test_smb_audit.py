@@ -9,9 +9,9 @@ import pytest
 from appliance.db.engine import Database
 from appliance.db.shares import Share
 from appliance.disk.smb_audit import Follower, Line, parse
-from appliance.jobs.kinds import unpack_path
 from appliance.ledger import chain
 from appliance.model import Person
+from appliance.packed import unpack_path
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TOP = Path("/s/docs")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from appliance.accounts import people, sessions
 from appliance.jobs import clock_watch, kinds, queue
 from appliance.model import JobState, Role
+from appliance.vault import tokens
 from tests.unit.jobs.test_queue import a_source
 
 NOW = datetime(2026, 11, 23, 20, tzinfo=UTC)
@@ -36,7 +37,7 @@ def test_waiting_jobs_begin_silent_ones_are_noticed_and_sessions_of_that_time_en
     with database.read() as c:
         rows = c.exec_driver_sql("SELECT token_hash, revoked_at FROM session").all()
     revoked = {row.token_hash: row.revoked_at is not None for row in rows}
-    assert revoked == {sessions.digest(token): True, sessions.digest(kept): False}
+    assert revoked == {tokens.digest(token): True, tokens.digest(kept): False}
 
 
 def test_without_an_accepted_time_every_record_is_believed(database):
