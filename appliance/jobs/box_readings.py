@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from appliance.db import facts, sources, workers
-from appliance.jobs.copy_readings import copy_findings
+from appliance.jobs.copy_readings import CopyStatus, copy_findings
 from appliance.jobs.drill_readings import drill_findings
 from appliance.jobs.people_readings import people_findings
 from appliance.language import mark
@@ -41,11 +41,16 @@ def record_disk(connection: Connection, settings: Settings, now: datetime) -> No
     facts.put(connection, DISK, known[-DISK_KEPT:], now=now)
 
 
-def box_findings(connection: Connection, settings: Settings, now: datetime) -> list[Finding]:
-    """Return what the box's own readings say needs doing."""
+def box_findings(
+    connection: Connection,
+    settings: Settings,
+    now: datetime,
+    known: list[CopyStatus] | None = None,
+) -> list[Finding]:
+    """Return what the box's own readings say needs doing; ``known`` as for ``copy_findings``."""
     found = [_worker(connection, now), _clock(connection), _disk(connection, settings)]
     said = [each for each in [*found, *_clocks(connection, now)] if each is not None]
-    said += copy_findings(connection, settings, now)
+    said += copy_findings(connection, settings, now, known=known)
     return said + drill_findings(connection, now) + people_findings(connection, now)
 
 

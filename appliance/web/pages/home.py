@@ -191,14 +191,17 @@ def gather(connection: Connection, box: Box, words: Words) -> HomePage:
     language = words.language
     lines = [line(connection, box, source) for source in sources.all_living(connection)]
     statuses = [one.status for one in lines]
-    findings = needs_doing(statuses, box_findings(connection, box.settings, utc_now()))
+    now = utc_now()
+    statuses_elsewhere = copy_statuses(connection, box.settings, now)
+    findings = needs_doing(
+        statuses, box_findings(connection, box.settings, now, known=statuses_elsewhere)
+    )
     running, waiting = running_now(connection)
     sentence = home_sentence(statuses, language)
     is_begun = has_practice(statuses)
     tone = tones.LEVEL[home_level(statuses)] if is_begun else tones.CALM
     if tone == tones.GOOD and any(one.severity is not Severity.NOTICE for one in findings):
         tone = tones.WARN  # the past is proven, but the next night is not sure
-    statuses_elsewhere = copy_statuses(connection, box.settings, utc_now())
     block = copies_block(connection, box, statuses_elsewhere, words)
     if block is not None and _GRAVITY[block.tone] > _GRAVITY.get(tone, len(_GRAVITY)):
         tone = block.tone  # one truth: the backups are good, but their copies are not
