@@ -18,6 +18,7 @@ from appliance.errors import ArmoireError, NotFound, ProofNeeded
 from appliance.language import explain
 from appliance.settings import Settings
 from appliance.units import MIB
+from appliance.web.attempts import Attempts
 from appliance.web.dav import Dav
 from appliance.web.deps import Box, language_of
 from appliance.web.failures import REFUSED, ErrorPage, status_of, unforeseen
@@ -25,14 +26,12 @@ from appliance.web.pages.arrivals import Arrivals, ask_proof
 from appliance.web.pages.browse import Folders
 from appliance.web.pages.files import Openings
 from appliance.web.pages.ledger import ChainWatch
-from appliance.web.pages.sign_in import Attempts
 from appliance.web.read_only import ReadOnly
 from appliance.web.recovery_watch import Watch
 from appliance.web.render import Renderer, is_fragment, render
 from appliance.web.routes import ROUTERS
 from appliance.web.security import SameSiteOnly, SecurityHeaders, SessionGate
 from appliance.web.static_files import StaticFiles
-from appliance.web.token_gate import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def create_app(
     app.state.attempts = Attempts()
     app.state.arrivals = Arrivals()
     app.state.folders = Folders()
-    app.state.refusals = Refusals()
+    app.state.refusals = Attempts()
     app.state.on_unforeseen = unforeseen
     app.router.routes.append(Route("/static/{name:path}", static.answer, name="static"))
     app.router.routes.append(Route("/healthz", _healthy, name="healthz"))

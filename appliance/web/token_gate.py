@@ -7,8 +7,6 @@ browser use one. A bearer is worth exactly its scope, and of that what its perso
 import base64
 import binascii
 import logging
-import time
-from collections import deque
 from typing import Final
 
 import anyio.to_thread
@@ -25,6 +23,7 @@ from appliance.db import local_networks
 from appliance.ledger import events
 from appliance.model import Person
 from appliance.policy.roles import Action, may
+from appliance.web.attempts import AT_MOST, Attempts
 from appliance.web.deps import Box, Visitor
 
 log = logging.getLogger(__name__)
@@ -33,10 +32,6 @@ DAV: Final = "/dav"
 METRICS: Final = "/metrics"
 REALM: Final = 'realm="Armoire", charset="UTF-8"'
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-#: So many wrong secrets from one address within WINDOW_S, and it waits. They cannot be guessed; the ledger can be filled.
-REFUSED_AT_MOST: Final = 30
-WINDOW_S: Final = 600.0
-ADDRESSES_KNOWN: Final = 10_000
 
 
 def is_program(scope: AsgiScope) -> bool:
@@ -68,36 +63,11 @@ def scope_needed(method: str, path: str) -> Scope | None:
     return None
 
 
-class Refusals:
-    """Wrong secrets by address, in memory."""
-
-    def __init__(self) -> None:
-        self._refused: dict[str, deque[float]] = {}
-
-    def wait_s(self, address: str) -> int:
-        """Return how many seconds this address waits; 0: none."""
-        refused = self._refused.get(address)
-        now = time.monotonic()
-        while refused and now - refused[0] > WINDOW_S:
-            refused.popleft()
-        if not refused or len(refused) < REFUSED_AT_MOST:
-            return 0
-        return int(refused[0] + WINDOW_S - now) + 1
-
-    def add(self, address: str) -> int:
-        """Remember a wrong secret and return how many there were within WINDOW_S."""
-        if len(self._refused) >= ADDRESSES_KNOWN:
-            self._refused.clear()
-        refused = self._refused.setdefault(address, deque(maxlen=REFUSED_AT_MOST))
-        refused.append(time.monotonic())
-        return len(refused)
-
-
 async def find(request: Request) -> Visitor | Response:
     """Return who asks through a program, or the answer that refuses it."""
     path = request.url.path
     address = request.client.host if request.client else ""
-    refusals: Refusals = request.app.state.refusals
+    refusals: Attempts = request.app.state.refusals
     wait_s = refusals.wait_s(address)
     if wait_s:
         return PlainTextResponse("Too many attempts.\n", 429, headers={"retry-after": str(wait_s)})
@@ -160,10 +130,10 @@ def _allowed(method: str, path: str, person: Person, password: AppPassword) -> b
             return needed is not None and password.may(needed)
 
 
-async def _refused(box: Box, refusals: Refusals, address: str) -> None:
+async def _refused(box: Box, refusals: Attempts, address: str) -> None:
     """Remember a wrong secret; the ledger gets the first of a series and the one that shuts the door."""
-    count = refusals.add(address)
-    if count not in {1, REFUSED_AT_MOST}:
+    count = refusals.failed(address)
+    if count not in {1, AT_MOST}:
         return
     await box.write(
         lambda c: events.record(

@@ -17,7 +17,7 @@ from appliance.ledger import chain
 from appliance.model import Person, Role
 from appliance.policy.share_rights import ALL, Right
 from appliance.settings import Settings
-from appliance.web import token_gate
+from appliance.web import attempts, token_gate
 from appliance.web.app import create_app
 from appliance.web.security import COOKIE
 
@@ -168,17 +168,17 @@ def test_from_outside_the_practice_one_secret_is_not_enough(app, share, token_of
 def test_wrong_secrets_are_slowed_by_address(program, app, share, token_of, database) -> None:
     """Thirty, then ten minutes' rest for that address, right or wrong; the ledger says it twice, not thirty times."""
     reading = token_of(Role.OWNER, Scope.DISK_READ)
-    for _ in range(token_gate.REFUSED_AT_MOST):
+    for _ in range(attempts.AT_MOST):
         wrong = {"authorization": f"Bearer {app_passwords.make_secret()}"}
         assert program.get(f"{DISK}/list", headers=wrong).status_code == 401
     refused = program.get(f"{DISK}/list", headers=reading)
     assert refused.status_code == 429
-    assert 0 < int(refused.headers["retry-after"]) <= token_gate.WINDOW_S + 1
+    assert 0 < int(refused.headers["retry-after"]) <= attempts.WINDOW_S + 1
     with TestClient(app, base_url="https://testserver", client=("127.0.0.2", 4321)) as other:
         assert other.get(f"{DISK}/list", headers=reading).status_code == 200
     with database.read() as connection:
         told = chain.newest(connection, limit=50, event="app-password.refused")
-    assert [each.body["failures"] for each in told] == [token_gate.REFUSED_AT_MOST, 1]
+    assert [each.body["failures"] for each in told] == [attempts.AT_MOST, 1]
 
 
 def test_every_route_is_closed_to_tokens_until_it_is_given_a_scope(app) -> None:

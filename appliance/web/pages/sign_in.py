@@ -1,10 +1,8 @@
 """Signing in and out, the one-time link, the first account."""
 
-import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request
@@ -36,6 +34,7 @@ from appliance.errors import (
 from appliance.language import Language, explain, mark, translate
 from appliance.ledger import events
 from appliance.policy import passwords as password_policy
+from appliance.web.attempts import Attempts
 from appliance.web.deps import Box, TheBox, aside, find_visitor, language_of
 from appliance.web.pages.arrivals import (
     LONGEST_PASSWORD,
@@ -52,33 +51,6 @@ from appliance.web.security import COOKIE, clear_session, set_session
 router = APIRouter(include_in_schema=False)
 
 Text = Annotated[str, Form()]
-
-#: So many failed sign-ins from one address within ATTEMPTS_S, whatever the logins, and it waits: the
-#: lock of an account does not stop one password tried on everybody.
-ATTEMPTS_AT_MOST: Final = 30
-ATTEMPTS_S: Final = 600.0
-ADDRESSES_KNOWN: Final = 10_000
-
-
-class Attempts:
-    """Failed sign-ins by address, in memory."""
-
-    def __init__(self) -> None:
-        self._failed: dict[str, deque[float]] = {}
-
-    def wait_s(self, address: str) -> int:
-        """Return how many seconds this address waits before it may try again; 0: none."""
-        failed = self._failed.get(address, deque())
-        now = time.monotonic()
-        while failed and now - failed[0] > ATTEMPTS_S:
-            failed.popleft()
-        return int(failed[0] + ATTEMPTS_S - now) + 1 if len(failed) >= ATTEMPTS_AT_MOST else 0
-
-    def failed(self, address: str) -> None:
-        """Remember a failed sign-in."""
-        if len(self._failed) >= ADDRESSES_KNOWN:
-            self._failed.clear()
-        self._failed.setdefault(address, deque(maxlen=ATTEMPTS_AT_MOST)).append(time.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
