@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     String,
     Table,
@@ -158,7 +159,43 @@ notice: Final = Table(
     Column("facts", JSON, nullable=False, server_default="{}"),
     Column("at", Moment, nullable=False),
     Column("seen_at", Moment),
+    Column("spread_at", Moment),  # it was settled by which ways it leaves the box, if any
     Column("sent_at", Moment),  # by e-mail or another way
     Index("ix_notice_person", "person_id", "seen_at"),
+    Index("ix_notice_spread", "spread_at", "at"),
+    sqlite_autoincrement=True,
+)
+
+notice_way: Final = Table(
+    "notice_way",
+    metadata,
+    _id(),
+    Column("person_id", Key, ForeignKey("person.id")),  # None: the practice's
+    Column("kind", String(10), nullable=False),  # email · service (sealed: «notice-way:<id>»)
+    Column("label", String(254), nullable=False),  # an e-mail's address, a service's name
+    Column("topics", JSON, nullable=False),  # sorted list of policy.notices.Topic
+    Column("created_at", Moment, nullable=False),
+    Column("created_by", Key, ForeignKey("person.id")),
+    Column("worked_at", Moment),  # the last message left
+    Column("failed_at", Moment),  # since when none leaves; None: the last one left
+    Column("problem", String(40)),  # why; see policy.notices.PROBLEMS
+    Column("removed_at", Moment),
+    Index("ix_notice_way_person", "person_id", "removed_at"),
+    sqlite_autoincrement=True,
+)
+
+notice_delivery: Final = Table(
+    "notice_delivery",
+    metadata,
+    _id(),
+    Column("notice_id", Key, ForeignKey("notice.id"), nullable=False),
+    Column("way_id", Key, ForeignKey("notice_way.id"), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", Moment),  # None: it left, or was given up
+    Column("sent_at", Moment),
+    Column("given_up_at", Moment),
+    Column("problem", String(40)),
+    Index("uq_notice_delivery", "notice_id", "way_id", unique=True),
+    Index("ix_notice_delivery_next", "next_at"),
     sqlite_autoincrement=True,
 )

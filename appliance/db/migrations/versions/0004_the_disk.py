@@ -77,12 +77,56 @@ def upgrade() -> None:
         sa.Column("facts", sa.JSON(), server_default="{}", nullable=False),
         sa.Column("at", schema.Moment(), nullable=False),
         sa.Column("seen_at", schema.Moment(), nullable=True),
+        sa.Column("spread_at", schema.Moment(), nullable=True),
         sa.Column("sent_at", schema.Moment(), nullable=True),
         sa.ForeignKeyConstraint(["person_id"], ["person.id"], name=op.f("fk_notice_person_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_notice_person", "notice", ["person_id", "seen_at"], unique=False)
+    op.create_index("ix_notice_spread", "notice", ["spread_at", "at"], unique=False)
+    op.create_table(
+        "notice_way",
+        sa.Column("id", schema.Key, autoincrement=True, nullable=False),
+        sa.Column("person_id", schema.Key, nullable=True),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("label", sa.String(length=254), nullable=False),
+        sa.Column("topics", sa.JSON(), nullable=False),
+        sa.Column("created_at", schema.Moment(), nullable=False),
+        sa.Column("created_by", schema.Key, nullable=True),
+        sa.Column("worked_at", schema.Moment(), nullable=True),
+        sa.Column("failed_at", schema.Moment(), nullable=True),
+        sa.Column("problem", sa.String(length=40), nullable=True),
+        sa.Column("removed_at", schema.Moment(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["created_by"], ["person.id"], name=op.f("fk_notice_way_created_by")
+        ),
+        sa.ForeignKeyConstraint(["person_id"], ["person.id"], name=op.f("fk_notice_way_person_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice_way")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_notice_way_person", "notice_way", ["person_id", "removed_at"], unique=False)
+    op.create_table(
+        "notice_delivery",
+        sa.Column("id", schema.Key, autoincrement=True, nullable=False),
+        sa.Column("notice_id", schema.Key, nullable=False),
+        sa.Column("way_id", schema.Key, nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_at", schema.Moment(), nullable=True),
+        sa.Column("sent_at", schema.Moment(), nullable=True),
+        sa.Column("given_up_at", schema.Moment(), nullable=True),
+        sa.Column("problem", sa.String(length=40), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["notice_id"], ["notice.id"], name=op.f("fk_notice_delivery_notice_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["way_id"], ["notice_way.id"], name=op.f("fk_notice_delivery_way_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice_delivery")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_notice_delivery_next", "notice_delivery", ["next_at"], unique=False)
+    op.create_index("uq_notice_delivery", "notice_delivery", ["notice_id", "way_id"], unique=True)
     op.create_table(
         "outside_identity",
         sa.Column("id", schema.Key, autoincrement=True, nullable=False),
