@@ -94,6 +94,7 @@ def move(
     if held.share.id == to.share.id:
         held.demand(Right.CHANGE)
     else:
+        held.demand(Right.SEE)  # else what one may not open would be opened where it went
         held.demand(Right.DELETE)
         to.demand(Right.ADD)
     with (
@@ -111,7 +112,6 @@ def move(
         else:
             is_far = False
     if is_far:
-        held.demand(Right.SEE)
         copy(
             database, held, path, to, new_path,
             doer=doer, now=now, on_bytes=on_bytes, should_stop=should_stop,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from appliance.db import shares
 from appliance.db.engine import Database
 from appliance.db.schema import ledger
 from appliance.disk import actions, listing
@@ -77,6 +78,43 @@ def test_each_right_is_asked_for(database: Database, holding: Hold, doer: Doer) 
         )
     assert sorted(each.name for each in root.iterdir()) == [".armoire", "a.txt", "folder"]
     assert (root / "a.txt").read_bytes() == b"a"
+
+
+def test_what_one_may_not_open_is_not_moved_to_where_one_may(
+    database: Database, holding: Hold, doer: Doer, tmp_path: Path
+) -> None:
+    """To another share one brings what one may see, delete here and add there: all three are asked for."""
+    root = holding().share.folder
+    (root / "a.txt").write_bytes(b"a")
+    (tmp_path / "other").mkdir()
+    with database.write() as connection:
+        other = shares.add(
+            connection, name="other", label="Other", folder=tmp_path / "other", now=NOW
+        )
+    for right in (Right.SEE, Right.DELETE):
+        with pytest.raises(NotAllowed):
+            actions.move(
+                database,
+                holding(*(ALL - {right})),
+                b"a.txt",
+                Held(other, ALL),
+                b"a.txt",
+                doer=doer,
+                now=NOW,
+            )
+    with pytest.raises(NotAllowed):
+        actions.move(
+            database,
+            holding(),
+            b"a.txt",
+            Held(other, ALL - {Right.ADD}),
+            b"a.txt",
+            doer=doer,
+            now=NOW,
+        )
+    assert (root / "a.txt").exists()
+    actions.move(database, holding(), b"a.txt", Held(other, ALL), b"a.txt", doer=doer, now=NOW)
+    assert (tmp_path / "other" / "a.txt").read_bytes() == b"a"
 
 
 def test_a_folder_is_renamed_and_never_over_another(
