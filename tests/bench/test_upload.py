@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from playwright.sync_api import sync_playwright
 
 from tests.bench.report import record
-from tests.e2e.upload_site import ARGUMENTS, CHROMIUM, UploadSite
 from tests.support import small_disk
-from tests.support.upload_server import PART
+from tests.support.browser import chromium
+from tests.support.browser import window as open_window
+from tests.support.upload_server import PART, UploadServer
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 SCALE = float(os.environ.get("ARMOIRE_BENCH_SCALE", "1"))
@@ -37,11 +37,11 @@ ROOM = 3 * LARGE + MANY * SMALL * 2 + 1_000_000_000
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UploadSite]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UploadServer]:
     """A served box; for root on a disk in memory, to keep the disk out (measured-web.md B)."""
     folder = tmp_path_factory.mktemp("upload")
     with small_disk.mounted(folder, ROOM) if os.geteuid() == 0 else nullcontext():
-        made = UploadSite(folder)
+        made = UploadServer(folder)
         yield made
         made.close()
 
@@ -72,16 +72,15 @@ IN_BATCHES = """async (input) => {
 }"""
 
 
-def test_many_small_files_from_a_browser(site: UploadSite, tmp_path: Path) -> None:
+def test_many_small_files_from_a_browser(site: UploadServer, tmp_path: Path) -> None:
     """At least ten times as fast as one request a file."""
     tree = tmp_path / "examen"
     tree.mkdir()
     for place in range(MANY):
         (tree / f"coupe {place:05}.dcm").write_bytes(os.urandom(SMALL))
     fewer = max(100, MANY // 10)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        window = site.window(browser)
+    with chromium() as browser:
+        window = open_window(browser, site)
         window.goto("/disk/documents")
         window.wait_for_selector("[data-upload-ready]")
         one_each = fewer / window.evaluate(ONE_EACH, [fewer, SMALL]) * 1000
@@ -92,7 +91,6 @@ def test_many_small_files_from_a_browser(site: UploadSite, tmp_path: Path) -> No
         )
         chooser.set_input_files(str(tree))
         batches = MANY / chooser.evaluate(IN_BATCHES) * 1000
-        browser.close()
     assert len(list((site.folder / "examen").iterdir())) == MANY
     ratio = batches / one_each
     details = {"files_s": round(batches), "one_each_files_s": round(one_each), "files": MANY}
@@ -131,7 +129,7 @@ def _send(
     return LARGE / 1e6 / taken, answer.status
 
 
-def test_a_large_file_with_its_hash(site: UploadSite, tmp_path: Path) -> None:
+def test_a_large_file_with_its_hash(site: UploadServer, tmp_path: Path) -> None:
     """At least as fast as copyparty's PUT, over TLS both, hashed both; three rounds in turn."""
     peer_folder = site.settings.data.parent / "peer"
     peer = _copyparty(tmp_path, peer_folder)

@@ -1,16 +1,12 @@
 """The road of a person, in a real browser, on a real box behind real TLS."""
 
-import dataclasses
 import re
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from appliance.accounts import links
 from appliance.clock import utc_now
@@ -18,23 +14,12 @@ from appliance.db import restore_sheets, workers
 from appliance.jobs import queue
 from appliance.jobs.kinds import TakeSnapshot
 from appliance.model import JobState, Progress, Source
-from appliance.web.server import make_server
 from tests.support.box import Box
+from tests.support.browser import at_free_port, listen, listen_for_strangers, need_chromium, served
 from tests.support.reading import ReaderProcess
 
 pytestmark = pytest.mark.e2e
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PASSWORD = "Vingt2-lampes"
 LETTER = "Chère consœur, merci de voir ce patient.\n" * 40
 
@@ -48,17 +33,10 @@ class Site:
     address: str
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A box with two proven nights of a share, its reader, and its server with TLS."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here")
+    need_chromium()
     home = tmp_path_factory.mktemp("e2e")
     folder = home / "partage"
     patient = folder / "Patients" / "Dupont Élise"
@@ -72,28 +50,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     box.night(source)
     with box.database.write() as connection:
         workers.beat(connection, "e2e:1", now=utc_now())
-    settings = dataclasses.replace(box.settings, listen_port=_free_port())
-    server = make_server(settings)
-    thread = threading.Thread(target=server.run, daemon=True)
-    with ReaderProcess(settings):
-        thread.start()
-        deadline = time.monotonic() + 30
-        while not server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield Site(box, source, f"https://127.0.0.1:{settings.listen_port}")
-        server.should_exit = True
-        thread.join(timeout=20)
+    settings = at_free_port(box.settings)
+    with ReaderProcess(settings), served(settings) as address:
+        yield Site(box, source, address)
     box.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, talking to nobody else."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -103,19 +63,8 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
         ignore_https_errors=True, locale="fr-FR", accept_downloads=True, base_url=site.address
     )
     window = context.new_page()
-    said: list[str] = []
-    strangers: list[str] = []
-    window.on(
-        "console",
-        lambda message: said.append(message.text) if message.type in {"error", "warning"} else None,
-    )
-    window.on("pageerror", lambda error: said.append(str(error)))
-    window.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith(site.address) else strangers.append(request.url)
-        ),
-    )
+    said = listen(window, "error", "warning")
+    strangers = listen_for_strangers(window, site.address)
     with site.box.database.write() as connection:
         token = links.make_first_link(connection, now=utc_now())
     window.goto(links.address(site.address, token))

@@ -1,16 +1,11 @@
 """The copies in a real browser: the map, the assistant while one types, the chart; both widths, no script too."""
 
 import dataclasses
-import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from appliance.accounts import people, sessions
 from appliance.clock import utc_now
@@ -20,25 +15,21 @@ from appliance.jobs import queue
 from appliance.jobs.kinds import SetUpTarget
 from appliance.model import JobState, Role
 from appliance.settings import Settings
-from appliance.web.security import COOKIE
-from appliance.web.server import make_server
+from tests.support.browser import (
+    DESK,
+    PHONE,
+    at_free_port,
+    listen,
+    listen_for_strangers,
+    need_chromium,
+    served,
+    too_wide,
+    window,
+)
 from tests.web.copied import HOST_KEY, Copied, add_transfer, fill_copies
 from tests.web.practice import fill
 
 pytestmark = pytest.mark.e2e
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 
 
 @dataclass
@@ -54,14 +45,8 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Served with TLS; its owner is signed in."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    settings = dataclasses.replace(
-        Settings(data=tmp_path_factory.mktemp("copies")), listen_port=port
-    )
+    need_chromium()
+    settings = at_free_port(Settings(data=tmp_path_factory.mktemp("copies")))
     database = open_database(settings.database, create=True)
     now = utc_now()
     fill(database, settings, now)
@@ -74,62 +59,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             language="fr", password_hash=None, now=now,
         )  # fmt: skip
         token = sessions.start(connection, owner.id, now=now, address="127.0.0.1", user_agent="e2e")
-    server = make_server(settings)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield Site(database, copied, f"https://127.0.0.1:{port}", token)
-    server.should_exit = True
-    thread.join(timeout=20)
+    with served(settings) as address:
+        yield Site(database, copied, address, token)
     database.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, talking to nobody else."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
-def context_of(browser: Browser, site: Site, **options: object) -> BrowserContext:
-    """The owner's browser."""
-    context = browser.new_context(
-        ignore_https_errors=True,
-        locale="fr-FR",
-        base_url=site.address,
-        **options,  # type: ignore[arg-type]
-    )
-    context.add_cookies(
-        [{"name": COOKIE, "value": site.token, "url": site.address, "secure": True}]
-    )
-    return context
 
 
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
     """A window whose console must stay silent and that asks no other host."""
-    context = context_of(browser, site, viewport=DESK)
-    window = context.new_page()
-    said: list[str] = []
-    window.on(
-        "console",
-        lambda message: said.append(message.text) if message.type in {"error", "warning"} else None,
-    )
-    window.on("pageerror", lambda error: said.append(str(error)))
-    window.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith(site.address) else said.append(f"asked {request.url}")
-        ),
-    )
-    yield window
-    context.close()
+    opened = window(browser, site, viewport=DESK)
+    said = listen(opened, "error", "warning")
+    strangers = listen_for_strangers(opened, site.address)
+    yield opened
+    opened.context.close()
     assert said == []
+    assert strangers == []
 
 
 PAGES = [
@@ -148,8 +92,7 @@ def test_every_page_fits_a_phone_and_a_desk(page: Page) -> None:
             answer = page.goto(path)
             assert answer is not None
             assert answer.status == 200, path
-            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert wide <= 0, (path, size, wide)
+            assert too_wide(page) <= 0, (path, size)
 
 
 @pytest.mark.parametrize(("size", "name"), [(PHONE, "tall"), (DESK, "wide")], ids=["phone", "desk"])
@@ -281,24 +224,23 @@ def test_the_menu_shows_where_one_is_on_a_phone(page: Page) -> None:
 
 def test_without_a_script_everything_is_there(browser: Browser, site: Site) -> None:
     """Map, proofs, forms, the assistant's answers after a click, the timetable."""
-    context = context_of(browser, site, java_script_enabled=False, viewport=PHONE)
-    window = context.new_page()
-    window.goto("/copies")
-    assert window.locator("svg.map a").count() == 8
-    window.goto("/copies/add?kind=sftp")
-    window.fill("#label", "Sans script")
-    window.fill("#host", "sftp.exemple.fr")
-    window.fill("#user", "cabinet")
-    window.check("input[value='other']")
-    window.click("button.main")
-    assert "chiffrement n’y change rien" in window.inner_text("fieldset .problem")
-    window.goto("/copies/hebergeur")
-    window.click("summary:has-text('Changer les horaires')")
-    window.check("input[name='days-0'][value='0']")
-    window.fill("#start-0", "08:00")
-    window.fill("#end-0", "19:00")
-    window.fill("#rate-0", "250")
-    window.click("text=Enregistrer ces horaires")
-    window.wait_for_url("**done=bandwidth**")
-    assert "250" in (window.get_attribute("#rate-0", "value") or "")
-    context.close()
+    plain = window(browser, site, java_script_enabled=False, viewport=PHONE)
+    plain.goto("/copies")
+    assert plain.locator("svg.map a").count() == 8
+    plain.goto("/copies/add?kind=sftp")
+    plain.fill("#label", "Sans script")
+    plain.fill("#host", "sftp.exemple.fr")
+    plain.fill("#user", "cabinet")
+    plain.check("input[value='other']")
+    plain.click("button.main")
+    assert "chiffrement n’y change rien" in plain.inner_text("fieldset .problem")
+    plain.goto("/copies/hebergeur")
+    plain.click("summary:has-text('Changer les horaires')")
+    plain.check("input[name='days-0'][value='0']")
+    plain.fill("#start-0", "08:00")
+    plain.fill("#end-0", "19:00")
+    plain.fill("#rate-0", "250")
+    plain.click("text=Enregistrer ces horaires")
+    plain.wait_for_url("**done=bandwidth**")
+    assert "250" in (plain.get_attribute("#rate-0", "value") or "")
+    plain.context.close()

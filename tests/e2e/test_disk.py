@@ -1,17 +1,14 @@
 """The network disk in a real browser: 20,000 files, the keyboard, many at once, nothing lost."""
 
-import dataclasses
 import os
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from appliance.accounts import people, sessions
 from appliance.clock import utc_now
@@ -19,8 +16,8 @@ from appliance.db.engine import Database, open_database
 from appliance.disk import set_up
 from appliance.model import Role
 from appliance.settings import Settings
-from appliance.web.server import make_server
-from tests.e2e.test_browser import ARGUMENTS, CHROMIUM
+from tests.support.browser import at_free_port, listen, need_chromium, served
+from tests.support.browser import window as open_window
 
 pytestmark = pytest.mark.e2e
 
@@ -40,14 +37,8 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A box, a doctor signed in, a share with a large folder."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    settings = dataclasses.replace(
-        Settings(data=tmp_path_factory.mktemp("disk") / "data"), listen_port=port
-    )
+    need_chromium()
+    settings = at_free_port(Settings(data=tmp_path_factory.mktemp("disk") / "data"))
     settings.data.mkdir()
     database = open_database(settings.database, create=True)
     now = utc_now()
@@ -83,56 +74,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for number in range(MANY):
         os.close(os.open(f"radio {number:05}.dcm", os.O_CREAT | os.O_WRONLY, 0o660, dir_fd=folder))
     os.close(folder)
-    server = make_server(settings)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield Site(database, root, f"https://127.0.0.1:{port}", token)
-    server.should_exit = True
-    thread.join(timeout=20)
+    with served(settings) as address:
+        yield Site(database, root, address, token)
     database.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
-def _window(browser: Browser, site: Site, **more: object) -> Page:
-    context = browser.new_context(
-        ignore_https_errors=True, locale="fr-FR", base_url=site.address, **more
-    )
-    context.add_cookies(
-        [
-            {
-                "name": "__Host-sid",
-                "value": site.token,
-                "url": site.address,
-                "secure": True,
-                "httpOnly": True,
-            }
-        ]
-    )
-    return context.new_page()
 
 
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
     """A doctor's window; its console must stay silent."""
-    window = _window(browser, site, viewport={"width": 1440, "height": 900})
-    said: list[str] = []
-    window.on(
-        "console",
-        lambda message: said.append(message.text) if message.type in {"error", "warning"} else None,
-    )
-    window.on("pageerror", lambda error: said.append(str(error)))
+    window = open_window(browser, site, viewport={"width": 1440, "height": 900})
+    said = listen(window, "error", "warning")
     yield window
     window.context.close()
     assert said == []
@@ -233,7 +184,7 @@ def test_twenty_thousand_files_are_drawn_a_window_at_a_time(page: Page, site: Si
 
 def test_a_phone_shows_names_whole_enough(browser: Browser, site: Site) -> None:
     """Nothing is wider than the screen."""
-    window = _window(browser, site, viewport={"width": 390, "height": 844}, has_touch=True)
+    window = open_window(browser, site, viewport={"width": 390, "height": 844}, has_touch=True)
     ready(window, "/disk/documents")
     wide = "[...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > 391).map(e => e.outerHTML.slice(0, 90))"
     assert window.evaluate("document.documentElement.scrollWidth") <= 390, window.evaluate(wide)
@@ -247,7 +198,7 @@ def test_a_phone_shows_names_whole_enough(browser: Browser, site: Site) -> None:
         window.tap(".strip .do-more")
         window.wait_for_selector(".context-menu")
         window.screenshot(path=f"{place}/disk-menu-390.png")
-        wide = _window(browser, site, viewport={"width": 1440, "height": 900})
+        wide = open_window(browser, site, viewport={"width": 1440, "height": 900})
         ready(wide, "/disk/documents")
         wide.focus(".grid")
         wide.keyboard.press("ArrowDown")
@@ -373,7 +324,7 @@ def test_hostile_names_are_text_and_their_files_open(page: Page, site: Site) -> 
 
 def test_without_javascript_the_folder_is_whole(browser: Browser, site: Site) -> None:
     """The first rows, paging, a new folder and the bin."""
-    window = _window(browser, site, java_script_enabled=False)
+    window = open_window(browser, site, java_script_enabled=False)
     window.goto("/disk/documents?p=QmVhdWNvdXA")
     assert window.locator("tbody tr").count() == 200
     window.click("a[rel=next]")

@@ -1,16 +1,12 @@
 """The search in a real browser, over indexes kept by the real process: typed, walked, opened where one is."""
 
-import dataclasses
-import os
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from appliance.accounts import people, sessions
 from appliance.clock import utc_now
@@ -19,9 +15,16 @@ from appliance.disk import set_up
 from appliance.model import Role
 from appliance.process import end_group, start
 from appliance.settings import Settings
-from appliance.web.server import make_server
 from appliance.worker.service import INDEX_MAIN, PREVIEW_MAIN, child_environment
-from tests.e2e.test_browser import ARGUMENTS, CHROMIUM
+from tests.support.browser import (
+    at_free_port,
+    listen,
+    need_chromium,
+    picture,
+    served,
+    too_wide,
+    window,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -46,14 +49,8 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A box, a doctor signed in, a share, and the processes that list it and read its texts."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    settings = dataclasses.replace(
-        Settings(data=tmp_path_factory.mktemp("search") / "data"), listen_port=port
-    )
+    need_chromium()
+    settings = at_free_port(Settings(data=tmp_path_factory.mktemp("search") / "data"))
     settings.run.mkdir(parents=True)
     database = open_database(settings.database, create=True)
     now = utc_now()
@@ -85,67 +82,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         start([*program, "--data", str(settings.data)], env=child_environment())
         for program in (PREVIEW_MAIN, INDEX_MAIN)
     ]
-    server = make_server(settings)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield Site(share.folder, f"https://127.0.0.1:{port}", token)
-    server.should_exit = True
-    thread.join(timeout=20)
+    with served(settings) as address:
+        yield Site(share.folder, address, token)
     for each in beside:
         each.terminate()
         end_group(each, grace_s=5)
     database.close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
-def window(browser: Browser, site: Site, **more: object) -> Page:
-    context = browser.new_context(
-        ignore_https_errors=True, locale="fr-FR", base_url=site.address, **more
-    )
-    context.add_cookies(
-        [
-            {
-                "name": "__Host-sid",
-                "value": site.token,
-                "url": site.address,
-                "secure": True,
-                "httpOnly": True,
-            }
-        ]
-    )
-    return context.new_page()
-
-
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
     """A doctor's window; its console must stay silent."""
     opened = window(browser, site, viewport={"width": 1440, "height": 900})
-    said: list[str] = []
-    opened.on(
-        "console",
-        lambda message: said.append(message.text) if message.type in {"error", "warning"} else None,
-    )
-    opened.on("pageerror", lambda error: said.append(str(error)))
+    said = listen(opened, "error", "warning")
     yield opened
     opened.context.close()
     assert said == []
-
-
-def picture(page: Page, name: str) -> None:
-    if folder := os.environ.get("ARMOIRE_PICTURES"):
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
 
 def listed(page: Page, query: str, count: int) -> None:
@@ -172,7 +124,7 @@ def test_typing_in_a_folder_finds_and_opens_in_place(page: Page, site: Site) -> 
     page.fill("#disk-q", "épanchement")
     expect(page.locator("#disk-found a.hit")).to_have_count(2)
     expect(page.locator("#disk-found mark").first).to_have_text("épanchement")
-    picture(page, "search-box-1440")
+    picture(page, "search-box-1440", whole=True)
     page.keyboard.press("ArrowDown")
     expect(page.locator("#disk-found a.hit").first).to_be_focused()
     page.keyboard.press("Escape")
@@ -193,7 +145,7 @@ def test_the_page_of_the_search(page: Page, site: Site) -> None:
     page.goto("/disk/search")
     page.fill("#disk-q", "radio")
     expect(page.locator("#disk-results a.hit")).to_have_count(2)
-    picture(page, "search-page-1440")
+    picture(page, "search-page-1440", whole=True)
     (site.share / "Durand Paul" / "radio de contrôle.dcm").write_bytes(b"1")
     listed(page, "radio", 3)
     page.fill("#disk-q", "radio d")
@@ -211,18 +163,18 @@ def test_a_phone_and_no_script(browser: Browser, site: Site) -> None:
     phone.wait_for_selector("[data-disk][data-ready]")
     phone.fill("#disk-q", "radio")
     expect(phone.locator("#disk-found a.hit").first).to_be_visible()
-    picture(phone, "search-box-390")
+    picture(phone, "search-box-390", whole=True)
     wide = phone.evaluate(
         """[...document.querySelectorAll(".disk-search, .disk-search *")]
         .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
         .map((each) => each.tagName + "." + each.className)"""
     )
     assert wide == []
-    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert too_wide(phone) <= 0
     phone.goto("/disk/search?q=epanchement")
     expect(phone.locator("#disk-results a.hit")).to_have_count(2)
-    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    picture(phone, "search-page-390")
+    assert too_wide(phone) <= 0
+    picture(phone, "search-page-390", whole=True)
     phone.context.close()
     plain = window(
         browser, site, java_script_enabled=False, viewport={"width": 1440, "height": 900}

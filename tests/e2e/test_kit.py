@@ -1,15 +1,11 @@
 """The kit from the first click to the last word, in a real browser, with a sheet printed to paper."""
 
 import base64
-import dataclasses
 import hashlib
 import re
 import shutil
-import socket
 import ssl
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,23 +20,12 @@ from appliance.db import facts, workers
 from appliance.model import Role
 from appliance.replication import kit
 from appliance.vault import words
-from appliance.web.server import make_server
 from tests.support.box import Box
+from tests.support.browser import ARGUMENTS, CHROMIUM, at_free_port, listen, need_chromium, served
 from tests.support.reading import ReaderProcess
 
 pytestmark = pytest.mark.e2e
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PASSWORD = "Vingt2-lampes"
 HOLDERS = ("Dr Claire Martin", "Dr Hugo Petit", "Me Roux, notaire")
 
@@ -48,28 +33,15 @@ HOLDERS = ("Dr Claire Martin", "Dr Hugo Petit", "Me Roux, notaire")
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[Box, str]]:
     """A served box whose kit was made, with its reader."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here")
+    need_chromium()
     box = Box(tmp_path / "data")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    settings = dataclasses.replace(box.settings, listen_port=port)
+    settings = at_free_port(box.settings)
     with box.database.write() as connection:
         workers.beat(connection, "e2e:1", now=utc_now())
         facts.put(connection, "practice.name", "Cabinet des Lilas", now=utc_now())
         kit.make(connection, settings.keys, now=utc_now())
-    server = make_server(settings)
-    thread = threading.Thread(target=server.run, daemon=True)
-    with ReaderProcess(settings):
-        thread.start()
-        deadline = time.monotonic() + 30
-        while not server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield box, f"https://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join(timeout=20)
+    with ReaderProcess(settings), served(settings) as address:
+        yield box, address
     box.close()
 
 
@@ -110,6 +82,9 @@ def enter(context: BrowserContext, box: Box, address: str) -> Page:
 def paper(sheet: Page, folder: Path) -> list[str]:
     """Print a sheet as Chromium does and read the paper: the words, by their places and by the code."""
     printed = folder / "sheet.pdf"
+    # A window is given while it is still empty, and prints as an empty page: its end must be there.
+    sheet.wait_for_selector("footer", state="attached")
+    sheet.wait_for_load_state("load")
     sheet.pdf(path=printed, prefer_css_page_size=True)
     facts_of = subprocess.run(["pdfinfo", printed], capture_output=True, text=True, check=True)
     assert re.search(r"^Pages: +1$", facts_of.stdout, re.MULTILINE)
@@ -145,8 +120,7 @@ def test_a_kit_is_chosen_printed_read_from_paper_typed_and_forgotten(site, tmp_p
             base_url=address,
         )
         page = enter(context, box, address)
-        said: list[str] = []
-        page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
+        said = listen(page, "error", but="422")
         page.goto("/kit")
         assert "is-bad" in (page.get_attribute(".truth", "class") or "")
         page.check("input[name=needed][value='2']")
@@ -176,7 +150,7 @@ def test_a_kit_is_chosen_printed_read_from_paper_typed_and_forgotten(site, tmp_p
         assert "is-good" in (page.get_attribute(".truth", "class") or "")
         assert page.locator("text=Imprimer la feuille").count() == 0
         context.close()
-    assert [each for each in said if "422" not in each] == []
+    assert said == []
     traces = [f"</span>{sheets[0][5]}</li>", " ".join(sheets[0][4:7]), f'value="{sheets[1][7]}"']
     kept_files = [path for path in profile.rglob("*") if path.is_file()]
     # What may be kept is found there, so what is not found is not kept.

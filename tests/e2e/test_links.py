@@ -1,13 +1,14 @@
 """A correspondent's link in real browsers: the practice makes it, somebody without an account uses it, on a phone too."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.upload_site import ARGUMENTS, CHROMIUM, UploadSite
+from tests.support import browser as support
+from tests.support.browser import DESK, listen, need_chromium, too_wide, window
+from tests.support.upload_server import UploadServer
 
 pytestmark = pytest.mark.e2e
 
@@ -15,11 +16,10 @@ DICOM = bytes(128) + b"DICM" + bytes(9000)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UploadSite]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UploadServer]:
     """A box, a doctor signed in, a share with an exam."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here")
-    made = UploadSite(tmp_path_factory.mktemp("links"))
+    need_chromium()
+    made = UploadServer(tmp_path_factory.mktemp("links"))
     (made.folder / "Examen" / "Série").mkdir(parents=True)
     (made.folder / "Examen" / "compte rendu.pdf").write_bytes(b"%PDF-1.4\n%%EOF\n")
     (made.folder / "Examen" / "Série" / "1.dcm").write_bytes(DICOM)
@@ -27,25 +27,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UploadSite]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
 @pytest.fixture
-def page(browser: Browser, site: UploadSite) -> Iterator[Page]:
+def page(browser: Browser, site: UploadServer) -> Iterator[Page]:
     """The doctor's window."""
-    window = site.window(browser, viewport={"width": 1440, "height": 900})
-    yield window
-    window.context.close()
+    opened = window(browser, site, viewport=DESK)
+    yield opened
+    opened.context.close()
 
 
 @pytest.fixture(params=[390, 1440])
-def outside(browser: Browser, site: UploadSite, request: pytest.FixtureRequest) -> Iterator[Page]:
+def outside(browser: Browser, site: UploadServer, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A correspondent's window, without an account; no script fails and nothing is wider than it."""
     context = browser.new_context(
         ignore_https_errors=True,
@@ -53,19 +44,17 @@ def outside(browser: Browser, site: UploadSite, request: pytest.FixtureRequest) 
         base_url=site.address,
         viewport={"width": request.param, "height": 844},
     )
-    window = context.new_page()
-    said: list[str] = []
-    window.on("pageerror", lambda error: said.append(str(error)))
-    yield window
+    opened = context.new_page()
+    said = listen(opened)
+    yield opened
     context.close()
     assert said == []
 
 
 def picture(page: Page, name: str) -> None:
+    assert too_wide(page) <= 0
     width = page.viewport_size["width"] if page.viewport_size else 0
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    if place := os.environ.get("ARMOIRE_PICTURES"):
-        page.screenshot(path=f"{place}/{name}-{width}.png", full_page=True)
+    support.picture(page, f"{name}-{width}", whole=True)
 
 
 def make(page: Page, kind: str) -> tuple[str, str]:
@@ -108,7 +97,7 @@ def test_a_folder_is_given(page: Page, outside: Page) -> None:
     expect(outside.locator("main")).to_contain_text("n’est plus valable")
 
 
-def test_files_are_asked_for(page: Page, outside: Page, site: UploadSite, tmp_path: Path) -> None:
+def test_files_are_asked_for(page: Page, outside: Page, site: UploadServer, tmp_path: Path) -> None:
     """A series and a large file arrive; a program does not; accepted, they are in the folder."""
     address, password = make(page, "ask")
     enter(outside, address, password)

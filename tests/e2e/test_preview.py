@@ -6,12 +6,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from appliance.settings import Settings
-from tests.e2e.test_browser import ARGUMENTS, CHROMIUM
-from tests.e2e.test_disk import Site, _window, ready, site  # noqa: F401 - the fixture
+from tests.e2e.test_disk import Site, ready, site  # noqa: F401 - the fixture
+from tests.support import browser as support
 from tests.support import dicoms
+from tests.support.browser import DESK, PHONE, listen, too_wide
+from tests.support.browser import window as open_window
 from tests.support.preview import PreviewProcess
 
 pytestmark = pytest.mark.e2e
@@ -58,38 +60,20 @@ def shown(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
         yield site
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def page(browser: Browser, shown: Site) -> Iterator[Page]:
     """A doctor's window; its console says nothing but that a file was refused."""
-    window = _window(browser, shown, viewport={"width": 1440, "height": 900})
-    said: list[str] = []
-    window.on(
-        "console",
-        lambda message: (
-            said.append(message.text)
-            if message.type in {"error", "warning"} and "415" not in message.text
-            else None
-        ),
-    )
-    window.on("pageerror", lambda error: said.append(str(error)))
+    window = open_window(browser, shown, viewport=DESK)
+    said = listen(window, "error", "warning", but="415")
     yield window
     window.context.close()
     assert said == []
 
 
 def picture(page: Page, name: str) -> None:
-    if place := os.environ.get("ARMOIRE_PICTURES"):
+    if "ARMOIRE_PICTURES" in os.environ:
         page.wait_for_timeout(400)
-        page.screenshot(path=f"{place}/{name}.png")
+        support.picture(page, name)
 
 
 def light(page: Page) -> float:
@@ -175,7 +159,7 @@ def test_slices_are_walked_and_windowed(page: Page, shown: Site) -> None:
 
 def test_a_finger_swipes_from_file_to_file(browser: Browser, shown: Site) -> None:
     """On a telephone; nothing is wider than the screen."""
-    window = _window(browser, shown, viewport={"width": 390, "height": 844}, has_touch=True)
+    window = open_window(browser, shown, viewport=PHONE, has_touch=True)
     ready(window, "/disk/documents?p=SW1hZ2VyaWU")
     window.tap("a:has-text('1 photo.jpg')")
     window.wait_for_selector(".preview-stage img.picture")
@@ -190,13 +174,13 @@ def test_a_finger_swipes_from_file_to_file(browser: Browser, shown: Site) -> Non
     window.tap("a:has-text('coupe 3.dcm')")
     expect(window.locator(".preview footer .figures").first).to_have_text(f"4 sur {SLICES}")
     picture(window, "preview-dicom-390")
-    assert window.evaluate("document.documentElement.scrollWidth") <= 390
+    assert too_wide(window) <= 0
     window.context.close()
 
 
 def test_without_javascript_a_file_is_looked_at_on_a_page(browser: Browser, shown: Site) -> None:
     """With the next file a link away."""
-    window = _window(browser, shown, java_script_enabled=False)
+    window = open_window(browser, shown, java_script_enabled=False)
     window.goto("/preview/documents?p=SW1hZ2VyaWUvMSBwaG90by5qcGc")
     assert window.evaluate("document.images[0].naturalWidth") == 1200
     window.click("a[rel=next]")

@@ -1,29 +1,19 @@
 """The page of a recovery in a real browser: on a phone and on a desk, live, with a silent console."""
 
 import dataclasses
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from appliance.accounts import passwords, people
 from appliance.clock import utc_now
 from appliance.jobs import recovery_status
 from appliance.jobs.recovery_status import Phase, RecoveryStatus, RepositoryLine, ShareLine
 from appliance.model import Role
-from appliance.web.server import make_server
 from tests.support.box import Box
-from tests.support.sshd import free_port
+from tests.support.browser import at_free_port, listen, need_chromium, served, too_wide
 
 pytestmark = pytest.mark.e2e
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-             "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 GB = 1_000_000_000
 PASSWORD = "Vingt2-lampes"
 
@@ -62,26 +52,9 @@ def status(**values: object) -> RecoveryStatus:
     return dataclasses.replace(made, **values)
 
 
-@contextmanager
-def served(settings, *, read_only: bool) -> Iterator[None]:
-    server = make_server(settings, read_only=read_only)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    limit = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < limit
-        time.sleep(0.05)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(timeout=20)
-
-
-def test_how_it_goes_can_be_watched_and_the_sheet_printed(tmp_path):
+def test_how_it_goes_can_be_watched_and_the_sheet_printed(tmp_path, browser):
     """No width is left over, nothing is said on the console, the figures move by themselves."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here")
+    need_chromium()
     box = Box(tmp_path / "data")
     recovery_status.write_live(box.settings, status())
     with box.database.write() as connection:
@@ -89,20 +62,13 @@ def test_how_it_goes_can_be_watched_and_the_sheet_printed(tmp_path):
             connection, login="claire.martin", name="Dr Claire Martin", role=Role.OWNER,
             language="fr", password_hash=passwords.make_hash(PASSWORD), now=utc_now(),
         )  # fmt: skip
-    settings = dataclasses.replace(box.settings, listen_port=free_port())
-    address = f"https://127.0.0.1:{settings.listen_port}"
-    said: list[str] = []
-    with served(settings, read_only=True), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    settings = at_free_port(box.settings)
+    with served(settings, read_only=True) as address:
         context = browser.new_context(
             ignore_https_errors=True, locale="fr-FR", base_url=address, color_scheme="light"
         )
         page = context.new_page()
-        page.on(
-            "console",
-            lambda each: said.append(each.text) if each.type in {"error", "warning"} else None,
-        )
-        page.on("pageerror", lambda error: said.append(str(error)))
+        said = listen(page, "error", "warning")
         page.goto("/sign-in?next=/recovery")
         page.fill("input[name=login]", "claire.martin")
         page.fill("input[name=password]", PASSWORD)
@@ -113,7 +79,7 @@ def test_how_it_goes_can_be_watched_and_the_sheet_printed(tmp_path):
             page.set_viewport_size({"width": width, "height": 900})
             page.goto("/recovery")
             page.wait_for_timeout(300)
-            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            assert too_wide(page) <= 0
             page.screenshot(path=tmp_path / f"recovery-{width}.png", full_page=True)
             assert page.get_by_role("heading", level=1).inner_text().startswith("Le boîtier")
         recovery_status.write_live(box.settings, status(bytes_back=33 * GB))
@@ -136,8 +102,7 @@ def test_how_it_goes_can_be_watched_and_the_sheet_printed(tmp_path):
         for width in (390, 1440):
             page.set_viewport_size({"width": width, "height": 900})
             page.screenshot(path=tmp_path / f"sheet-{width}.png", full_page=True)
-            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            assert too_wide(page) <= 0
         context.close()
-        browser.close()
     box.close()
     assert said == []

@@ -1,32 +1,24 @@
 """Second factors in a real browser: an application's codes, and a passkey of a virtual device."""
 
-import dataclasses
 import os
 import re
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyotp
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from appliance.accounts import passwords, people
 from appliance.clock import utc_now
 from appliance.model import Person, Role
-from appliance.web.server import make_server
+from tests.support import browser as support
 from tests.support.box import Box
+from tests.support.browser import DESK, PHONE, address_of, at_free_port, need_chromium, served
 
 pytestmark = pytest.mark.e2e
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PASSWORD = "Vingt2-lampes"
 
 
@@ -42,8 +34,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A box with an owner, behind real TLS."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here")
+    need_chromium()
     box = Box(tmp_path_factory.mktemp("e2e-sign-in") / "data")
     with box.database.write() as connection:
         owner = people.add(
@@ -55,29 +46,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             password_hash=passwords.make_hash(PASSWORD),
             now=utc_now(),
         )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    server = make_server(dataclasses.replace(box.settings, listen_port=port))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield Site(box, f"https://localhost:{port}", owner)
-    server.should_exit = True
-    thread.join(timeout=20)
+    settings = at_free_port(box.settings)
+    with served(settings):
+        yield Site(box, address_of(settings, "localhost"), owner)
     box.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -85,7 +57,7 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
     """A French reader's window whose console must stay silent."""
     context = browser.new_context(
         ignore_https_errors=True, locale="fr-FR", base_url=site.address,
-        viewport={"width": 1440, "height": 900},
+        viewport=DESK,
     )  # fmt: skip
     window = context.new_page()
     said: list[str] = []
@@ -101,11 +73,9 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
 
 def picture(page: Page, name: str) -> None:
     """Keep what it looks like at both widths, where a folder was given for that."""
-    folder = os.environ.get("ARMOIRE_PICTURES")
-    if folder:
-        for width in (1440, 390):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.screenshot(path=f"{folder}/{name}-{width}.png", full_page=True)
+    for size in (DESK, PHONE) if "ARMOIRE_PICTURES" in os.environ else ():
+        page.set_viewport_size(size)
+        support.picture(page, f"{name}-{size['width']}", whole=True)
 
 
 def by_password(page: Page) -> None:

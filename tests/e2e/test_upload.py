@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.e2e.upload_site import ARGUMENTS, CHROMIUM, UploadSite
+from tests.support.browser import DESK, PHONE, listen, need_chromium, picture, too_wide
+from tests.support.browser import window as open_window
+from tests.support.upload_server import UploadServer
 
 pytestmark = pytest.mark.e2e
 
@@ -18,40 +20,24 @@ LARGE = 24_000_000
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UploadSite]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UploadServer]:
     """A box, a doctor signed in, an empty share."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here")
-    made = UploadSite(tmp_path_factory.mktemp("upload"))
+    need_chromium()
+    made = UploadServer(tmp_path_factory.mktemp("upload"))
     yield made
     made.close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
 @pytest.fixture
-def page(browser: Browser, site: UploadSite) -> Iterator[Page]:
+def page(browser: Browser, site: UploadServer) -> Iterator[Page]:
     """A doctor's window; no script fails in it."""
-    window = site.window(browser, viewport={"width": 1440, "height": 900})
-    said: list[str] = []
-    window.on("pageerror", lambda error: said.append(str(error)))
+    window = open_window(browser, site, viewport=DESK)
+    said = listen(window)
     window.goto("/disk/documents")
     window.wait_for_selector("[data-upload-ready]")
     yield window
     window.context.close()
     assert said == []
-
-
-def picture(page: Page, name: str) -> None:
-    if place := os.environ.get("ARMOIRE_PICTURES"):
-        page.screenshot(path=f"{place}/{name}.png")
 
 
 def choose(page: Page, *files: Path, place: int = 0) -> None:
@@ -102,7 +88,7 @@ class Held:
 
 
 def test_many_small_and_a_large_one_arrive_whole(
-    page: Page, site: UploadSite, tmp_path: Path
+    page: Page, site: UploadServer, tmp_path: Path
 ) -> None:
     """Empty ones too, with their times; what the disk shows follows by itself."""
     small = [made(tmp_path, f"scan {place}.pdf", place * 911) for place in range(120)]
@@ -118,7 +104,7 @@ def test_many_small_and_a_large_one_arrive_whole(
     picture(page, "upload-done-1440")
 
 
-def test_a_whole_folder_keeps_its_shape(page: Page, site: UploadSite, tmp_path: Path) -> None:
+def test_a_whole_folder_keeps_its_shape(page: Page, site: UploadServer, tmp_path: Path) -> None:
     """Small and large ones in their folders; what a system leaves in folders stays behind."""
     tree = tmp_path / "Examen"
     made(tree, "série 1/coupe 1.dcm", 4000)
@@ -137,7 +123,7 @@ def test_a_whole_folder_keeps_its_shape(page: Page, site: UploadSite, tmp_path: 
     }
 
 
-def test_taken_names_are_asked_once_for_all(page: Page, site: UploadSite, tmp_path: Path) -> None:
+def test_taken_names_are_asked_once_for_all(page: Page, site: UploadServer, tmp_path: Path) -> None:
     """Keep both, replace with the old ones in the bin, or leave out; the very same files are passed over."""
     names = ("a.txt", "b.txt", "c.txt")
     files = [made(tmp_path, name, 100) for name in names]
@@ -161,7 +147,7 @@ def test_taken_names_are_asked_once_for_all(page: Page, site: UploadSite, tmp_pa
     ended(page, "Déjà présents, inchangés : 3.")
 
 
-def test_an_upload_goes_on_after_a_reload(page: Page, site: UploadSite, tmp_path: Path) -> None:
+def test_an_upload_goes_on_after_a_reload(page: Page, site: UploadServer, tmp_path: Path) -> None:
     """The page says what was not finished; the same file goes on where it was."""
     large = made(tmp_path, "irm.dcm", LARGE)
     held = Held(page, passing=1)
@@ -191,7 +177,9 @@ def test_an_upload_goes_on_after_a_reload(page: Page, site: UploadSite, tmp_path
     expect(page.locator(".sending-unfinished")).to_be_hidden()
 
 
-def test_the_server_may_start_again_meanwhile(page: Page, site: UploadSite, tmp_path: Path) -> None:
+def test_the_server_may_start_again_meanwhile(
+    page: Page, site: UploadServer, tmp_path: Path
+) -> None:
     """Large and small ones wait and go on by themselves."""
     large = made(tmp_path, "scanner.dcm", LARGE)
     small = [made(tmp_path, f"page {place}.tif", 300_000) for place in range(60)]
@@ -207,7 +195,9 @@ def test_the_server_may_start_again_meanwhile(page: Page, site: UploadSite, tmp_
         assert (site.folder / each.name).read_bytes() == each.read_bytes(), each.name
 
 
-def test_cancelling_leaves_nothing_half_done(page: Page, site: UploadSite, tmp_path: Path) -> None:
+def test_cancelling_leaves_nothing_half_done(
+    page: Page, site: UploadServer, tmp_path: Path
+) -> None:
     """No name appears, and the part goes too."""
     held = Held(page, passing=1)
     choose(page, made(tmp_path, "never.bin", LARGE))
@@ -223,7 +213,7 @@ def test_cancelling_leaves_nothing_half_done(page: Page, site: UploadSite, tmp_p
 
 
 def test_a_refused_name_takes_no_other_with_it(
-    page: Page, site: UploadSite, tmp_path: Path
+    page: Page, site: UploadServer, tmp_path: Path
 ) -> None:
     """What Windows could not open is said by name; the others arrive."""
     choose(page, made(tmp_path, "what?.txt", 10), made(tmp_path, "good.txt", 10))
@@ -232,7 +222,7 @@ def test_a_refused_name_takes_no_other_with_it(
     assert (site.folder / "good.txt").exists()
 
 
-def test_a_picture_is_pasted_and_a_file_dropped(page: Page, site: UploadSite) -> None:
+def test_a_picture_is_pasted_and_a_file_dropped(page: Page, site: UploadServer) -> None:
     """The pasted one gets a name with the time."""
     page.evaluate(
         """() => {
@@ -256,15 +246,13 @@ def test_a_picture_is_pasted_and_a_file_dropped(page: Page, site: UploadSite) ->
     assert (site.folder / "drop.txt").read_text() == "dropped"
 
 
-def test_a_phone_offers_its_camera(browser: Browser, site: UploadSite) -> None:
+def test_a_phone_offers_its_camera(browser: Browser, site: UploadServer) -> None:
     """And nothing is wider than the screen."""
-    window = site.window(
-        browser, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
-    )
+    window = open_window(browser, site, viewport=PHONE, has_touch=True, is_mobile=True)
     window.goto("/disk/documents")
     window.wait_for_selector("[data-upload-ready]")
     assert window.locator("input[capture=environment]").count() == 1
     expect(window.locator("text=Prendre une photo")).to_be_visible()
-    assert window.evaluate("document.documentElement.scrollWidth") <= 390
+    assert too_wide(window) <= 0
     picture(window, "upload-390")
     window.context.close()
