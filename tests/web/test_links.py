@@ -181,6 +181,17 @@ def test_downloads_are_limited(outside: TestClient, make: Callable[..., Given]) 
     assert first.status_code == 200
     again = {"range": "bytes=500-", "if-range": first.headers["etag"]}
     assert outside.get(f"{given.path}/file", headers=again).status_code == 206
+    for wide in (
+        "",
+        "bytes=0-",
+        "bytes=00-",
+        "bytes= 0-",
+        "bytes=-99999",
+        "bytes=5-,0-4",
+        "items=5-",
+    ):
+        whole_again = {"range": wide, "if-range": first.headers["etag"]}
+        assert outside.get(f"{given.path}/file", headers=whole_again).status_code == 410, wide
     guess = {"range": "bytes=500-", "if-range": '"1-1-1"'}
     assert outside.get(f"{given.path}/file", headers=guess).status_code == 410
     assert outside.get(f"{given.path}/file", headers={"range": "bytes=500-"}).status_code == 410

@@ -5,6 +5,7 @@ one came from (``no-referrer``), and only its SHA-256 is stored.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,6 +51,8 @@ router = APIRouter(prefix="/l", include_in_schema=False)
 
 LONGEST_PASSWORD: Final = 200
 MOST_ROWS: Final = 2000
+#: One range that begins after the first byte; anything else (none, several, from the end) is a download of its own.
+_GOES_ON: Final = re.compile(r"bytes=0*[1-9]\d*-\d*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +161,9 @@ async def send_file(request: Request, box: TheBox, token: str, p: str = "") -> R
     Raises:
         LinkGone, LinkPasswordWrong, FileMissing, NotAFile.
     """
-    goes_on = "if-range" in request.headers and not request.headers.get("range", "").startswith(
-        "bytes=0-"
+    goes_on = (
+        "if-range" in request.headers
+        and _GOES_ON.fullmatch(request.headers.get("range", "")) is not None
     )
     opened = entered(request, box, token, GIVE, goes_on=goes_on)
     path = _inside(opened, p)
