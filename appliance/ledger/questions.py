@@ -5,7 +5,7 @@ happened to a folder above it is part of the answer.
 """
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -70,6 +70,31 @@ def about_file(
         entry = to_entry(row)
         paths = {entry.body.get("path"), entry.body.get("to_path")}
         if own in paths or entry.event in _OF_FOLDERS:
+            found.append(entry)
+        if len(found) == limit:
+            break
+    return found
+
+
+def about_snapshots_file(
+    connection: Connection, tokens: Mapping[str, str], events: Collection[str], *, limit: int = 200
+) -> list[LedgerEntry]:
+    """Return what was done to a file of snapshots, the newest first.
+
+    Args:
+        connection: any.
+        tokens: subject of each night → what its entries call the file, for no name is in them.
+        events: their names.
+        limit: at most so many.
+    """
+    query = select(ledger).where(ledger.c.event.in_(list(events))).order_by(ledger.c.seq.desc())
+    found = []
+    for row in connection.execute(query).yield_per(500):
+        token = tokens.get(row.subject)
+        if token is None or token not in row.body:
+            continue
+        entry = to_entry(row)
+        if entry.body.get("file") == token:
             found.append(entry)
         if len(found) == limit:
             break

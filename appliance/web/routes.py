@@ -24,6 +24,7 @@ from appliance.web.pages import (
     drills,
     emergency,
     files,
+    history,
     home,
     jobs,
     kit,
@@ -39,6 +40,7 @@ from appliance.web.pages import (
     notices,
     oidc,
     oidc_settings,
+    past,
     people,
     plan,
     preview,
@@ -72,6 +74,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     files.router,
     restores.router,
     search.router,
+    history.router,
     copies.router,
     copies_add.router,  # «/copies/add» before «/copies/{name}»
     copies_show.router,
@@ -100,11 +103,14 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     access_review.router,
     ledger_questions.router,
     preview.router,
+    preview.past_router,
+    preview.machine_router,
     disk.files_router,
     disk_search.router,  # «/disk/search» before «/disk/{share}»
     disk_search.api_router,
     trust.router,
     tunnel.router,
+    past.router,
     versions.router,  # «/disk/{share}/past» beside the folder's own
     disk_page.router,
     shares.router,

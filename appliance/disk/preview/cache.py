@@ -35,9 +35,9 @@ class Cache:
         self._written = 0
         self._door = threading.Lock()
 
-    def find(self, share_id: int, etag: str, wanted: Wanted) -> Answer | None:
-        """Return what was kept, or None."""
-        place = self._place(share_id, etag, wanted)
+    def find(self, scope: str, etag: str, wanted: Wanted) -> Answer | None:
+        """Return what was kept, or None; ``scope`` says whose file it is: a share's number, or a source."""
+        place = self._place(scope, etag, wanted)
         try:
             raw = place.read_bytes()
         except OSError:
@@ -45,9 +45,9 @@ class Cache:
         kind = _TYPES.get(raw[:1])
         return Answer(kind, raw[1:]) if kind else None
 
-    def keep(self, share_id: int, etag: str, wanted: Wanted, answer: Answer) -> None:
+    def keep(self, scope: str, etag: str, wanted: Wanted, answer: Answer) -> None:
         """Keep an answer; a full disk only means that it is not kept."""
-        place = self._place(share_id, etag, wanted)
+        place = self._place(scope, etag, wanted)
         draft = place.with_name(f".{place.name}.{os.getpid()}.{threading.get_ident()}")
         try:
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class Cache:
                 with suppress(OSError):
                     place.unlink()
 
-    def _place(self, share_id: int, etag: str, wanted: Wanted) -> Path:
-        told = f"{VERSION}\0{share_id}\0{etag}\0".encode() + wanted.pack()
+    def _place(self, scope: str, etag: str, wanted: Wanted) -> Path:
+        told = f"{VERSION}\0{scope}\0{etag}\0".encode() + wanted.pack()
         key = blake2b(told, digest_size=20).hexdigest()
         return self._folder / key[:2] / key

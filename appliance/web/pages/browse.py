@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
 from appliance.catalogue import query
+from appliance.catalogue.deleted import deleted
 from appliance.catalogue.query import Listed, Order
 from appliance.catalogue.store import Catalogue, of_source
 from appliance.clock import from_epoch, utc_now
@@ -28,8 +29,9 @@ from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.policy.status import OUTCOME_NAMES, PROOF_NAMES, ProofKind
 from appliance.units import NS_PER_S
-from appliance.web.deps import TheBox, TheVisitor, aside, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, aside, needs
 from appliance.web.pages import tones
+from appliance.web.pages.past_lines import DeletedLine, Doors, deleted_lines
 from appliance.web.pages.paths import Crumb, crumbs, readable, shown, unpacked
 from appliance.web.pages.sources import CONSISTENCY_NAMES, event_counts
 from appliance.web.render import Page, render
@@ -38,6 +40,7 @@ router = APIRouter(include_in_schema=False)
 
 ROWS: Final = 200
 EVENTS_SHOWN: Final = 500
+DELETED_SHOWN: Final = 500
 #: Lines of large folders kept in memory, some 250 bytes each.
 ROWS_KEPT: Final = 60_000
 
@@ -85,6 +88,9 @@ class Row:
     size: int
     modified_at: datetime | None
     is_implied: bool
+    look: str
+    opened: str
+    download: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,11 @@ class FolderPage(Page):
     following: str | None
     newer_id: SnapshotId | None
     older_id: SnapshotId | None
+    lines: list[DeletedLine] | None  # what was deleted before this night; None: not asked for
+
+
+#: Where files of a machine's nights are looked at and opened.
+DOORS: Final = Doors("/snapshots/{s}/preview", "/snapshots/{s}/file?p={p}")
 
 
 class Folders:
@@ -261,8 +272,9 @@ async def browse(
     p: str = "",
     order: str = Order.NAME.value,
     at: int = 0,
+    gone: int = 0,
 ) -> Response:
-    """Show a folder of a snapshot, from its ``at``-th line on."""
+    """Show a folder of a snapshot, from its ``at``-th line on; ``gone=1``: and what was deleted before."""
     path = unpacked(p)
     chosen = Order(order) if order in set(Order) else Order.NAME
     start = max(0, at)
@@ -290,7 +302,7 @@ async def browse(
         packed=packed,
         crumbs=crumbs(path),
         up=pack_path(path.rpartition(b"/")[0]) if path else None,
-        rows=[_row(one) for one in found.rows],
+        rows=[_row(snapshot_id, one) for one in found.rows],
         total=found.total,
         first=found.offset + 1 if found.rows else 0,
         columns=_columns(chosen, address),
@@ -299,11 +311,25 @@ async def browse(
         following=address(start + ROWS) if start + ROWS < found.total else None,
         newer_id=newer,
         older_id=older,
+        lines=await aside(_deleted, box, source.id, snapshot_id, path, others) if gone else None,
     )
     return render(request, page)
 
 
-def _row(one: Listed) -> Row:
+def _deleted(
+    box: Box, source_id: SourceId, snapshot_id: SnapshotId, path: bytes, nights: list[Snapshot]
+) -> list[DeletedLine]:
+    found = deleted(of_source(box.settings, source_id), path, before=snapshot_id)
+    return deleted_lines(
+        [(each, each.path) for each in found[:DELETED_SHOWN]],
+        {each.id: each.started_at for each in nights},
+        DOORS,
+        folders="/snapshots/{s}/browse?p={p}",
+        versions=f"/sources/{source_id}/history?p={{p}}",
+    )
+
+
+def _row(snapshot_id: SnapshotId, one: Listed) -> Row:
     return Row(
         readable(one.name),
         pack_path(one.path),
@@ -311,6 +337,7 @@ def _row(one: Listed) -> Row:
         one.size,
         None if one.is_implied else from_epoch(one.mtime_ns / NS_PER_S),
         one.is_implied,
+        *DOORS.of(snapshot_id, pack_path(one.path)),
     )
 
 

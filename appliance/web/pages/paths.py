@@ -14,6 +14,14 @@ class Crumb:
     packed: str
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the way to where a file lies."""
+
+    text: str
+    href: str
+
+
 def readable(path: bytes) -> str:
     """Return a path or a name as people read it; a byte that is not UTF-8 shows as «�»."""
     return path.decode("utf-8", "replace")

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from appliance.catalogue import differences, query
+from appliance.catalogue import differences
 from appliance.catalogue.differences import Change, ChangeKind
 from appliance.catalogue.names import Hit, find_names
 from appliance.catalogue.store import of_source
@@ -26,7 +26,7 @@ from appliance.policy.roles import Action
 from appliance.units import NS_PER_S
 from appliance.web.deps import TheBox, aside, needs
 from appliance.web.pages import tones
-from appliance.web.pages.paths import readable, shown, unpacked
+from appliance.web.pages.paths import readable, shown
 from appliance.web.render import Page, is_fragment, render
 
 router = APIRouter(include_in_schema=False)
@@ -76,32 +76,6 @@ class ResultsFragment(Page):
     found: list[Found]
     is_more: bool
     unreadable: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class VersionLine:
-    """One version of a file."""
-
-    snapshot_id: SnapshotId  # the newest that shows it
-    first_at: datetime | None
-    last_at: datetime | None
-    size: int
-    modified_at: datetime
-    is_present: bool
-    is_file: bool
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryPage(Page):
-    """Every version of one file."""
-
-    template: ClassVar[str] = "snapshots/history.html"
-    source: Source
-    name: str
-    path: str
-    packed: str
-    folder_packed: str
-    versions: list[VersionLine]  # newest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,39 +181,6 @@ def marked(name: str, words: tuple[str, ...]) -> Markup:
         made += Markup("<mark>%s</mark>") % name[place.start() : place.end()]
         at = place.end()
     return made + escape(name[at:])
-
-
-@router.get(
-    "/sources/{source_id}/history", name="history", dependencies=[needs(Action.SNAPSHOT_BROWSE)]
-)
-async def show_history(request: Request, box: TheBox, source_id: SourceId, p: str = "") -> Response:
-    """Show every version of a file.
-
-    Raises:
-        NotFound: no snapshot shows such a file.
-    """
-    path = unpacked(p)
-    with box.database.read() as connection:
-        source = sources.get(connection, source_id)
-        times = _times(connection, [source])[source_id]
-    found = await aside(lambda: query.history(of_source(box.settings, source_id), path))
-    folder, _, name = path.rpartition(b"/")
-    lines = [
-        VersionLine(
-            one.last,
-            times.get(one.first),
-            times.get(one.last),
-            one.entry.size,
-            from_epoch(one.entry.mtime_ns / NS_PER_S),
-            one.is_present,
-            one.entry.kind is EntryKind.FILE,
-        )
-        for one in found
-    ]
-    page = HistoryPage(
-        source, readable(name), shown(path, source), pack_path(path), pack_path(folder), lines
-    )
-    return render(request, page)
 
 
 @router.get(

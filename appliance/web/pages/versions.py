@@ -6,9 +6,7 @@ one step: beside the present file, or in its place, which then goes to the bin.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
@@ -18,28 +16,33 @@ from appliance.accounts import people
 from appliance.catalogue import query
 from appliance.catalogue.reader_client import open_file, open_file_async
 from appliance.catalogue.store import of_source
-from appliance.clock import from_epoch, utc_now
+from appliance.clock import utc_now
 from appliance.db import snapshots
 from appliance.disk import actions, listing, paths, uploads
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
-from appliance.errors import CatalogueMissing, DiskError, InvalidInput, NotFound, SnapshotMissing
+from appliance.errors import CatalogueMissing, DiskError, InvalidInput, NotFound
 from appliance.language import mark
 from appliance.ledger import questions
-from appliance.model import EntryKind, LedgerEntry, PersonId, Snapshot, SnapshotId, SourceId
+from appliance.model import LedgerEntry, PersonId, SnapshotId, SourceId
 from appliance.packed import pack_path, unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
-from appliance.units import NS_PER_S
 from appliance.web.api.upload import doer_of, held_by
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
 from appliance.web.pages.files import SANDBOX, SHOWN, disposition
-from appliance.web.pages.paths import Crumb, crumbs, readable
-from appliance.web.render import Page, render
+from appliance.web.pages.past import box_times, doors_of, stored_path
+from appliance.web.pages.past_lines import (
+    Touch,
+    VersionsPage,
+    version_lines,
+)
+from appliance.web.pages.paths import readable
+from appliance.web.pages.preview_things import PresentFile
+from appliance.web.render import render
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])
 
-ROWS: Final = 500
 TOUCHES: Final = 50
 
 #: What happened to a file, for people.
@@ -59,80 +62,6 @@ TOUCHED: Final[dict[str, str]] = {
     "file.case-copied": mark("copied it as a case"),
     "folder.made": mark("made it"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class VersionLine:
-    """One version, and the nights it is seen in."""
-
-    snapshot_id: SnapshotId
-    first_at: datetime | None
-    last_at: datetime | None
-    size: int
-    modified_at: datetime
-    is_newest: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """Something that somebody did to it."""
-
-    at: datetime
-    who: str
-    what: str  # of TOUCHED, or the event's own name
-
-
-@dataclass(frozen=True, slots=True)
-class VersionsPage(Page):
-    """The past of one file."""
-
-    template: ClassVar[str] = "disk/versions.html"
-    share: str
-    label: str
-    name: str
-    packed: str
-    folder_packed: str
-    is_there: bool
-    versions: list[VersionLine]
-    touches: list[Touch]
-    can_add: bool
-    can_replace: bool
-    is_backed_up: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PastRow:
-    """One line of a folder as it was."""
-
-    name: str
-    packed: str
-    kind: str
-    size: int
-    modified_at: datetime
-    is_gone: bool  # not there any more
-
-
-@dataclass(frozen=True, slots=True)
-class PastPage(Page):
-    """A folder as it was in one night."""
-
-    template: ClassVar[str] = "disk/past.html"
-    share: str
-    label: str
-    packed: str
-    crumbs: list[Crumb]
-    nights: list[Snapshot]  # newest first
-    night: Snapshot
-    rows: list[PastRow]
-    total: int
-    gone: int
-    only_gone: bool
-
-
-def stored_path(held: Held, path: bytes) -> bytes:
-    """Return where the catalogue of a share's source has ``path``: below its folder, without the first «/»."""
-    root = bytes(held.share.folder).lstrip(b"/")
-    return paths.join(root, path) if path else root
 
 
 @router.get("/disk/{share}/versions", name="disk_versions")
@@ -158,72 +87,25 @@ async def show_versions(
     if entry is None and not found and not touches:
         raise NotFound("file", readable(path))
     page = VersionsPage(
-        share=share,
-        label=held.share.label,
         name=readable(paths.parent(path)[1]),
+        where="",
         packed=p,
-        folder_packed=pack_path(paths.parent(path)[0]),
+        trail=PresentFile(held, path).trail(),
         is_there=entry is not None,
+        present=f"/disk/{share}/file?p={p}" if entry is not None else None,
         versions=[
-            VersionLine(
-                each.last,
-                times.get(each.first),
-                times.get(each.last),
-                each.entry.size,
-                from_epoch(each.entry.mtime_ns // NS_PER_S),
-                place == 0,
+            each
+            for each in version_lines(
+                found, times, doors_of(share), p, newest_is_there=entry is not None
             )
-            for place, each in enumerate(found)
-            if each.entry.kind is EntryKind.FILE
+            if each.is_file
         ],
         touches=touches,
-        can_add=held.may(Right.ADD),
+        may_open=True,
+        restore=f"/disk/{share}/version" if held.may(Right.ADD) else "",
+        is_share=True,
         can_replace=held.may(Right.ADD) and held.may(Right.CHANGE),
         is_backed_up=source_id is not None,
-    )
-    return render(request, page)
-
-
-@router.get("/disk/{share}/past", name="disk_past")
-async def show_past(
-    request: Request,
-    box: TheBox,
-    visitor: TheVisitor,
-    share: str,
-    p: str = "",
-    s: int = 0,
-    gone: int = 0,
-) -> Response:
-    """Show a folder as it was in a night, with what is not there any more; ``gone=1``: only that.
-
-    Raises:
-        NotFound, NotAllowed, InvalidInput.
-    """
-    held = await held_by(box, visitor, share)
-    held.demand(Right.SEE)
-    path = unpack_path(p)
-    paths.split(path)
-    source_id = held.share.source_id
-    if source_id is None:
-        raise NotFound("snapshot", "–")
-    with box.database.read() as connection:
-        nights = snapshots.of_source(connection, source_id)
-    night = next((each for each in nights if s in {0, each.id}), None)
-    if night is None:
-        raise NotFound("snapshot", str(s))
-    rows, total = await aside(_past, box, held, night, path)
-    shown = [each for each in rows if each.is_gone] if gone else rows
-    page = PastPage(
-        share=share,
-        label=held.share.label,
-        packed=p,
-        crumbs=crumbs(path),
-        nights=nights,
-        night=night,
-        rows=shown[:ROWS],
-        total=total,
-        gone=sum(each.is_gone for each in rows),
-        only_gone=bool(gone),
     )
     return render(request, page)
 
@@ -309,14 +191,6 @@ async def _asked(
     return held, path
 
 
-def box_times(box: Box, source_id: SourceId | None) -> dict[SnapshotId, datetime]:
-    """Return when each snapshot of a source was taken."""
-    if source_id is None:
-        return {}
-    with box.database.read() as connection:
-        return {each.id: each.started_at for each in snapshots.of_source(connection, source_id)}
-
-
 def _entry_now(held: Held, path: bytes) -> listing.Entry | None:
     try:
         return listing.entry(held.share.folder, path)
@@ -329,32 +203,6 @@ def _history(box: Box, source_id: SourceId, path: bytes) -> list[query.Version]:
         return query.history(of_source(box.settings, source_id), path)
     except (NotFound, CatalogueMissing):
         return []
-
-
-def _past(box: Box, held: Held, night: Snapshot, path: bytes) -> tuple[list[PastRow], int]:
-    assert held.share.source_id is not None  # noqa: S101 - asked for before
-    catalogue = of_source(box.settings, held.share.source_id)
-    try:
-        found = query.folder(catalogue, night.id, stored_path(held, path), limit=None)
-    except SnapshotMissing as error:
-        raise NotFound("snapshot", str(night.id)) from error
-    try:
-        now = {each.name for each in listing.read(held.share.folder, path).entries}
-    except DiskError:
-        now = set()  # the folder itself is gone
-    rows = [
-        PastRow(
-            readable(each.name),
-            pack_path(paths.join(path, each.name)),
-            each.kind.value,
-            each.size,
-            from_epoch(each.mtime_ns // NS_PER_S),
-            each.name not in now,
-        )
-        for each in found.rows
-        if path or each.name.lower() != paths.RESERVED
-    ]
-    return rows, found.total
 
 
 def _restore(

@@ -38,7 +38,7 @@ const foot = element("footer");
 dialog.append(element("header", "", title, before, after, farther, nearer, fit, download, close), stage, foot);
 document.body.append(dialog);
 
-let files = []; // [{share, path, name}]
+let files = []; // [{base, path, name, download}]
 let at = 0;
 let info = null;
 let slices = []; // of a series; one for a file alone
@@ -57,7 +57,7 @@ async function call(address, options = {}) {
   if (!answer.ok) throw new Error((await answer.text()).trim().slice(0, 400) || words.lost);
   return answer;
 }
-const base = () => `/preview/${encodeURIComponent(files[at].share)}`;
+const base = () => files[at].base;
 
 export function open(list, index) {
   files = list; at = index;
@@ -74,7 +74,7 @@ async function show() {
   pictures.clear();
   title.textContent = file.name;
   before.disabled = at === 0; after.disabled = at === files.length - 1;
-  download.href = `/disk/${encodeURIComponent(file.share)}/file?p=${file.path}`;
+  download.href = file.download;
   stage.className = "preview-stage"; foot.replaceChildren();
   say(words.wait);
   try {
@@ -387,5 +387,19 @@ addEventListener("disk:open", (event) => {
   event.preventDefault();
   const near = (typeof all === "function" ? all() : [event.detail]).filter((each) => SHOWN.test(each.name));
   const index = Math.max(0, near.findIndex((each) => each.path === path));
-  open((near.length ? near : [event.detail]).map((each) => ({ share, ...each })), index);
+  open((near.length ? near : [event.detail]).map((each) => ofShare({ share, ...each })), index);
+});
+function ofShare({ share, path, name }) {
+  const where = encodeURIComponent(share);
+  return { path, name, base: `/preview/${where}`, download: `/disk/${where}/file?p=${path}` };
+}
+
+// --- pages of snapshots: links that say what they show -----------------------------------------
+
+addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-look]");
+  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || !SHOWN.test(link.dataset.name)) return;
+  event.preventDefault();
+  const near = [...document.querySelectorAll("a[data-look]")].filter((each) => SHOWN.test(each.dataset.name));
+  open(near.map(({ dataset }) => ({ base: dataset.look, path: dataset.path, name: dataset.name, download: dataset.download })), near.indexOf(link));
 });
