@@ -64,7 +64,9 @@ def minutes(connection: Connection) -> int:
     return found if isinstance(found, int) else MINUTES
 
 
-def set_minutes(connection: Connection, chosen: int, *, by: PersonId, now: datetime) -> None:
+def set_minutes(
+    connection: Connection, chosen: int, *, by: PersonId | None, now: datetime
+) -> None:
     """Choose how long an access lasts, and write it down.
 
     Raises:
@@ -80,6 +82,7 @@ def set_minutes(connection: Connection, chosen: int, *, by: PersonId, now: datet
         event="emergency.minutes-set",
         subject="box",
         person_id=by,
+        actor=None if by is not None else "console",
         minutes=chosen,
     )
 

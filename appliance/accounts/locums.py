@@ -79,7 +79,9 @@ def rules(connection: Connection) -> Rules:
     return Rules(int(found.get("most_days", MOST_DAYS)), bool(found.get("case_copies", False)))
 
 
-def set_rules(connection: Connection, chosen: Rules, *, by: PersonId, now: datetime) -> None:
+def set_rules(
+    connection: Connection, chosen: Rules, *, by: PersonId | None, now: datetime
+) -> None:
     """Store what the practice chose, and write it down.
 
     Raises:
@@ -100,6 +102,7 @@ def set_rules(connection: Connection, chosen: Rules, *, by: PersonId, now: datet
         event="locum.rules-changed",
         subject="box",
         person_id=by,
+        actor=None if by is not None else "console",
         most_days=chosen.most_days,
         case_copies=chosen.case_copies,
     )

@@ -64,7 +64,7 @@ def from_fact(found: object) -> Rules:
     )
 
 
-def put(connection: Connection, rules: Rules, *, by: PersonId, now: datetime) -> None:
+def put(connection: Connection, rules: Rules, *, by: PersonId | None, now: datetime) -> None:
     """Store the rules, inside the caller's write; living sessions follow the idle limit at once.
 
     Raises:
@@ -84,5 +84,6 @@ def put(connection: Connection, rules: Rules, *, by: PersonId, now: datetime) ->
         event="sign-in.rules",
         subject="box",
         person_id=by,
+        actor=None if by is not None else "console",
         **asdict(rules),
     )

@@ -9,6 +9,7 @@ from typing import Any, NewType
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from appliance.db import practice
 from appliance.db.schema_disk import share, share_grant
 from appliance.errors import AlreadyExists, NotFound
 from appliance.model import PersonId, Role, SourceId
@@ -43,6 +44,7 @@ def add(
     folder: Path,
     now: datetime,
     source_id: SourceId | None = None,
+    bin_days: int = practice.USUAL_BIN_DAYS,
 ) -> Share:
     """Add a share and return it; nobody has a right on it yet.
 
@@ -53,7 +55,12 @@ def add(
         with connection.begin_nested():
             result = connection.execute(
                 insert(share).values(
-                    name=name, label=label, folder=str(folder), source_id=source_id, created_at=now
+                    name=name,
+                    label=label,
+                    folder=str(folder),
+                    source_id=source_id,
+                    bin_days=bin_days,
+                    created_at=now,
                 )
             )
     except IntegrityError as error:

@@ -1,13 +1,14 @@
 """Sources: machines and shares."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from appliance.db import practice
 from appliance.db.schema import source
 from appliance.errors import AlreadyExists, InvalidInput, NotFound
 from appliance.language import mark
@@ -59,7 +60,7 @@ def add(
                     roots=list(roots),
                     excludes=list(excludes),
                     recipes=[asdict(recipe) for recipe in recipes],
-                    plan=asdict(plan or Plan()),
+                    plan=asdict(plan or practice.usual_plan(connection)),
                     quota_bytes=quota_bytes,
                     created_at=now,
                     facts={},
@@ -92,7 +93,7 @@ def add_box(connection: Connection, *, name: str, label: str, now: datetime) -> 
                     roots=[],
                     excludes=[],
                     recipes=[],
-                    plan=asdict(Plan(wake_on_lan=False)),
+                    plan=asdict(replace(practice.usual_plan(connection), wake_on_lan=False)),
                     created_at=now,
                     facts={},
                 )

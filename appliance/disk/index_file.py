@@ -323,6 +323,11 @@ class Index:
             (name, value),
         )
 
+    def noted(self, name: str) -> str | None:
+        """Return what was remembered, or None."""
+        row = self.connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
 
 #: Which tables hold the name of a file, and of a folder.
 _OF_NAMES: Final = (("names",), ("names", "folder_names"))

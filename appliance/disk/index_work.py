@@ -33,6 +33,9 @@ REST_S: Final = 15.0
 READ_AT_ONCE: Final = 2
 TEXTS_AT_ONCE: Final = 50  # written in one transaction
 
+#: Fact of an index: whether the fields of pictures are in it.
+WITH_DICOM: Final = "dicom"
+
 _log = logging.getLogger("armoire.index")
 
 
@@ -62,6 +65,7 @@ class Librarian:
         living: Callable[[], Iterable[Share]],
         *,
         watcher: Callable[[Path], Watcher] = make_watcher,
+        wants_dicom: Callable[[], bool] | None = None,
     ) -> None:
         """Begin with nothing open.
 
@@ -69,10 +73,13 @@ class Librarian:
             settings: of the box.
             living: returns the shares there are now.
             watcher: makes what tells of changes below a folder; may raise OSError.
+            wants_dicom: whether the fields of pictures are read, as the practice chose it; None: the settings'.
         """
         self._settings = settings
         self._living = living
         self._make_watcher = watcher
+        self._asked_dicom = wants_dicom or (lambda: bool(settings.index_dicom_fields))
+        self._wants_dicom = self._asked_dicom()
         self._kept: dict[int, _Kept] = {}
         self._shares_at = float("-inf")
         self._texts_at = 0.0
@@ -114,6 +121,14 @@ class Librarian:
 
     def _follow(self, now: float) -> None:
         living = {each.id: each for each in self._living() if not each.is_time_machine}
+        wants_dicom = self._asked_dicom()
+        if wants_dicom != self._wants_dicom:
+            self._wants_dicom = wants_dicom
+            for number in list(
+                self._kept
+            ):  # what was read of pictures goes, or is still to be read
+                self._drop(number)
+                remove(path_of(self._settings, number))
         for number, kept in list(self._kept.items()):
             share = living.get(number)  # type: ignore[call-overload]
             if share is None:
@@ -135,7 +150,7 @@ class Librarian:
         watcher: Watcher | None = None
         try:
             watcher = self._make_watcher(share.folder)
-            index = Index(path_of(self._settings, share.id))
+            index = self._index_of(share)
         except (OSError, sqlite3.Error) as error:
             if watcher is not None:
                 watcher.close()
@@ -144,11 +159,26 @@ class Librarian:
         keeper = Keeper(
             share,
             index,
-            wants_dicom=bool(self._settings.index_dicom_fields),
+            wants_dicom=self._wants_dicom,
             on_folder=watcher.watch,
         )
         keeper.look_at_all()
         self._kept[share.id] = _Kept(share, keeper, watcher, now + AGAIN_S)
+
+    def _index_of(self, share: Share) -> Index:
+        """Open a share's index; one made under the other choice about pictures is made anew."""
+        path = path_of(self._settings, share.id)
+        index = Index(path)
+        usual = (
+            "yes" if self._settings.index_dicom_fields else "no"
+        )  # of files older than the choice
+        wanted = "yes" if self._wants_dicom else "no"
+        if (index.noted(WITH_DICOM) or usual) != wanted:
+            index.close()
+            remove(path)
+            index = Index(path)
+        index.note(WITH_DICOM, wanted)
+        return index
 
     def _drop(self, number: int) -> None:
         kept = self._kept.pop(number)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from appliance.db import shares
+from appliance.db import practice, shares
 from appliance.db.engine import Database
 from appliance.db.schema import person
 from appliance.db.schema_disk import link
@@ -121,8 +121,14 @@ def make(
     label = label.strip()
     if not label or len(label) > LONGEST_LABEL:
         raise InvalidInput("label", mark("For whom it is, please."))
+    with database.read() as connection:
+        chosen = practice.link_rules(connection)
     if not 1 <= days <= LONGEST_DAYS:
         raise InvalidInput("days", mark("From 1 to 90 days, please."))
+    if days > chosen.longest_days:
+        raise InvalidInput("days", mark("Fewer days: the practice allows no longer link."))
+    if chosen.needs_password and hash_password is None:
+        raise InvalidInput("password", mark("The practice wants a password on every link."))
     if most_uses is not None and not 1 <= most_uses <= 1000:
         raise InvalidInput("most_uses", mark("From 1 to 1000, or nothing, please."))
     if kind == ASK and (rules is None or not rules.kinds):

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from appliance.db import shares, sources
+from appliance.db import practice, shares, sources
 from appliance.db.shares import Share
 from appliance.disk.paths import RESERVED
 from appliance.errors import AlreadyExists, InvalidInput
@@ -83,7 +83,13 @@ def make_share(
             now=now,
         ).id
     made = shares.add(
-        connection, name=name, label=label.strip(), folder=place, now=now, source_id=source_id
+        connection,
+        name=name,
+        label=label.strip(),
+        folder=place,
+        now=now,
+        source_id=source_id,
+        bin_days=practice.bin_days(connection),
     )
     if person_id is not None:
         shares.grant(connection, made.id, ALL, person_id=person_id, by=person_id, now=now)

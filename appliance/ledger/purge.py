@@ -59,7 +59,7 @@ def keeping(connection: Connection) -> Keeping:
 
 
 def set_keeping(
-    connection: Connection, months: int, reason: str, *, by: PersonId, now: datetime
+    connection: Connection, months: int, reason: str, *, by: PersonId | None, now: datetime
 ) -> None:
     """Choose how long the journal is kept, and write it down.
 
@@ -76,6 +76,7 @@ def set_keeping(
         event="ledger.keeping-set",
         subject="box",
         person_id=by,
+        actor=None if by is not None else "console",
         months=months,
         reason=reason.strip() or None,
     )

@@ -46,6 +46,7 @@ class Action(StrEnum):
     EMERGENCY_TAKE = "emergency.take"  # «bris de glace»
     EMERGENCY_REVIEW = "emergency.review"
     NETWORK_CHANGE = "network.change"  # certificate, local networks, tunnel
+    FIRST_STEPS = "first-steps"  # the assistant of the first day, and how far it is
 
 
 #: The whole of what is allowed; whatever is not written here is refused.

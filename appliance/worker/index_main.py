@@ -51,6 +51,27 @@ class _Living:
         return self._known
 
 
+class _WantsDicom:
+    """Whether the search reads the fields of pictures; the last answer while the database does not give one."""
+
+    def __init__(self, database: "Database", settings: Settings) -> None:
+        self._database = database
+        self._usual = bool(settings.index_dicom_fields)
+        self._known = self._usual
+
+    def __call__(self) -> bool:
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - see ``serve``
+
+        from appliance.db import practice  # noqa: PLC0415
+
+        try:
+            with self._database.read() as connection:
+                self._known = practice.wants_dicom(connection, usual=self._usual)
+        except SQLAlchemyError as error:
+            _log.error("the database: %s", log.where(error))
+        return self._known
+
+
 def serve(settings: Settings, stop: threading.Event) -> int:
     """Keep the indexes until ``stop`` is set; return the exit code."""
     with locks.hold(settings.run / "index.lock") as is_mine:
@@ -66,7 +87,9 @@ def serve(settings: Settings, stop: threading.Event) -> int:
         from appliance.disk.index_work import Librarian  # noqa: PLC0415
 
         database = open_database(settings.database)
-        librarian = Librarian(settings, _Living(database))
+        librarian = Librarian(
+            settings, _Living(database), wants_dicom=_WantsDicom(database, settings)
+        )
         try:
             while not stop.is_set():
                 try:

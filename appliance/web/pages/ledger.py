@@ -133,6 +133,7 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "session.refused": mark("sign-in refused"),
     "session.revoke": mark("session ended from another one"),
     "session.start": mark("signed in"),
+    "settings.changed": mark("setting changed"),
     "share.made": mark("share made"),
     "smb.applied": mark("rights in the file explorer set"),
     "smb.connected": mark("connected by the file explorer"),

@@ -186,3 +186,25 @@ def test_texts_are_read_by_the_sandbox_and_found(settings, share, previews):
     (share.folder / "note.txt").unlink()
     settle(librarian, lambda: found("autre") == [])
     librarian.close()
+
+
+def test_the_fields_of_pictures_are_read_or_forgotten_as_the_practice_chooses(settings, share):
+    """Chosen while it runs or while it is stopped: what the other choice had read does not stay."""
+    (share.folder / "image.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    chosen = [False]
+
+    def states() -> list[int]:
+        index = librarian._kept[share.id].keeper.index
+        return [row[0] for row in index.connection.execute("SELECT text FROM entry WHERE id > 1")]
+
+    librarian = Librarian(settings, lambda: [share], wants_dicom=lambda: chosen[0])
+    settle(librarian, lambda: bool(librarian._kept) and states() == [0])
+    chosen[0] = True
+    librarian._shares_at = float("-inf")  # it asks every few seconds
+    settle(librarian, lambda: states() not in ([0], []))
+    librarian.close()
+
+    chosen[0] = False
+    librarian = Librarian(settings, lambda: [share], wants_dicom=lambda: chosen[0])
+    settle(librarian, lambda: bool(librarian._kept) and states() == [0])
+    librarian.close()

@@ -35,6 +35,7 @@ locums.change            yes yes -   -   -
 emergency.take           yes yes -   yes -
 emergency.review         yes -   -   -  -
 network.change           yes -   -   -  yes
+first-steps              yes -   -   -  -
 """
 ROLES = (Role.OWNER, Role.ASSOCIATE, Role.SECRETARY, Role.LOCUM, Role.TECHNICAL_ADMIN)
 CELLS = [

@@ -1,0 +1,80 @@
+"""What the practice chose and several rooms go by, out of facts; the program's own choice where nothing was."""
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from sqlalchemy import Connection
+
+from appliance.db import facts
+from appliance.model import Plan
+from appliance.policy import outside_links
+
+NAME: Final = "practice.name"
+ADDRESS: Final = "practice.address"
+LANGUAGE: Final = "practice.language"
+#: {"start": "20:00", "end": "06:00"}
+NIGHTS: Final = "nights.window"
+BIN_DAYS: Final = "shares.bin-days"
+#: {"longest_days": 90, "days": 7, "password": false}
+LINKS: Final = "links.rules"
+DICOM: Final = "search.dicom"
+USUAL_BIN_DAYS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRules:
+    """What a correspondent's link may be here, within ``policy.outside_links``."""
+
+    longest_days: int = outside_links.LONGEST_DAYS
+    days: int = outside_links.DEFAULT_DAYS  # that the form proposes
+    needs_password: bool = False
+
+
+def name(connection: Connection) -> str:
+    """Return the practice's name; empty: nobody gave it."""
+    return _text(connection, NAME)
+
+
+def address(connection: Connection) -> str:
+    """Return the practice's postal address, lines parted by newlines; empty: nobody gave it."""
+    return _text(connection, ADDRESS)
+
+
+def language(connection: Connection) -> Literal["fr", "en"] | None:
+    """Return the language of new accounts; None: that of who makes them."""
+    found = facts.find(connection, LANGUAGE)
+    return "en" if found == "en" else "fr" if found == "fr" else None
+
+
+def usual_plan(connection: Connection) -> Plan:
+    """Return the plan of a new source: the program's, at the practice's hours."""
+    found = facts.find(connection, NIGHTS)
+    if not isinstance(found, dict):
+        return Plan()
+    return replace(Plan(), window_start=str(found["start"]), window_end=str(found["end"]))
+
+
+def bin_days(connection: Connection) -> int:
+    """Return how many days the bin of a new share keeps."""
+    found = facts.find(connection, BIN_DAYS)
+    return found if isinstance(found, int) else USUAL_BIN_DAYS
+
+
+def link_rules(connection: Connection) -> LinkRules:
+    """Return what the practice chose for links."""
+    found = facts.find(connection, LINKS)
+    if not isinstance(found, dict):
+        return LinkRules()
+    longest = min(int(found["longest_days"]), outside_links.LONGEST_DAYS)
+    return LinkRules(longest, min(int(found["days"]), longest), bool(found["password"]))
+
+
+def wants_dicom(connection: Connection, *, usual: bool) -> bool:
+    """Return whether the search reads the fields of pictures; ``usual``: what the settings file says."""
+    found = facts.find(connection, DICOM)
+    return found if isinstance(found, bool) else usual
+
+
+def _text(connection: Connection, fact: str) -> str:
+    found = facts.find(connection, fact)
+    return found if isinstance(found, str) else ""
