@@ -23,6 +23,9 @@ ArmoireError
 │   ├── OutsideRefused        access.outside-refused
 │   ├── KitConfirmed          kit.confirmed
 │   ├── TunnelFull            access.tunnel-full
+│   ├── FrontSilent           network.front-silent
+│   ├── FrontUnknown          network.front-unknown
+│   ├── ClosedOutside         network.closed-outside
 │   ├── LinkExpired           access.link-expired
 │   ├── DiskRefused           target.disk-refused
 │   └── Frozen                backup.frozen
@@ -106,6 +109,18 @@ ArmoireError
 │   ├── LinkPasswordWrong     disk.link-password-wrong
 │   ├── FileRefused           disk.file-refused
 │   └── NotPreviewed          disk.not-previewed
+├── CertificateError          a certificate by ACME
+│   ├── AuthorityUnreachable  certificate.authority-unreachable (retryable)
+│   ├── TermsNotAgreed        certificate.terms
+│   ├── NameNotResolved       certificate.name-not-resolved
+│   ├── PortClosed            certificate.port-closed
+│   ├── AnswerWrong           certificate.answer-wrong
+│   ├── RecordMissing         certificate.record-missing
+│   ├── AuthorityLimits       certificate.rate-limited
+│   ├── CertificateRefused    certificate.refused
+│   ├── NoListener            certificate.no-listener
+│   ├── HookFailed            certificate.hook-failed
+│   └── WebSilent             certificate.web-silent       (retryable)
 ├── JobCancelled              job.cancelled
 └── JobCrashed                job.crashed
 
@@ -374,6 +389,36 @@ class TunnelFull(Refused):
 
     code = "access.tunnel-full"
     public = "The tunnel has no address left for another device. Ask whoever runs the box."
+
+
+@dataclass(eq=False)
+class FrontSilent(Refused):
+    """The web server in front did not say who is visiting, or said something that cannot be."""
+
+    code = "network.front-silent"
+    public = (
+        "The web server in front of the box does not say who is visiting, so nobody is let in. Whoever runs the box: "
+        "it has to send X-Forwarded-For with the visitor's own address (docs/front.md)."
+    )
+
+
+@dataclass(eq=False)
+class FrontUnknown(Refused):
+    """A web server stands in front of the box that nobody named: everybody would seem to be at the practice."""
+
+    code = "network.front-unknown"
+    public = (
+        "A web server stands in front of the box, and the setting front_address does not name it, so nobody is let "
+        "in. Whoever runs the box: docs/front.md says what to set."
+    )
+
+
+@dataclass(eq=False)
+class ClosedOutside(Refused):
+    """A visitor from the Internet, and nobody decided that the box is open to it."""
+
+    code = "network.closed-outside"
+    public = "From here the box is reached through its tunnel only: switch WireGuard on and try again."
 
 
 @dataclass(eq=False)
@@ -1233,6 +1278,137 @@ class NotPreviewed(DiskError):
     reason: str
     code = "disk.not-previewed"
     public = "This file cannot be shown here (%(reason)s). Download it to open it."
+
+
+# --- certificate ---------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class CertificateError(ArmoireError):
+    """A certificate known everywhere could not be had; the one before stays in use."""
+
+    code = "certificate.error"
+
+
+@dataclass(eq=False)
+class AuthorityUnreachable(CertificateError):
+    """The authority does not answer, or with something that is not ACME."""
+
+    host: str
+    reason: str
+    code = "certificate.authority-unreachable"
+    public = "The certificate authority does not answer (%(host)s: %(reason)s). The certificate in use stays; this is tried again."
+    retryable = True
+
+
+@dataclass(eq=False)
+class TermsNotAgreed(CertificateError):
+    """The authority asks that its terms be agreed to, and nobody has."""
+
+    terms: str
+    code = "certificate.terms"
+    public = "The certificate authority asks that its terms be agreed to: read %(terms)s, then ask again and say that you agree."
+
+
+@dataclass(eq=False)
+class NameNotResolved(CertificateError):
+    """The authority finds no address under this name."""
+
+    name: str
+    detail: str
+    code = "certificate.name-not-resolved"
+    public = (
+        "The certificate authority cannot find «%(name)s» in the DNS (%(detail)s). "
+        "Check the name at whoever runs its DNS zone, then renew again."
+    )
+
+
+@dataclass(eq=False)
+class PortClosed(CertificateError):
+    """The authority could not connect to the box by HTTP."""
+
+    name: str
+    detail: str
+    code = "certificate.port-closed"
+    public = (
+        "The certificate authority cannot reach «%(name)s» by HTTP, port 80 (%(detail)s). A box that is not exposed "
+        "to the Internet is right to be out of reach: use the way by DNS instead."
+    )
+
+
+@dataclass(eq=False)
+class AnswerWrong(CertificateError):
+    """Something else than this box answered the authority's question, or an old record."""
+
+    name: str
+    detail: str
+    code = "certificate.answer-wrong"
+    public = (
+        "The certificate authority did not get the expected answer for «%(name)s» (%(detail)s). By HTTP: another "
+        "program or machine answers under this name. By DNS: the record is an old one, or was mistyped."
+    )
+
+
+@dataclass(eq=False)
+class RecordMissing(CertificateError):
+    """The authority does not see the TXT record."""
+
+    name: str
+    detail: str
+    code = "certificate.record-missing"
+    public = "The certificate authority does not find the DNS record of «%(name)s» (%(detail)s). Enter it as shown, wait until it is public, then renew again."
+
+
+@dataclass(eq=False)
+class AuthorityLimits(CertificateError):
+    """Too many certificates or failures of late; asking again sooner makes it worse."""
+
+    detail: str
+    #: Seconds the authority asks to wait; 0: it did not say.
+    wait_s: int
+    code = "certificate.rate-limited"
+    public = "The certificate authority has had too many requests for this name (%(detail)s). The box waits; the certificate in use stays."
+
+
+@dataclass(eq=False)
+class CertificateRefused(CertificateError):
+    """The authority said no, and why."""
+
+    problem: str  # the last part of the problem's URN, RFC 8555 section 6.7
+    detail: str
+    code = "certificate.refused"
+    public = "The certificate authority refused (%(problem)s: %(detail)s). The certificate in use stays."
+
+
+@dataclass(eq=False)
+class NoListener(CertificateError):
+    """The port on which the authority's question is answered cannot be had."""
+
+    port: int
+    reason: str
+    code = "certificate.no-listener"
+    public = (
+        "The box cannot answer the certificate authority on port %(port)s (%(reason)s). Free the port, give the web "
+        "interface the right to it (systemd/README.md), set «acme_http_port», or use the way by DNS."
+    )
+
+
+@dataclass(eq=False)
+class HookFailed(CertificateError):
+    """The administrator's program that enters DNS records is not safe to run, or failed."""
+
+    reason: str
+    code = "certificate.hook-failed"
+    public = "The program that enters DNS records («acme_hook») was not run or failed (%(reason)s). Check it, then renew again."
+
+
+@dataclass(eq=False)
+class WebSilent(CertificateError):
+    """The web interface, which makes the certificate's key, did nothing."""
+
+    code = "certificate.web-silent"
+    public = "The web interface is not running: it makes the key of the certificate. Start it, then renew again."
+    retryable = True
 
 
 # --- jobs ----------------------------------------------------------------------------------

@@ -24,8 +24,13 @@ class Settings:
     data: Path
     #: SQLAlchemy URL; empty means ``state.sqlite`` in the data folder.
     database_url: str = ""
-    listen_address: str = "127.0.0.1"
+    #: Empty: the declared local networks, the box itself and the tunnel; an address: of these, that one only.
+    listen_address: str = ""
     listen_port: int = 8443
+    #: Address of the web server in front of the box (nginx, caddy): the only one whose X-Forwarded-For counts.
+    front_address: str = ""
+    #: 1: the nginx in front sends the files of shares itself (docs/front.md); 0: the box does.
+    front_accel: int = 0
     #: Time zone of the practice: timetables are in its local time.
     time_zone: str = "Europe/Paris"
     #: Bytes per repository segment; docs/decisions says how it was chosen.
@@ -41,9 +46,20 @@ class Settings:
     log_level: str = "INFO"
     #: Where the unit that sets Samba up listens, and where Samba writes who did what (in memory).
     smb_run: str = "/run/armoire-smb"
+    #: Where the unit of the tunnel writes which device was seen when.
+    tunnel_run: str = "/run/armoire-tunnel"
 
     #: 1: the search finds pictures by their DICOM fields too (patient, examination); 0: by their names only.
     index_dicom_fields: int = 0
+
+    #: Port of the box on which a certificate authority's question is answered, while it asks; the router's port 80 leads to it.
+    acme_http_port: int = 80
+    #: Program that enters DNS records for ACME: called with `add` or `remove`, name and value. Absolute path, owned by root.
+    acme_hook: str = ""
+    #: Name server that is asked whether a DNS record is public, `address` or `address:port`; empty: that of the system.
+    acme_resolver: str = ""
+    #: PEM file of the authorities to trust when a certificate authority of one's own is asked; empty: those of the system.
+    acme_ca_bundle: str = ""
 
     @property
     def database(self) -> str:

@@ -8,8 +8,10 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from appliance.db import facts, sources, workers
+from appliance.jobs.certificates import certificate_findings
 from appliance.jobs.copy_readings import CopyStatus, copy_findings
 from appliance.jobs.drill_readings import drill_findings
+from appliance.jobs.network import network_findings
 from appliance.jobs.people_readings import people_findings
 from appliance.language import mark
 from appliance.policy.findings import (
@@ -50,8 +52,10 @@ def box_findings(
     """Return what the box's own readings say needs doing; ``known`` as for ``copy_findings``."""
     found = [_worker(connection, now), _clock(connection), _disk(connection, settings)]
     said = [each for each in [*found, *_clocks(connection, now)] if each is not None]
+    said += network_findings(connection)
     said += copy_findings(connection, settings, now, known=known)
-    return said + drill_findings(connection, now) + people_findings(connection, now)
+    said += drill_findings(connection, now) + people_findings(connection, now)
+    return said + certificate_findings(connection, now)
 
 
 def _worker(connection: Connection, now: datetime) -> Finding | None:

@@ -287,6 +287,21 @@ class TunnelApply(Spec):
 
 
 @dataclass(frozen=True, slots=True)
+class RenewCertificate(Spec):
+    """Get the web interface's certificate from an authority by ACME, or a newer one."""
+
+    #: Ask the authority though this box does not see the DNS record itself.
+    anyway: bool = False
+    kind: ClassVar[str] = "certificate.renew"
+    title: ClassVar[str] = mark("Certificate by ACME")
+
+    @property
+    def lock(self) -> str:
+        """One at a time."""
+        return "certificate"
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyIndex(Spec):
     """Compare what the search knows of every share with its disk."""
 
@@ -297,6 +312,19 @@ class VerifyIndex(Spec):
     def lock(self) -> str:
         """One at a time."""
         return "disk.index-verify"
+
+
+@dataclass(frozen=True, slots=True)
+class SendNotices(Spec):
+    """Take the notices that are due out of the box, by each way; tell the outside monitor."""
+
+    kind: ClassVar[str] = "notices.send"
+    title: ClassVar[str] = mark("Sending notices")
+
+    @property
+    def lock(self) -> str:
+        """One at a time."""
+        return "notices.send"
 
 
 KINDS: Final[dict[str, type[Spec]]] = {
@@ -324,6 +352,7 @@ KINDS: Final[dict[str, type[Spec]]] = {
         VerifyIndex,
         SmbApply,
         TunnelApply,
+        RenewCertificate,
     )
 }
 

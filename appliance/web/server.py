@@ -11,9 +11,14 @@ from typing import Final
 
 import uvicorn
 
+from appliance.jobs import network
+from appliance.policy.listening import Card, Rule
 from appliance.settings import Settings
+from appliance.web.acme import AcmeSide, Named
 from appliance.web.app import create_app
-from appliance.web.tls import ensure_certificate
+from appliance.web.deps import Box
+from appliance.web.doors import Doors, Server
+from appliance.web.tls import ensure_certificate, harden
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +28,8 @@ LOOK_S: Final = 600.0
 GRACE_S: Final = 5
 
 
-def make_server(settings: Settings, *, read_only: bool = False) -> uvicorn.Server:
-    """Return a server ready to ``run()`` (or ``await serve()``) at the settings' address and port.
+def make_server(settings: Settings, *, read_only: bool = False) -> Server:
+    """Return a server ready to ``run()`` (or ``await serve()``) where the practice's rule lets it listen.
 
     Set ``should_exit`` to end it. The access log is off: addresses hold what people looked for.
 
@@ -32,10 +37,9 @@ def make_server(settings: Settings, *, read_only: bool = False) -> uvicorn.Serve
         NotInitialised: the data folder holds no box.
     """
     certificate, key = ensure_certificate(settings)
+    app = create_app(settings, read_only=read_only)
     config = uvicorn.Config(
-        create_app(settings, read_only=read_only),
-        host=settings.listen_address,
-        port=settings.listen_port,
+        app,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -43,6 +47,8 @@ def make_server(settings: Settings, *, read_only: bool = False) -> uvicorn.Serve
         access_log=False,
         log_config=None,
         server_header=False,
+        # uvicorn would believe 127.0.0.1 whatever it says of its visitors; ``web.front`` asks the settings.
+        proxy_headers=False,
         ssl_certfile=str(certificate),
         ssl_keyfile=str(key),
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
@@ -51,33 +57,43 @@ def make_server(settings: Settings, *, read_only: bool = False) -> uvicorn.Serve
     )
     config.load()
     if config.ssl is not None:
-        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2  # domain.md SEC-13
-    return uvicorn.Server(config)
+        harden(config.ssl)
+    box: Box = app.state.box
+
+    def look() -> tuple[Rule, list[Card]]:
+        with box.database.read() as connection:
+            return network.rule(connection, settings), network.cards()
+
+    return Server(config, Doors(settings.listen_port, config.backlog, look))
 
 
 class Renewal:
     """Looks at the certificate from time to time and takes a new one for the connections to come.
 
-    The box's own leaf is renewed on the way; one's own files, or what ACME wrote, are taken as they are. What
-    cannot be read stays out: the old certificate goes on.
+    The box's own leaf is renewed on the way; one's own files are taken as they are. Who asks for a name of the
+    certificate by ACME is shown that one: the names and addresses inside the practice stay the box's. What cannot
+    be read stays out: the old certificate goes on.
     """
 
     def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
         self._settings = settings
         self._context = context
+        self._named = Named(settings.tls)
+        context.sni_callback = self._named.choose
         self._known = self._content()
         self._stop = threading.Event()
 
     def look(self) -> bool:
         """Take the certificate that is there now; return whether it is a new one."""
+        is_new = self._named.look()
         try:
             now = self._content()
             if now == self._known:
-                return False
+                return is_new
             self._context.load_cert_chain(*map(str, ensure_certificate(self._settings)))
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             log.error("tls.not-renewed %s", type(error).__name__)  # noqa: TRY400 - no file's content
-            return False
+            return is_new
         self._known = now
         log.info("tls.renewed")
         return True
@@ -102,9 +118,15 @@ def run(settings: Settings, *, read_only: bool = False) -> None:
     renewal = None
     if server.config.ssl is not None:
         renewal = Renewal(settings, server.config.ssl)
+        server.on_new = renewal.look  # the certificate names the addresses
         threading.Thread(target=renewal.watch, name="certificate", daemon=True).start()
+    side = None if renewal is None or read_only else AcmeSide(settings, renewal.look)
+    if side is not None:
+        threading.Thread(target=side.watch, name="acme", daemon=True).start()
     try:
         server.run()
     finally:
         if renewal is not None:
             renewal.end()
+        if side is not None:
+            side.end()

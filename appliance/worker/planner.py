@@ -18,7 +18,7 @@ from appliance.accounts.upkeep import accounts_upkeep
 from appliance.db import facts, repositories, shares, snapshots, sources
 from appliance.db.engine import Database
 from appliance.errors import AlreadyQueued, RepositoryMissing
-from appliance.jobs import clock_watch, queue
+from appliance.jobs import certificates, clock_watch, queue
 from appliance.jobs.box_readings import record_disk
 from appliance.jobs.copy_planning import copy_wishes
 from appliance.jobs.kinds import (
@@ -26,6 +26,7 @@ from appliance.jobs.kinds import (
     CheckRepository,
     ImportPushed,
     OnRepository,
+    RenewCertificate,
     SetUpSource,
     Spec,
     TakeSnapshot,
@@ -42,6 +43,7 @@ from appliance.policy.box_night import OtherNight, waits_for_others
 from appliance.policy.timetable import CLOCK_TOLERANCE, Due, Missed, Verdict, WaitForMachine
 from appliance.policy.tunnel import PORT
 from appliance.settings import Settings
+from appliance.worker import notices_watch
 from appliance.worker.seen import Seen
 from appliance.worker.tasks import tunnel_apply
 
@@ -90,7 +92,14 @@ class Planner:
             others: list[Spec] = [*copy_wishes(connection, self.settings, now)]
             others += _tidy(connection, now, zone)
             others += _tunnel(connection, now)
-        return queued + [spec for spec in others if self._enqueue(spec, now)]
+            if certificates.wish(connection) is not None and certificates.read(connection).is_due(
+                now
+            ):
+                others.append(RenewCertificate())
+        queued += [spec for spec in others if self._enqueue(spec, now)]
+        # Last: whatever is wrong with telling people, nights and copies have been planned.
+        told = notices_watch.turn(self.settings, self.database, now)
+        return queued + [spec for spec in told if self._enqueue(spec, now)]
 
     # --- one source --------------------------------------------------------------------------
 

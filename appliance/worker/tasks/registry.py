@@ -16,6 +16,8 @@ _MODULES: Final[dict[type[kinds.Spec], str]] = {
     kinds.VerifyIndex: "index_verify",
     kinds.SmbApply: "smb_apply",
     kinds.TunnelApply: "tunnel_apply",
+    kinds.SendNotices: "notices_send",
+    kinds.RenewCertificate: "certificate_renew",
 }
 
 

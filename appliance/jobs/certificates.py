@@ -1,0 +1,180 @@
+"""What is known about the certificate by ACME: written and read by the web interface, the worker and commands.
+
+The web interface makes the key and never gives it away; the worker talks to the authority and never has the key.
+Between them lie only things that are public: a request, a chain, an answer that the authority fetches by HTTP.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from appliance.db import facts
+from appliance.errors import AlreadyQueued
+from appliance.jobs import queue
+from appliance.jobs.kinds import RenewCertificate
+from appliance.ledger import events
+from appliance.model import Job, JobState, PersonId
+from appliance.policy import certificate
+from appliance.policy.certificate import LastTry, Served, Wish
+from appliance.policy.findings import Finding
+
+#: Facts. What somebody asked for; the web's signing request; the chain the authority gave.
+WISH: Final = "certificate.wish"
+REQUEST: Final = "certificate.request"
+CHAIN: Final = "certificate.chain"
+#: What the web interface shows now.
+SERVED: Final = "certificate.served"
+#: The order at the authority that is not finished, and the DNS records it asks for.
+ORDER: Final = "certificate.order"
+#: Answers by HTTP that the authority may fetch now; and what came of the web's try to listen.
+ANSWERS: Final = "certificate.answers"
+LISTENING: Final = "certificate.listening"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A TXT record that shows whose the name is."""
+
+    name: str  # _acme-challenge.…
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All there is to say about it."""
+
+    wish: Wish | None
+    served: Served | None
+    last: Job | None
+    records: tuple[Record, ...]  # to be entered by a person now
+    record_since: datetime | None
+
+    @property
+    def last_try(self) -> LastTry | None:
+        """The newest job, as the policy asks for it."""
+        job = self.last
+        if job is None:
+            return None
+        wait_s = job.error_facts.get("wait_s", 0)
+        return LastTry(
+            job.finished_at,
+            job.state in {JobState.SUCCEEDED, JobState.WARNED},
+            wait_s if isinstance(wait_s, int) else 0,
+        )
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether the authority is to be asked by itself now."""
+        return certificate.is_due(
+            self.wish, self.served, self.last_try, now=now, record_since=self.record_since
+        )
+
+
+def read(connection: Connection) -> Reading:
+    """Return what is stored."""
+    order = mapping(connection, ORDER)
+    records = tuple(
+        Record(str(each["name"]), str(each["value"])) for each in order.get("records", [])
+    )
+    last = queue.newest(connection, kind=RenewCertificate.kind, limit=1)
+    return Reading(
+        wish(connection),
+        served(connection),
+        last[0] if last else None,
+        records,
+        datetime.fromisoformat(order["since"]) if records else None,
+    )
+
+
+def certificate_findings(connection: Connection, now: datetime) -> list[Finding]:
+    """Return what there is to say about the certificate."""
+    found = wish(connection)
+    if found is None:
+        return []
+    known = read(connection)
+    return certificate.findings(
+        known.wish, known.served, known.last_try, now=now, record_since=known.record_since
+    )
+
+
+def wish(connection: Connection) -> Wish | None:
+    """Return what somebody asked for."""
+    found = facts.find(connection, WISH)
+    return Wish.from_json(found) if isinstance(found, dict) else None
+
+
+def served(connection: Connection) -> Served | None:
+    """Return what the web interface shows."""
+    found = facts.find(connection, SERVED)
+    if not isinstance(found, dict):
+        return None
+    return Served(
+        tuple(found["names"]),
+        datetime.fromisoformat(found["begins"]),
+        datetime.fromisoformat(found["ends"]),
+        str(found["issuer"]),
+        datetime.fromisoformat(found["taken_at"]),
+    )
+
+
+def keep_served(connection: Connection, value: Served | None, *, now: datetime) -> None:
+    """Store what is shown; None: nothing of the sort."""
+    content = None if value is None else {
+        "names": list(value.names),
+        "begins": value.begins.isoformat(),
+        "ends": value.ends.isoformat(),
+        "issuer": value.issuer,
+        "taken_at": value.taken_at.isoformat(),
+    }  # fmt: skip
+    facts.put(connection, SERVED, content, now=now)
+
+
+def mapping(connection: Connection, name: str) -> Mapping[str, Any]:
+    """Return a fact that is an object; an empty one when there is none."""
+    found = facts.find(connection, name)
+    return found if isinstance(found, dict) else {}
+
+
+def ask(
+    connection: Connection, wanted: Wish, *, person_id: PersonId | None, actor: str, now: datetime
+) -> None:
+    """Store what is asked for and queue the job; an order for something else is forgotten."""
+    before = wish(connection)
+    facts.put(connection, WISH, wanted.to_json(), now=now)
+    if before is None or (before.directory, before.names, before.way) != (
+        wanted.directory, wanted.names, wanted.way,
+    ):  # fmt: skip
+        facts.put(connection, ORDER, None, now=now)
+    events.record(
+        connection, at=now, event="certificate.asked", subject="box", person_id=person_id,
+        actor=actor, names=list(wanted.names), directory=wanted.directory, way=wanted.way.value,
+        agreed=wanted.has_agreed,
+    )  # fmt: skip
+    renew(connection, person_id=person_id, now=now)
+
+
+def renew(
+    connection: Connection, *, person_id: PersonId | None, now: datetime, anyway: bool = False
+) -> None:
+    """Queue the job; one that waits already is fine."""
+    try:
+        queue.enqueue(connection, RenewCertificate(anyway), now=now, person_id=person_id)
+    except AlreadyQueued:
+        return
+
+
+def give_up(
+    connection: Connection, *, person_id: PersonId | None, actor: str, now: datetime
+) -> bool:
+    """Forget what was asked for; return whether there was something. The web puts its file away."""
+    if wish(connection) is None:
+        return False
+    for name in (WISH, REQUEST, CHAIN, ORDER, ANSWERS):
+        facts.put(connection, name, None, now=now)
+    events.record(
+        connection, at=now, event="certificate.given-up", subject="box", person_id=person_id,
+        actor=actor,
+    )  # fmt: skip
+    return True

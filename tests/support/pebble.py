@@ -1,0 +1,143 @@
+"""Pebble: the ACME server of Let's Encrypt for tests, with its DNS server, on 127.0.0.1 alone."""
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import time
+import urllib.request
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from appliance.clock import utc_now
+from tests.support.sshd import free_port
+
+
+class Pebble:
+    """``with Pebble(folder, http_port=…) as pebble``: an authority that asks names at 127.0.0.1."""
+
+    def __init__(self, folder: Path, *, http_port: int, **environment: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.http_port = folder, http_port
+        self.environment = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0", **environment}
+        self.port, self.management, self.dns, self.dns_management = (free_port() for _ in range(4))
+        self.ca_bundle = folder / "ca.pem"
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def directory(self) -> str:
+        return f"https://127.0.0.1:{self.port}/dir"
+
+    @property
+    def resolver(self) -> str:
+        return f"127.0.0.1:{self.dns}"
+
+    def __enter__(self) -> Self:
+        certificate, key = _pair()
+        self.ca_bundle.write_bytes(certificate)
+        (self.folder / "key.pem").write_bytes(key)
+        config = {
+            "listenAddress": f"127.0.0.1:{self.port}",
+            "managementListenAddress": f"127.0.0.1:{self.management}",
+            "certificate": str(self.ca_bundle),
+            "privateKey": str(self.folder / "key.pem"),
+            "httpPort": self.http_port,
+            "tlsPort": free_port(),
+        }
+        (self.folder / "pebble.json").write_text(json.dumps({"pebble": config}))
+        try:
+            self._start(
+                "pebble-challtestsrv", "-dns01", self.resolver, "-management", f"127.0.0.1:{self.dns_management}",
+                "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "",
+            )  # fmt: skip
+            self._start(
+                "pebble", "-config", str(self.folder / "pebble.json"), "-dnsserver", self.resolver
+            )
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    self.root_pem()
+                    self.dns_says("clear-txt", host="nobody.")
+                    return self
+                except OSError:
+                    assert time.monotonic() < deadline, (self.folder / "log").read_text()
+                    time.sleep(0.05)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_why: object) -> None:
+        for process in self._started:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._started = []
+
+    def root_pem(self) -> bytes:
+        """The authority's root: what browsers would know."""
+        return self._get("roots/0")
+
+    def trust(self) -> ssl.SSLContext:
+        """What a browser that knows the authority trusts."""
+        return ssl.create_default_context(cadata=self.root_pem().decode())
+
+    def dns_says(self, verb: str, **values: object) -> None:
+        """Change what its DNS server says: set-txt, clear-txt, add-a, set-servfail …"""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.dns_management}/{verb}", json.dumps(values).encode()
+        )
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def _get(self, path: str) -> bytes:
+        context = ssl.create_default_context(cafile=str(self.ca_bundle))
+        address = f"https://127.0.0.1:{self.management}/{path}"
+        with urllib.request.urlopen(address, timeout=10, context=context) as answer:
+            return answer.read()
+
+    def _start(self, *argv: str) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self._started.append(
+                subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    env={**os.environ, **self.environment}, cwd=self.folder,
+                )
+            )  # fmt: skip
+
+
+def _pair() -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pebble")])
+    now = utc_now()
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=2))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")]
+            ),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(Encoding.PEM), key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
