@@ -5,7 +5,7 @@ A notice names accounts, shares and moments, never a patient and never a documen
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
@@ -14,6 +14,9 @@ from appliance.db.schema import person
 from appliance.db.schema_people import notice
 from appliance.model import Person, PersonId, Role
 from appliance.policy.roles import Action, may
+
+#: What others join with.
+table = notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ def put(
     *,
     person_id: PersonId | None,
     now: datetime,
+    is_seen: bool = False,
+    is_spread: bool = False,
 ) -> int:
     """Tell a person something, inside the caller's write; return the notice's number.
 
@@ -48,16 +53,47 @@ def put(
         facts: what its places are filled with; aware moments under names that end in ``_at``.
         person_id: whom; None: those who run the box (owners and technical administrators).
         now: aware.
+        is_seen: what the box shows on another page already, or the person did: no bell rings.
+        is_spread: it was settled by which ways it leaves, if any.
     """
-    stored = {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in (facts or {}).items()
-    }
     result = connection.execute(
-        insert(notice).values(person_id=person_id, code=code, text=text, facts=stored, at=now)
+        insert(notice).values(
+            person_id=person_id,
+            code=code,
+            text=text,
+            facts=stored_facts(facts or {}),
+            at=now,
+            seen_at=now if is_seen else None,
+            spread_at=now if is_spread else None,
+        )
     )
     assert result.inserted_primary_key is not None  # noqa: S101 - an INSERT has one
     return int(result.inserted_primary_key[0])
+
+
+def stored_facts(facts: Mapping[str, object]) -> dict[str, object]:
+    """Return facts as JSON values: moments as text, lengths of time as ``{"seconds": n}``."""
+    return {
+        name: value.isoformat()
+        if isinstance(value, datetime)
+        else {"seconds": value.total_seconds()}
+        if isinstance(value, timedelta)
+        else value
+        for name, value in facts.items()
+    }
+
+
+def read_facts(stored: Mapping[str, Any]) -> dict[str, object]:
+    """Return what ``stored_facts`` was given."""
+    found: dict[str, object] = {}
+    for name, value in stored.items():
+        if name.endswith("_at") and isinstance(value, str):
+            found[name] = datetime.fromisoformat(value)
+        elif isinstance(value, dict) and set(value) == {"seconds"}:
+            found[name] = timedelta(seconds=value["seconds"])
+        else:
+            found[name] = value
+    return found
 
 
 def put_all(
@@ -80,7 +116,7 @@ def put_all(
 def of_person(connection: Connection, whom: Person, *, limit: int = 100) -> list[Notice]:
     """Return what a person was told, the newest first; with what concerns those who run the box, if they do."""
     query = select(notice).where(_theirs(whom)).order_by(notice.c.id.desc()).limit(limit)
-    return [_notice(row) for row in connection.execute(query)]
+    return [from_row(row) for row in connection.execute(query)]
 
 
 def unseen(connection: Connection, whom: Person) -> int:
@@ -97,17 +133,6 @@ def see(
     if notice_id is not None:
         query = query.where(notice.c.id == notice_id)
     return connection.execute(query.values(seen_at=now)).rowcount
-
-
-def to_send(connection: Connection, *, since: datetime, limit: int = 100) -> list[Notice]:
-    """Return what was not sent yet and is not older than ``since``, the oldest first."""
-    query = (
-        select(notice)
-        .where(notice.c.sent_at.is_(None), notice.c.at >= since)
-        .order_by(notice.c.id)
-        .limit(limit)
-    )
-    return [_notice(row) for row in connection.execute(query)]
 
 
 def sent(connection: Connection, notice_id: int, *, now: datetime) -> None:
@@ -129,20 +154,15 @@ def _theirs(whom: Person) -> Any:  # noqa: ANN401 - a condition of SQLAlchemy
     return mine
 
 
-def _notice(row: Row[Any]) -> Notice:
-    facts = {
-        name: datetime.fromisoformat(value)
-        if name.endswith("_at") and isinstance(value, str)
-        else value
-        for name, value in row.facts.items()
-    }
+def from_row(row: Row[Any]) -> Notice:
+    """Return the notice in a row that has the table's columns."""
     return Notice(
         row.id,
         None if row.person_id is None else PersonId(row.person_id),
         row.code,
         row.text,
         row.at,
-        facts,
+        read_facts(row.facts),
         row.seen_at,
         row.sent_at,
     )

@@ -26,7 +26,6 @@ from appliance.jobs.kinds import (
     CheckRepository,
     ImportPushed,
     OnRepository,
-    RenewCertificate,
     SetUpSource,
     Spec,
     TakeSnapshot,
@@ -92,10 +91,7 @@ class Planner:
             others: list[Spec] = [*copy_wishes(connection, self.settings, now)]
             others += _tidy(connection, now, zone)
             others += _tunnel(connection, now)
-            if certificates.wish(connection) is not None and certificates.read(connection).is_due(
-                now
-            ):
-                others.append(RenewCertificate())
+            others += certificates.wishes(connection, now)
         queued += [spec for spec in others if self._enqueue(spec, now)]
         # Last: whatever is wrong with telling people, nights and copies have been planned.
         told = notices_watch.turn(self.settings, self.database, now)
