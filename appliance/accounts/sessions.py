@@ -8,11 +8,13 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from appliance.accounts import sign_in_rules
 from appliance.db import local_networks, terms
+from appliance.db.engine import Database
 from appliance.db.schema import person, session
 from appliance.errors import NotFound
 from appliance.model import Person, PersonId, Role
 from appliance.policy import second_factor
 from appliance.policy.second_factor import Means
+from appliance.policy.share_rights import LocumTerm, running_term
 from appliance.units import MINUTE_S
 from appliance.vault.tokens import digest, make_token
 
@@ -133,12 +135,46 @@ def _life(connection: Connection, address: str, *, is_half: bool) -> timedelta:
     return rules.life(is_local=local_networks.is_local(connection, address))
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A session that was not ended, as stored: whether it lives is asked for a moment."""
+
+    holder: Person
+    session: Session
+    idle: timedelta
+    terms: tuple[LocumTerm, ...]  # of a locum
+
+    def living(self, now: datetime) -> tuple[Person, Session] | None:
+        """Return who holds it, or None at ``now``: over, idle too long, not begun, or a locum's term is over."""
+        session = self.session
+        if (
+            session.ends_at <= now
+            or session.created_at > now + TOUCH_EVERY  # a clock set back revives nothing
+            or session.seen_at <= now - self.idle
+        ):
+            return None
+        if self.holder.role is Role.LOCUM and running_term(self.terms, now) is None:
+            return None  # at the minute, not when somebody tidies up
+        return self.holder, session
+
+
 def find(connection: Connection, token: str, *, now: datetime) -> tuple[Person, Session] | None:
     """Return who holds this cookie, or None: unknown, ended, idle too long, revoked, or disabled."""
-    row = connection.execute(
-        _FIND, {"digest": digest(token), "now": now, "soon": now + TOUCH_EVERY}
-    ).first()
-    if row is None or row.seen_at <= now - sign_in_rules.from_fact(row.rules).idle:
+    found = known(connection, digest(token))
+    return None if found is None else found.living(now)
+
+
+def find_now(database: Database, token: str, *, now: datetime) -> tuple[Person, Session] | None:
+    """Return what ``find`` does; the database is read again only when somebody wrote into it."""
+    key = digest(token)
+    found = database.recall(("session", key), lambda connection: known(connection, key))
+    return None if found is None else found.living(now)
+
+
+def known(connection: Connection, token_hash: str) -> Known | None:
+    """Return the session with this hash, or None: there is none, it was ended, or its person is disabled."""
+    row = connection.execute(_FIND, {"digest": token_hash}).first()
+    if row is None:
         return None
     holder = Person(
         id=PersonId(row.p_id),
@@ -149,9 +185,13 @@ def find(connection: Connection, token: str, *, now: datetime) -> tuple[Person, 
         created_at=row.p_created_at,
         disabled_at=None,
     )
-    if not terms.is_open(connection, holder, now=now):
-        return None  # a locum's term is over: at the minute, not when somebody tidies up
-    return holder, _session(row)
+    is_locum = holder.role is Role.LOCUM
+    return Known(
+        holder,
+        _session(row),
+        sign_in_rules.from_fact(row.rules).idle,
+        tuple(terms.of_locum(connection, holder.id)) if is_locum else (),
+    )
 
 
 def touch(connection: Connection, session_id: int, *, now: datetime) -> None:
@@ -233,8 +273,6 @@ _FIND: Final = (
     .where(
         session.c.token_hash == bindparam("digest"),
         session.c.revoked_at.is_(None),
-        session.c.ends_at > bindparam("now"),
-        session.c.created_at <= bindparam("soon"),  # a clock set back revives nothing
         person.c.disabled_at.is_(None),
     )
 )

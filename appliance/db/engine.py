@@ -1,19 +1,22 @@
 """Opening the state database: SQLite in WAL, every write ``BEGIN IMMEDIATE``, or a PostgreSQL URL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from appliance.db.memory import Memory
 from appliance.db.migrate import upgrade
 from appliance.errors import DatabaseUnusable, NotInitialised
 
 BUSY_MS: Final = 10_000
+
+Result = TypeVar("Result")
 
 
 class Database:
@@ -21,6 +24,8 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        is_file = engine.dialect.name == "sqlite" and engine.url.database
+        self._memory = Memory(Path(engine.url.database or "")) if is_file else None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -41,6 +46,27 @@ class Database:
         ):
             yield connection
 
+    def recall(self, key: Hashable, look: Callable[[Connection], Result]) -> Result:
+        """Return ``look(connection)``, from memory for as long as nobody has committed anything since.
+
+        Whoever writes, in whichever process, and if it is one byte: the next call looks anew. So what is
+        taken away is gone with the next request, and what every request asks costs microseconds
+        (docs/decisions/0191). ``look`` must depend on nothing but the database and what ``key`` says: not on the
+        time.
+        """
+        memory = self._memory
+        moment = None if memory is None else memory.moment()
+        if memory is None or moment is None:
+            with self.read() as connection:
+                return look(connection)
+        found, value = memory.find(moment, key)
+        if found:
+            return value  # type: ignore[no-any-return]  # of the same key, so of the same ``look``
+        with self.read() as connection:
+            made = look(connection)
+        memory.keep(moment, key, made)
+        return made
+
     def forget_for_good(self) -> None:
         """Empty SQLite's write-ahead log: what was erased is then nowhere on the disk."""
         if self.engine.dialect.name == "sqlite":
@@ -52,6 +78,8 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        if self._memory is not None:
+            self._memory.close()
         self.engine.dispose()
 
 

@@ -1,7 +1,8 @@
 """What a person may do on the shares right now: the one answer every door asks for.
 
-``policy.share_rights`` decides; here its readings are fetched. Nothing is kept: a right taken away is gone
-with the next request.
+``policy.share_rights`` decides; here its readings are fetched. A right taken away is gone with the next
+request: readings are remembered only for as long as nobody has written into the database (``Database.recall``),
+and no decision is.
 """
 
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from appliance.db import shares, terms
+from appliance.db.engine import Database
 from appliance.db.shares import Share
 from appliance.errors import NotAllowed, NotFound
 from appliance.model import Person, Role
-from appliance.policy.share_rights import Right, rights_on
+from appliance.policy.share_rights import Emergency, Grant, LocumTerm, Right, rights_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +39,66 @@ class Held:
             raise NotAllowed(f"share.{right.value}")
 
 
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """All that is stored about what one person may do on the shares; what holds is asked for a moment."""
+
+    person: Person
+    shares: tuple[Share, ...]  # living, by label
+    grants: tuple[Grant, ...]
+    terms: tuple[LocumTerm, ...]
+    emergencies: tuple[Emergency, ...]
+
+    def held(self, now: datetime) -> list[Held]:
+        """Return the shares on which they have any right at ``now``, by label."""
+        found = [Held(share, self._rights(share, now)) for share in self.shares]
+        return [each for each in found if each.rights]
+
+    def on_share(self, name: str, now: datetime) -> Held:
+        """Return the share called ``name`` and what they may do on it at ``now``.
+
+        Raises:
+            NotFound: there is none, or the person has no right on it: the two look alike.
+        """
+        for share in self.shares:
+            if share.name == name:
+                rights = self._rights(share, now)
+                if rights:
+                    return Held(share, rights)
+                break
+        raise NotFound("share", name)
+
+    def _rights(self, share: Share, now: datetime) -> frozenset[Right]:
+        return rights_on(
+            share.id,
+            self.person,
+            self.grants,
+            now=now,
+            terms=self.terms,
+            emergencies=self.emergencies,
+        )
+
+
+def read(connection: Connection, person: Person, *, now: datetime) -> Readings:
+    """Return what is stored about what a person may do; emergency accesses that ended by ``now`` are left out."""
+    is_locum = person.role is Role.LOCUM
+    return Readings(
+        person,
+        tuple(shares.all_living(connection)),
+        tuple(shares.grants(connection)),
+        tuple(terms.of_locum(connection, person.id)) if is_locum else (),
+        tuple(terms.running_emergencies(connection, person.id, now=now)),
+    )
+
+
+def recall(database: Database, person: Person, *, now: datetime) -> Readings:
+    """Return what ``read`` does; the database is read again only when somebody wrote into it."""
+    return database.recall(("access", person), lambda connection: read(connection, person, now=now))
+
+
 def held(connection: Connection, person: Person, *, now: datetime) -> list[Held]:
     """Return the shares on which a person has any right, by label."""
-    grants = shares.grants(connection)
-    their_terms = terms.of_locum(connection, person.id) if person.role is Role.LOCUM else []
-    emergencies = terms.running_emergencies(connection, person.id, now=now)
-    found = [
-        Held(
-            share,
-            rights_on(
-                share.id,
-                person,
-                grants,
-                now=now,
-                terms=their_terms,
-                emergencies=emergencies,
-            ),
-        )
-        for share in shares.all_living(connection)
-    ]
-    return [each for each in found if each.rights]
+    return read(connection, person, now=now).held(now)
 
 
 def on_share(connection: Connection, person: Person, name: str, *, now: datetime) -> Held:
@@ -65,7 +107,4 @@ def on_share(connection: Connection, person: Person, name: str, *, now: datetime
     Raises:
         NotFound: there is none, or the person has no right on it: the two look alike.
     """
-    for each in held(connection, person, now=now):
-        if each.share.name == name:
-            return each
-    raise NotFound("share", name)
+    return read(connection, person, now=now).on_share(name, now)

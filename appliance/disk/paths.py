@@ -27,7 +27,8 @@ _DEVICES: Final = frozenset(
     | {f"{name}{number}" for name in ("com", "lpt") for number in range(1, 10)}
 )
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+#: How a regular file is opened; a pipe or a device in its place keeps nobody waiting.
+FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 def split(path: bytes) -> tuple[bytes, ...]:
@@ -135,7 +136,7 @@ def open_file(root: Path, path: bytes) -> int:
     """
     with open_parent(root, path) as (folder, name):
         try:
-            descriptor = os.open(name, _FILE, dir_fd=folder)
+            descriptor = os.open(name, FILE, dir_fd=folder)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileMissing from error
         except OSError as error:  # ELOOP: a link; ENXIO: a socket

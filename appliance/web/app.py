@@ -31,6 +31,7 @@ from appliance.web.recovery_watch import Watch
 from appliance.web.render import Renderer, is_fragment, render
 from appliance.web.routes import ROUTERS
 from appliance.web.security import SameSiteOnly, SecurityHeaders, SessionGate
+from appliance.web.signpost import put_up
 from appliance.web.static_files import StaticFiles
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ def create_app(
     app.router.routes.extend(disk_over_dav.routes())
     for router in ROUTERS:
         app.include_router(router)
+    put_up(app.router.routes)
     app.add_exception_handler(ArmoireError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(OverflowError, _on_overflow)

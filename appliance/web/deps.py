@@ -83,16 +83,22 @@ async def aside(work: Callable[..., Result], *args: Any) -> Result:  # noqa: ANN
     return await anyio.to_thread.run_sync(work, *args)
 
 
-def _box(request: Request) -> Box:
-    box: Box = request.app.state.box
-    return box
+# Not «def»: for those FastAPI goes through a thread, twice with every request.
+async def _box(request: Request) -> Box:
+    return box_of(request)
 
 
-def _visitor(request: Request) -> Visitor:
+async def _visitor(request: Request) -> Visitor:
     visitor: Visitor | None = find_visitor(request)
     if visitor is None:  # the gate lets nobody else through; a route that is public has no Visitor
         raise NotAllowed("visitor")
     return visitor
+
+
+def box_of(request: Request) -> Box:
+    """Return the box that answers."""
+    box: Box = request.app.state.box
+    return box
 
 
 def find_visitor(request: Request) -> Visitor | None:
@@ -167,7 +173,7 @@ class Needs:
             return
         if self.action in _SEEING:
             raise NotFound("page", request.url.path)
-        box = _box(request)
+        box = box_of(request)
         if visitor is not None:
             who = visitor.person.id
             await box.write(

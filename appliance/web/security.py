@@ -194,16 +194,18 @@ async def _find_visitor(request: Request) -> tuple[Visitor | None, Visitor | Non
     box: Box = request.app.state.box
     now = utc_now()
     address = request.client.host if request.client else ""
-    with box.database.read() as connection:
-        found = sessions.find(connection, token, now=now)
-        if found is None:
-            return None, None
-        person, session = found
-        goes_on = session.address == address or second_factor.may_go_on(
-            session.means,
-            began_local=local_networks.is_local(connection, session.address),
-            is_local=local_networks.is_local(connection, address),
-        )
+    found = sessions.find_now(box.database, token, now=now)
+    if found is None:
+        return None, None
+    person, session = found
+    goes_on = session.address == address
+    if not goes_on:
+        with box.database.read() as connection:
+            goes_on = second_factor.may_go_on(
+                session.means,
+                began_local=local_networks.is_local(connection, session.address),
+                is_local=local_networks.is_local(connection, address),
+            )
     if session.is_half or not goes_on:
         if not session.is_half:
 

@@ -18,7 +18,7 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from appliance.clock import utc_now
-from appliance.disk import access, actions, listing, paths, transfers
+from appliance.disk import access, actions, cached_open, listing, paths, transfers
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.disk.transfers import OnClash
@@ -378,7 +378,9 @@ async def send_file(
     held = await held_by(box, visitor, share)
     held.demand(Right.SEE)
     path = unpack_path(p)
-    descriptor = await aside(paths.open_file, held.share.folder, path)
+    descriptor = cached_open.open_file(held.share.folder, path)
+    if descriptor is None:
+        descriptor = await aside(paths.open_file, held.share.folder, path)
     entry = listing.entry_of(paths.parent(path)[1], os.fstat(descriptor))
     openings: Openings = request.app.state.openings
     if request.method == "GET" and openings.is_new(visitor.person.id, f"{share}:{entry.etag}"):

@@ -318,8 +318,8 @@ async def held_by(box: Box, visitor: Visitor, share: str) -> Held:
     Raises:
         NotFound: there is none, or nothing of it is theirs.
     """
-    with box.database.read() as connection:
-        return access.on_share(connection, visitor.person, share, now=utc_now())
+    now = utc_now()
+    return access.recall(box.database, visitor.person, now=now).on_share(share, now)
 
 
 async def _held_of(box: Box, visitor: Visitor, one: Upload) -> Held:
