@@ -16,6 +16,7 @@ from appliance.commands.serve import require_box
 from appliance.commands.session import Answer, ExitCode, Session, nothing_to_show
 from appliance.commands.setting_up import base_url
 from appliance.language import mark
+from appliance.policy.listening import base_address
 from appliance.process import Process, end_group, start
 from appliance.settings import Settings
 from appliance.worker import log
@@ -119,5 +120,4 @@ def _argv(settings: Settings, part: str) -> list[str]:
 
 
 def _answers(settings: Settings) -> bool:
-    host = settings.listen_address
-    return is_open("127.0.0.1" if host == "0.0.0.0" else host, settings.listen_port)  # noqa: S104
+    return is_open(base_address(settings.listen_address), settings.listen_port)

@@ -19,6 +19,7 @@ from appliance.db.engine import open_database
 from appliance.errors import NotFound
 from appliance.language import mark
 from appliance.ledger import events
+from appliance.policy.listening import base_address
 from appliance.settings import Settings
 from appliance.vault.seal import make_keys
 from appliance.worker import box_source
@@ -90,9 +91,7 @@ def first_link(session: Session) -> str | None:
 
 def base_url(settings: Settings) -> str:
     """Return the address of the web interface as this machine reaches it."""
-    host = settings.listen_address
-    if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not listened on
-        host = "localhost"
+    host = base_address(settings.listen_address)
     return f"https://{f'[{host}]' if ':' in host else host}:{settings.listen_port}"
 
 

@@ -14,7 +14,7 @@ from appliance.policy.local_networks import Network
 #: A list of texts such as «192.168.1.0/24»; the page of the network writes it.
 FACT: Final = "network.local"
 #: The interfaces are looked at once in so many seconds.
-_LOOK_EVERY_S: Final = 30.0
+_LOOK_EVERY_S: Final = 3.0
 _seen: tuple[float, tuple[Network, ...]] | None = None
 
 

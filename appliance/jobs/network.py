@@ -1,0 +1,189 @@
+"""What the practice declared and decided about its network, and what follows: the rule of ``policy.listening``.
+
+Each change is written to the ledger. The web interface and Samba see it by themselves some seconds later.
+"""
+
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import psutil
+from sqlalchemy import Connection, select
+
+from appliance.db import facts, local_networks
+from appliance.db.schema import person
+from appliance.errors import AlreadyExists, NotFound
+from appliance.language import mark
+from appliance.ledger import events
+from appliance.model import PersonId
+from appliance.policy.findings import Finding, Severity
+from appliance.policy.listening import Card, Rule
+from appliance.policy.local_networks import Network, declarable, holds
+from appliance.settings import Settings
+
+#: Fact: who opened the box to the Internet, and when; nothing or null: nobody did.
+OPENED: Final = "network.opened"
+#: Fact: Samba listens in the tunnel too.
+SMB_IN_TUNNEL: Final = "network.smb-in-tunnel"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Somebody's decision to open the box to the Internet."""
+
+    by: PersonId
+    at: datetime
+
+
+def cards() -> list[Card]:
+    """Return the addresses of the box's interfaces, as they are now."""
+    return [
+        Card(name, card.address)
+        for name, found in psutil.net_if_addrs().items()
+        for card in found
+        if card.family in {socket.AF_INET, socket.AF_INET6}
+    ]
+
+
+def rule(connection: Connection, settings: Settings) -> Rule:
+    """Return what was declared and decided."""
+    return Rule(
+        networks=local_networks.declared(connection),
+        is_open=opened(connection) is not None,
+        setting=settings.listen_address,
+        front=settings.front_address,
+    )
+
+
+def is_declared(connection: Connection) -> bool:
+    """Return whether the practice declared its networks; else those of the box's interfaces count."""
+    return isinstance(facts.find(connection, local_networks.FACT), list)
+
+
+def declare(
+    connection: Connection,
+    text: str,
+    *,
+    now: datetime,
+    by: PersonId | None = None,
+    actor: str | None = None,
+) -> Network:
+    """Declare a local network, inside the caller's write; the first time, those in use are declared with it.
+
+    Raises:
+        InvalidInput: it is none, reaches beyond a building, or is the tunnel's.
+        AlreadyExists: it is declared.
+    """
+    network = declarable(text)
+    known = [str(each) for each in local_networks.declared(connection)]
+    if is_declared(connection) and str(network) in known:
+        raise AlreadyExists("network", str(network))
+    _put(connection, sorted({*known, str(network)}), now)
+    events.record(connection, at=now, event="network.declared", subject="box",
+                  person_id=by, actor=actor, network=str(network))  # fmt: skip
+    return network
+
+
+def forget(
+    connection: Connection,
+    text: str,
+    *,
+    now: datetime,
+    by: PersonId | None = None,
+    actor: str | None = None,
+) -> None:
+    """Declare a network no longer, inside the caller's write.
+
+    Raises:
+        NotFound: it is not among those in use.
+        InvalidInput: it is none.
+    """
+    network = declarable(text)
+    known = [str(each) for each in local_networks.declared(connection)]
+    if str(network) not in known:
+        raise NotFound("network", str(network))
+    _put(connection, [each for each in known if each != str(network)], now)
+    events.record(connection, at=now, event="network.forgotten", subject="box",
+                  person_id=by, actor=actor, network=str(network))  # fmt: skip
+
+
+def would_shut_out(connection: Connection, text: str, address: str) -> bool:
+    """Return whether ``address`` is at the practice through this network only."""
+    left = [each for each in local_networks.declared(connection) if str(each) != text]
+    return local_networks.is_local(connection, address) and not holds(left, address)
+
+
+def opened(connection: Connection) -> Opened | None:
+    """Return the decision to open the box to the Internet, or None."""
+    found = facts.find(connection, OPENED)
+    if not isinstance(found, dict):
+        return None
+    return Opened(PersonId(int(found["by"])), datetime.fromisoformat(str(found["at"])))
+
+
+def open_to_internet(connection: Connection, *, by: PersonId, now: datetime) -> None:
+    """Open the box to the Internet by decision of a person, inside the caller's write."""
+    facts.put(connection, OPENED, {"by": int(by), "at": now.isoformat()}, now=now)
+    events.record(connection, at=now, event="network.opened", subject="box", person_id=by)
+
+
+def name_of(connection: Connection, who: PersonId) -> str:
+    """Return a person's name."""
+    found = connection.execute(select(person.c.name).where(person.c.id == who)).scalar()
+    return "–" if found is None else str(found)
+
+
+def close(
+    connection: Connection,
+    *,
+    now: datetime,
+    by: PersonId | None = None,
+    actor: str | None = None,
+) -> bool:
+    """Close the box to the Internet again; return whether it was open."""
+    if opened(connection) is None:
+        return False
+    facts.put(connection, OPENED, None, now=now)
+    events.record(
+        connection, at=now, event="network.closed", subject="box", person_id=by, actor=actor
+    )
+    return True
+
+
+def smb_in_tunnel(connection: Connection) -> bool:
+    """Return whether the file explorer reaches the box through the tunnel too."""
+    return facts.find(connection, SMB_IN_TUNNEL) is True
+
+
+def set_smb_in_tunnel(
+    connection: Connection, *, is_on: bool, now: datetime, by: PersonId | None = None
+) -> None:
+    """Let the file explorer in through the tunnel, or no longer."""
+    facts.put(connection, SMB_IN_TUNNEL, is_on, now=now)
+    events.record(
+        connection, at=now, event="network.smb-in-tunnel", subject="box", person_id=by, is_on=is_on
+    )
+
+
+def network_findings(connection: Connection) -> list[Finding]:
+    """Return what there is to say about the way in."""
+    found = opened(connection)
+    if found is None:
+        return []
+    return [
+        Finding(
+            "network.open",
+            Severity.WARNING,
+            mark("The box is open to the Internet by decision of %(name)s, on %(at)s."),
+            mark(
+                "Use the tunnel instead, and close the box under «Network»: two doctors were fined because a router "
+                "showed their patients' images to the whole Internet (CNIL, SAN-2020-014 and 015)."
+            ),
+            {"name": name_of(connection, found.by), "at": found.at},
+        )
+    ]
+
+
+def _put(connection: Connection, networks: list[str], now: datetime) -> None:
+    facts.put(connection, local_networks.FACT, networks, now=now)
