@@ -27,6 +27,8 @@ TAIL_LINES: Final = 200
 Process = subprocess.Popen[bytes]
 #: Ends a program whose parent was killed: a SIGKILL runs no code of ours. Source: prctl(2), setpriv(1).
 _WITH_PARENT: Final = ("/usr/bin/setpriv", "--pdeathsig", "INT", "--")
+#: What setpriv answers when it could not start the program.
+_NOT_BEGUN: Final = frozenset({1, 126, 127})
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -125,6 +127,8 @@ def run(
         reader.join()
     if stop is not None:
         raise stop
+    if process.returncode in _NOT_BEGUN and any(each.startswith("setpriv: ") for each in tail):
+        raise ToolMissing(argv[0])  # it never ran: its exit code says nothing
     return Finished(process.returncode, "\n".join(collected), tuple(tail))
 
 

@@ -47,6 +47,16 @@ def test_a_missing_program_is_named():
     assert raised.value.program == "no-such-program-here"
 
 
+def test_a_program_that_could_not_be_started_did_not_answer_127(tmp_path):
+    """Borg's 127 is a warning; a start refused by the system is none (it was, in a unit that forbade capset)."""
+    broken = tmp_path / "broken"
+    broken.write_text("#!/nonexistent/interpreter\n")
+    broken.chmod(0o755)
+
+    with pytest.raises(ToolMissing):
+        process.run([str(broken)], timeout_s=20)
+
+
 def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path):
     """The whole group goes, and the time is told."""
     pid_file = tmp_path / "pid"
