@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from appliance.errors import InvalidInput
 from appliance.language import mark
+from appliance.policy.local_networks import is_building
 from appliance.policy.notices import Rules, Topic
 
 LONGEST_URL: Final = 1000
@@ -279,4 +280,4 @@ def is_near(host: str) -> bool:
         one = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return host == "localhost"
-    return one.is_loopback or (one.is_private and not one.is_unspecified)
+    return is_building(one)
