@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from appliance.db import facts
 from appliance.errors import AlreadyQueued
 from appliance.jobs import queue
-from appliance.jobs.kinds import RenewCertificate
+from appliance.jobs.kinds import RenewCertificate, Spec
 from appliance.ledger import events
 from appliance.model import Job, JobState, PersonId
 from appliance.policy import certificate
@@ -86,6 +86,13 @@ def read(connection: Connection) -> Reading:
         records,
         datetime.fromisoformat(order["since"]) if records else None,
     )
+
+
+def wishes(connection: Connection, now: datetime) -> list[Spec]:
+    """Return the job that is due by itself: a first try, a renewal, a look for a record."""
+    if wish(connection) is None:
+        return []  # most boxes: one point read
+    return [RenewCertificate()] if read(connection).is_due(now) else []
 
 
 def certificate_findings(connection: Connection, now: datetime) -> list[Finding]:

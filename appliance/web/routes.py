@@ -5,6 +5,7 @@ from typing import Final
 from fastapi import APIRouter
 
 from appliance.web import metrics
+from appliance.web.api import certificate as api_certificate
 from appliance.web.api import copies as api_copies
 from appliance.web.api import disk, upload, v1
 from appliance.web.pages import (
@@ -13,6 +14,7 @@ from appliance.web.pages import (
     account_factors,
     account_prove,
     browse,
+    certificate,
     connect,
     copies,
     copies_add,
@@ -58,6 +60,7 @@ from appliance.web.pages import (
     trust,
     tunnel,
     versions,
+    welcome,
 )
 from appliance.web.pages import disk as disk_page
 
@@ -66,6 +69,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     sign_in_second.router,
     oidc.router,
     home.router,
+    welcome.router,
     set_up.router,  # «/sources/new» before «/sources/{id}»
     sources.router,
     plan.router,
@@ -109,6 +113,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     disk_search.router,  # «/disk/search» before «/disk/{share}»
     disk_search.api_router,
     trust.router,
+    certificate.router,
+    api_certificate.router,
     tunnel.router,
     past.router,
     versions.router,  # «/disk/{share}/past» beside the folder's own

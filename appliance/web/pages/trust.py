@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from appliance.errors import NotFound
+from appliance.jobs import certificates
 from appliance.settings import Settings
 from appliance.web.deps import TheBox, aside
 from appliance.web.render import Page, render
@@ -56,14 +57,19 @@ def fingerprint(certificate: x509.Certificate) -> str:
 @router.get("/trust", name="trust")
 async def show_trust(request: Request, box: TheBox) -> Response:
     """Say how to trust the box on this device."""
-    found = await aside(authority, box.settings)
+    host = (request.url.hostname or "").lower()
+    with box.database.read() as connection:
+        served = certificates.served(connection)
+    alike = {host, "*." + host.partition(".")[2]}
+    is_known = served is not None and not alike.isdisjoint(served.names)
+    found = None if is_known else await aside(authority, box.settings)
     return render(
         request,
         TrustPage(
             found is not None,
             fingerprint(found) if found is not None else "",
             found.not_valid_after_utc if found is not None else None,
-            request.url.hostname or "",
+            host,
         ),
     )
 

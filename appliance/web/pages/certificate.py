@@ -1,0 +1,147 @@
+"""The certificate of the web interface: which one is shown, until when, and one that every device knows, by ACME."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from cryptography import x509
+from fastapi import APIRouter, Form, Request
+from sqlalchemy import Connection
+from starlette.responses import RedirectResponse, Response
+
+from appliance.clock import utc_now
+from appliance.errors import InvalidInput
+from appliance.jobs import certificates
+from appliance.jobs.certificates import Reading
+from appliance.language import explain, explain_stored, mark
+from appliance.model import Job
+from appliance.policy import certificate as policy
+from appliance.policy.certificate import Way, Wish
+from appliance.policy.roles import Action
+from appliance.web.deps import Box, TheBox, TheVisitor, aside, language_of, needs, proven
+from appliance.web.render import Page, render
+
+router = APIRouter(include_in_schema=False)
+
+_MAY = [needs(Action.NETWORK_CHANGE)]
+_CHANGES = [needs(Action.NETWORK_CHANGE), proven()]
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A certificate the practice put there itself."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatePage(Page):
+    """What is shown, what waits, what went wrong."""
+
+    template: ClassVar[str] = "certificate.html"
+    known: Reading
+    brought: Brought | None
+    renew_at: datetime | None
+    is_busy: bool
+    why: str  # why the last try failed; empty: it did not
+    has_hook: bool
+    typed: dict[str, str]  # what was typed into the form and refused
+    problem: str
+
+
+@router.get("/certificate", name="certificate", dependencies=_MAY)
+async def show_certificate(request: Request, box: TheBox) -> Response:
+    """Show it."""
+    return await _page(request, box)
+
+
+@router.post("/certificate", name="certificate-ask", dependencies=_CHANGES)
+async def ask_certificate(
+    request: Request,
+    box: TheBox,
+    visitor: TheVisitor,
+    names: Annotated[str, Form(max_length=5000)] = "",
+    way: Annotated[str, Form()] = "dns",
+    email: Annotated[str, Form(max_length=300)] = "",
+    agreed: Annotated[str, Form()] = "",
+) -> Response:
+    """Ask Let's Encrypt for a certificate; other authorities are for the command line."""
+    try:
+        wish = _wish(names, way, email, agreed)
+    except InvalidInput as error:
+        said = explain(error, language_of(request))
+        return await _page(request, box, {"names": names, "way": way, "email": email}, said, 422)
+    await box.write(
+        lambda c: certificates.ask(c, wish, person_id=visitor.person.id, actor="web", now=utc_now())
+    )
+    return RedirectResponse("/certificate", 303)
+
+
+@router.post("/certificate/renew", name="certificate-renew", dependencies=_MAY)
+async def renew_certificate(
+    box: TheBox, visitor: TheVisitor, anyway: Annotated[str, Form()] = ""
+) -> Response:
+    """Renew it now, or look for the record now."""
+
+    def change(connection: Connection) -> None:
+        if certificates.wish(connection) is not None:
+            certificates.renew(
+                connection, person_id=visitor.person.id, now=utc_now(), anyway=anyway == "yes"
+            )
+
+    await box.write(change)
+    return RedirectResponse("/certificate", 303)
+
+
+@router.post("/certificate/give-up", name="certificate-give-up", dependencies=_CHANGES)
+async def give_up_certificate(box: TheBox, visitor: TheVisitor) -> Response:
+    """Show the box's own again."""
+    await box.write(
+        lambda c: certificates.give_up(c, person_id=visitor.person.id, actor="web", now=utc_now())
+    )
+    return RedirectResponse("/certificate", 303)
+
+
+def _wish(names: str, way: str, email: str, agreed: str) -> Wish:
+    if agreed != "yes":
+        raise InvalidInput("terms", mark("your word that you agree to the authority's terms."))
+    chosen = Way.HTTP if way == Way.HTTP.value else Way.DNS
+    return policy.check_wish(
+        "letsencrypt", names.replace(",", " ").split(), chosen, email, agreed=True
+    )
+
+
+async def _page(
+    request: Request,
+    box: Box,
+    typed: dict[str, str] | None = None,
+    problem: str = "",
+    status: int = 200,
+) -> Response:
+    known = await box.read_aside(certificates.read)
+    page = CertificatePage(
+        known,
+        await aside(_brought, box.settings.tls),
+        None if known.served is None else policy.renew_at(known.served),
+        known.last is not None and known.last.finished_at is None and known.wish is not None,
+        _why(known.last, language_of(request)) if known.wish is not None else "",
+        bool(box.settings.acme_hook),
+        typed or {},
+        problem,
+    )
+    return render(request, page, status)
+
+
+def _why(job: Job | None, language: str) -> str:
+    if job is None or not job.error_code:
+        return ""
+    return explain_stored(job.error_code, job.error_facts, "en" if language == "en" else "fr")
+
+
+def _brought(folder: Path) -> Brought | None:
+    try:
+        leaf = x509.load_pem_x509_certificates((folder / "own.crt").read_bytes())[0]
+    except (OSError, ValueError):
+        return None
+    return Brought(leaf.not_valid_after_utc)

@@ -1,0 +1,148 @@
+"""The page of the certificate: which one, until when, what to enter, why not."""
+
+from datetime import timedelta
+
+import pytest
+
+from appliance.clock import utc_now
+from appliance.db import facts
+from appliance.errors import PortClosed
+from appliance.jobs import certificates, queue
+from appliance.jobs.kinds import RenewCertificate
+from appliance.model import JobState, Role
+from appliance.policy.certificate import Served, Way
+from appliance.web import tls
+
+NAME = "cloud.cabinet-martin.fr"
+FORM = {"names": f"{NAME}, www.cabinet-martin.fr", "way": "dns", "email": "", "agreed": "yes"}
+
+
+@pytest.fixture
+def page(owner, settings, database):
+    """An owner who has just shown who they are."""
+    tls.ensure_certificate(settings)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE session SET proven_at = created_at")
+    return owner
+
+
+def end_job(database, error=None, state=JobState.FAILED):
+    now = utc_now()
+    with database.write() as connection:
+        found = queue.newest(connection, kind=RenewCertificate.kind, limit=1)[0]
+        queue.claim(connection, runner="test:1", now=now, only=found.id)
+        queue.finish(connection, found.id, state, now=now, error=error)
+
+
+def test_a_certificate_is_asked_for_and_its_way_is_shown(page, database):
+    """The job is queued once; while it runs, nothing else can be asked for."""
+    assert "A certificate that every device knows" in page.get("/certificate").text
+    assert page.post("/certificate", data=FORM).status_code == 303
+    with database.read() as connection:
+        wish = certificates.wish(connection)
+        waiting = [each.kind for each in queue.waiting(connection)]
+    assert wish.names == (NAME, "www.cabinet-martin.fr")
+    assert wish.way is Way.DNS
+    assert wish.directory.startswith("https://acme-v02.api.letsencrypt.org/")
+    assert waiting == ["certificate.renew"]
+    text = page.get("/certificate").text
+    assert "The box is at it" in text
+    assert 'name="names"' not in text
+    page.post("/certificate/renew")
+    with database.read() as connection:
+        assert len(queue.waiting(connection)) == 1
+
+
+def test_a_record_to_enter_is_shown_whole(page, database):
+    """Name and value, and a button that looks at once."""
+    page.post("/certificate", data=FORM)
+    end_job(database, state=JobState.WARNED)
+    order = {
+        "url": "x",
+        "since": utc_now().isoformat(),
+        "records": [{"name": f"_acme-challenge.{NAME}", "value": "abc-DEF_123"}],
+    }
+    with database.write() as connection:
+        facts.put(connection, certificates.ORDER, order, now=utc_now())
+    text = page.get("/certificate").text
+    assert f"_acme-challenge.{NAME}" in text
+    assert "abc-DEF_123" in text
+    assert page.post("/certificate/renew", data={"anyway": "yes"}).status_code == 303
+    with database.read() as connection:
+        assert queue.waiting(connection)[0].spec == {"anyway": True}
+    body = page.get("/api/v1/certificate").json()
+    assert body["records"] == [{"name": f"_acme-challenge.{NAME}", "value": "abc-DEF_123"}]
+
+
+def test_why_it_failed_is_said_and_what_is_shown_stays(page, database):
+    """In the reader's words, with what to do."""
+    now = utc_now()
+    page.post("/certificate", data={**FORM, "names": NAME})
+    end_job(database, PortClosed(NAME, "refused"))
+    known = Served((NAME,), now - timedelta(days=80), now + timedelta(days=10), "Pebble", now)
+    with database.write() as connection:
+        certificates.keep_served(connection, known, now=now)
+    text = page.get("/certificate").text
+    assert "cannot reach" in text
+    assert "Pebble" in text
+    body = page.get("/api/v1/certificate").json()
+    assert body["is_shown"] is True
+    assert "cannot reach" in body["problem"]
+    home = page.get("/status").text
+    assert f"The certificate of «{NAME}» could not be renewed" in home.replace("\u202f", " ")
+    trust = page.get("/trust", headers={"host": NAME}).text
+    assert "There is nothing to do" in trust
+    assert "Compare" in page.get("/trust").text, "by its address the box still shows its own"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agreed": ""},
+        {"names": ""},
+        {"names": "192.168.1.4"},
+        {"names": "armoire.local"},
+        {"names": "a..fr"},
+        {"names": f"*.{NAME}", "way": "http"},
+        {"names": " ".join(f"a{each}.fr" for each in range(21))},
+        {"email": "a@b.fr, c@d.fr"},
+    ],
+)
+def test_what_no_authority_would_sign_is_refused_before_it_is_asked(page, database, change):
+    """Nothing is stored, and what was typed is still there."""
+    answer = page.post("/certificate", data={**FORM, **change})
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+    with database.read() as connection:
+        assert certificates.wish(connection) is None
+        assert not queue.waiting(connection)
+
+
+def test_giving_it_up_ends_everything(page, database):
+    """The wish, the order, the answers."""
+    page.post("/certificate", data=FORM)
+    assert page.post("/certificate/give-up").status_code == 303
+    with database.read() as connection:
+        assert certificates.wish(connection) is None
+    assert page.post("/api/v1/certificate/renew").status_code == 404
+    assert page.post("/certificate/renew").status_code == 303
+    assert "A certificate that every device knows" in page.get("/certificate").text
+
+
+@pytest.mark.parametrize("role", [Role.ASSOCIATE, Role.SECRETARY, Role.LOCUM])
+def test_it_is_for_whoever_runs_the_box(client_as, role):
+    """The others may not even look."""
+    visitor = client_as(role)
+    assert visitor.get("/certificate").status_code == 403
+    assert visitor.post("/certificate/renew").status_code == 403
+    assert visitor.get("/api/v1/certificate").status_code == 403
+
+
+def test_asking_wants_to_know_who_it_is(owner, settings, database):
+    """A session left open on a desk is not enough."""
+    tls.ensure_certificate(settings)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE session SET proven_at = NULL")
+    owner.post("/certificate", data=FORM)
+    with database.read() as connection:
+        assert certificates.wish(connection) is None
