@@ -6,6 +6,7 @@ round a file would lie there that nobody finds.
 """
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -34,6 +35,9 @@ QUARANTINE: Final = "quarantine"
 FOLDER_MODE: Final = 0o770
 #: A name is tried with « (2)», « (3)» … up to here.
 MOST_NAMES: Final = 1000
+#: A row whose file is not there yet may be one whose rename is about to come.
+SETTLED_AFTER: Final = timedelta(hours=1)
+_STORED: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +237,8 @@ def remove_for_good(database: Database, share: Share, item: BinItem, *, now: dat
 def settle(database: Database, share: Share, *, now: datetime) -> int:
     """Remove what is past its days, and close rows whose file is gone; return how many things went.
 
-    Nothing is removed whose deletion lies in the future: the clock is wrong then (beam 6).
+    Nothing is removed whose deletion lies in the future: the clock is wrong then (beam 6). What lies in the bin
+    and has no row (the database lost its last write with the power) gets one: it is shown, and goes in its time.
     """
     with database.read() as connection:
         found = items(connection, share.id, limit=1_000_000)
@@ -243,9 +248,42 @@ def settle(database: Database, share: Share, *, now: datetime) -> int:
         if now - each.deleted_at >= timedelta(days=share.bin_days):
             remove_for_good(database, share, each, now=now)
             gone += 1
-        elif not os.path.lexists(folder / each.stored):
+        elif now - each.deleted_at >= SETTLED_AFTER and not os.path.lexists(folder / each.stored):
             _close(database, [each.id], now)
+    _adopt(database, share, {each.stored for each in found}, now)
     return gone
+
+
+def _adopt(database: Database, share: Share, known: set[str], now: datetime) -> None:
+    with opened(own_folder(share, BIN)) as folder:
+        for name in os.listdir(folder):  # noqa: PTH208 - a descriptor
+            if name in known or not _STORED.fullmatch(name):
+                continue
+            facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if facts.st_ctime > (now - SETTLED_AFTER).timestamp():
+                continue  # it came while we looked
+            is_folder = stat.S_ISDIR(facts.st_mode)
+            size, files = measure(folder, name.encode()) if is_folder else (facts.st_size, 1)
+            with database.write() as connection:
+                back = connection.execute(
+                    update(bin_item)
+                    .where(bin_item.c.share_id == share.id, bin_item.c.stored == name)
+                    .values(gone_at=None)
+                )
+                if not back.rowcount:
+                    connection.execute(
+                        insert(bin_item).values(
+                            share_id=share.id,
+                            path=f"armoire-{name[:8]}".encode(),  # where it was is not known any more
+                            stored=name,
+                            kind="folder" if is_folder else "file",
+                            size=size,
+                            files=files,
+                            deleted_at=now,
+                            person_id=None,
+                            door="box",
+                        )
+                    )
 
 
 def make_folders(root: Path, path: bytes) -> None:

@@ -329,7 +329,7 @@ def settle(database: Database, share: Share, *, now: datetime) -> int:
     oldest_s = (now - KEPT).timestamp()
     for place in bins.own_folder(share, bins.PARTS).iterdir():
         with suppress(OSError):
-            if place.name not in known and place.lstat().st_mtime <= oldest_s and place.is_file():
+            if place.name not in known and place.lstat().st_ctime <= oldest_s and place.is_file():
                 place.unlink()
                 gone += 1
     return gone

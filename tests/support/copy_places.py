@@ -3,15 +3,11 @@
 import itertools
 import os
 import random
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from types import FrameType
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -24,6 +20,7 @@ from appliance.replication.targets.s3 import S3Account, S3Target
 from appliance.replication.targets.sftp import SftpAccount, SftpTarget
 from appliance.vault import words
 from appliance.vault.secret import Secret
+from tests.support import kill_lines
 from tests.support.receiver import Receiver
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY
 from tests.support.sshd import SshServer, make_key
@@ -238,46 +235,5 @@ ROOMS = ("/appliance/replication/", "/appliance/db/copies.py", "/appliance/db/ta
 
 
 def run_killed(work: Callable[[], object], *, at_line: int = 0) -> tuple[int, int]:
-    """Run ``work`` in a child of this process that kills itself at the ``at_line``-th line of ours.
-
-    Returns:
-        How it ended (0, -9, or 1 with what it raised on stderr) and how many lines it ran.
-    """
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.close(reading)
-            lines = _trace(at_line)
-            work()
-            sys.settrace(None)
-            os.write(writing, str(next(lines)).encode())
-            code = 0
-        except BaseException as error:
-            sys.settrace(None)
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        finally:
-            os._exit(code)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
-        lines_run = answer.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return status, int(lines_run or 0)
-
-
-def _trace(limit: int) -> Iterator[int]:
-    seen = itertools.count(1)
-
-    def on_line(_frame: FrameType, event: str, _argument: object) -> object:
-        if event == "line" and next(seen) == limit:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return on_line
-
-    def on_call(frame: FrameType, _event: str, _argument: object) -> object:
-        name = frame.f_code.co_filename
-        return on_line if any(room in name for room in ROOMS) else None
-
-    sys.settrace(on_call)  # type: ignore[arg-type]
-    threading.settrace(on_call)  # type: ignore[arg-type]
-    return seen
+    """As ``kill_lines.run_killed``, for the rooms a copy is made of."""
+    return kill_lines.run_killed(work, rooms=ROOMS, at_line=at_line)
