@@ -26,6 +26,7 @@ from appliance.errors import (
     NoSpace,
     NotFound,
 )
+from appliance.folders import make_shared
 from appliance.language import mark
 from appliance.model import BOX_SOURCE, SnapshotId, SourceId
 from appliance.settings import Settings
@@ -322,10 +323,7 @@ def make_empty(path: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make the folder of catalogues where there is none."""
-    if not folder.exists():
-        # The web reads as another user of the same group, and SQLite makes files beside.
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o2770)
+    make_shared(folder)  # the web reads as another user of the group, and SQLite makes files beside
 
 
 def build(path: Path) -> None:

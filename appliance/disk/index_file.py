@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.db.sqlite_file import Access, is_locked, open_sqlite
+from appliance.folders import make_shared
 from appliance.policy.plain_words import normalise, normalise_name
 from appliance.settings import Settings
 
@@ -127,7 +128,7 @@ def remove(path: Path) -> None:
 
 def _anew(path: Path) -> sqlite3.Connection:
     remove(path)
-    path.parent.mkdir(mode=0o2770, parents=True, exist_ok=True)
+    make_shared(path.parent)
     with closing(open_sqlite(path, Access.BUILD)) as fresh:
         fresh.executescript(TABLES)
     connection = open_sqlite(path, Access.WRITE)

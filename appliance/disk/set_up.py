@@ -13,6 +13,7 @@ from appliance.db import practice, shares, sources
 from appliance.db.shares import Share
 from appliance.disk.paths import RESERVED
 from appliance.errors import AlreadyExists, InvalidInput
+from appliance.folders import make_shared
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import PersonId, Role, SourceKind
@@ -70,8 +71,7 @@ def make_share(
         if source.kind is SourceKind.SHARE and [Path(each) for each in source.roots] == [place]:
             source_id = source.id  # backed up already
     if folder is None:
-        # The caller's umask decides what others may; the unit's leaves the group in.
-        place.mkdir(mode=0o2770, parents=True, exist_ok=True)
+        make_shared(place)
     if source_id is None:
         source_id = sources.add(
             connection,
