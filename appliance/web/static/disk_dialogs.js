@@ -135,7 +135,7 @@ export function menu(label, entries, x, y, back) {
     return line;
   });
   made.append(...lines);
-  document.body.append(made);
+  document.querySelector("main").append(made);
   const away = (event) => { if (!made.contains(event.target)) shut(false); };
   function shut(isBack = true) {
     made.remove(); removeEventListener("pointerdown", away, true); removeEventListener("scroll", away, true); removeEventListener("resize", away);
