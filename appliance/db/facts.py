@@ -15,6 +15,14 @@ def find(connection: Connection, name: str) -> object | None:
     return found
 
 
+def find_at(connection: Connection, name: str) -> datetime | None:
+    """Return when a fact was stored last, or None."""
+    found: datetime | None = connection.execute(
+        select(fact.c.at).where(fact.c.name == name)
+    ).scalar()
+    return found
+
+
 def put(connection: Connection, name: str, value: object, *, now: datetime) -> None:
     """Store a fact, in place of an older one."""
     connection.execute(delete(fact).where(fact.c.name == name))

@@ -242,7 +242,7 @@ async def make_first_account(
     except (InvalidInput, AlreadyExists) as error:
         page = FirstAccountPage(token, name, login, (("login", explain(error, language)),))
         return render(request, page, 422)
-    return set_session(RedirectResponse("/", 303), session)
+    return set_session(RedirectResponse("/welcome", 303), session)
 
 
 async def _make_owner(
