@@ -27,6 +27,7 @@ from appliance.policy.roles import Action, may
 RULES: Final = "notices.rules"
 MAIL: Final = "notices.mail"
 PING: Final = "notices.ping"  # {"set_at", "last_at", "problem"}
+MAIL_TRIED: Final = "notices.mail-tried"  # of jobs.notice_readings
 #: Secrets.
 MAIL_SECRET: Final = "notices:mail"  # noqa: S105 - a name
 PING_SECRET: Final = "notices:ping"  # noqa: S105 - a name
@@ -266,6 +267,7 @@ def put_mail_server(
         port=server.port,
         security=server.security.value,
     )
+    facts.put(connection, MAIL_TRIED, None, now=now)
     mails = select(notice_way.c.id).where(notice_way.c.kind == Kind.EMAIL.value)
     connection.execute(
         update(notice_delivery)
@@ -278,6 +280,7 @@ def remove_mail_server(connection: Connection, *, by: PersonId | None, now: date
     """Forget the e-mail server and its password."""
     secrets.forget(connection, [MAIL_SECRET])
     facts.put(connection, MAIL, None, now=now)
+    facts.put(connection, MAIL_TRIED, None, now=now)
     events.record(
         connection, at=now, event="notices.mail-server-removed", subject="box", person_id=by
     )

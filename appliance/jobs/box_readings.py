@@ -12,6 +12,7 @@ from appliance.jobs.certificates import certificate_findings
 from appliance.jobs.copy_readings import CopyStatus, copy_findings
 from appliance.jobs.drill_readings import drill_findings
 from appliance.jobs.network import network_findings
+from appliance.jobs.notice_readings import notice_findings
 from appliance.jobs.people_readings import people_findings
 from appliance.language import mark
 from appliance.policy.findings import (
@@ -55,6 +56,7 @@ def box_findings(
     said += network_findings(connection)
     said += copy_findings(connection, settings, now, known=known)
     said += drill_findings(connection, now) + people_findings(connection, now)
+    said += notice_findings(connection, now)
     return said + certificate_findings(connection, now)
 
 

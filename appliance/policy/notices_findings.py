@@ -23,6 +23,8 @@ ESCALATES_AFTER: Final = timedelta(days=3)
 #: Of the mere notices, those with a day they are due on.
 DUE: Final = frozenset({"people.review-due", "drill.due", "emergency.review-due", "kit.file-old"})
 
+#: Facts that name what a finding is about, when it is no source.
+_ABOUT: Final = ("target", "share", "way")
 _GRAVITY: Final = (Severity.NOTICE, Severity.WARNING, Severity.ALARM)
 
 
@@ -53,7 +55,7 @@ class Change:
 
 def key_of(finding: Finding) -> str:
     """Return what makes a finding the same at two looks: its words and figures may change."""
-    about = finding.facts.get("target") or finding.facts.get("share") or ""
+    about = next((finding.facts[each] for each in _ABOUT if finding.facts.get(each)), "")
     return f"{finding.code}/{finding.source_id or ''}/{about}"
 
 

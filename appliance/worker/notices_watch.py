@@ -17,7 +17,7 @@ from appliance.db.engine import Database
 from appliance.db.schema import proof
 from appliance.db.schema_disk import link, received_file
 from appliance.db.schema_people import locum, notice_way
-from appliance.jobs import readings
+from appliance.jobs import notice_readings, readings
 from appliance.jobs.box_readings import box_findings
 from appliance.jobs.kinds import SendNotices, Spec
 from appliance.language import mark
@@ -72,11 +72,12 @@ def turn(settings: Settings, database: Database, now: datetime) -> list[Spec]:
     with database.read() as connection:
         is_look = _is_look_due(connection, now)
         arrived = arrivals(connection, now)
-    is_ping = False
+    is_word = False
     if is_look:
         with database.read() as connection:
             statuses, findings = _read(connection, settings, now)
-            is_ping = is_ping_due(connection, settings, now, known=(statuses, findings))
+            is_word = is_ping_due(connection, settings, now, known=(statuses, findings))
+            is_word = is_word or notice_readings.mail_try_due(connection, now)
         with database.write() as connection:
             _tell_findings(connection, findings, now)
             _tell_terms(connection, now)
@@ -93,7 +94,7 @@ def turn(settings: Settings, database: Database, now: datetime) -> list[Spec]:
             deliveries.spread(connection, notice_ways.rules(connection), zone, now=now)
     with database.read() as connection:
         is_due = deliveries.is_due(connection, now=now)
-    return [SendNotices()] if is_due or is_ping else []
+    return [SendNotices()] if is_due or is_word else []
 
 
 # --- findings ------------------------------------------------------------------------------
@@ -112,7 +113,9 @@ def _read(
 ) -> tuple[list[SourceStatus], list[Finding]]:
     zone = ZoneInfo(settings.time_zone)
     statuses = [source_status(each, now, zone) for each in readings.of_all(connection)]
-    return statuses, needs_doing(statuses, box_findings(connection, settings, now))
+    found = needs_doing(statuses, box_findings(connection, settings, now))
+    # It is the worker that asks: at its start its first beat may not be written yet.
+    return statuses, [each for each in found if each.code != "box.worker-silent"]
 
 
 def _tell_findings(connection: Connection, findings: Sequence[Finding], now: datetime) -> None:

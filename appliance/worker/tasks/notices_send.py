@@ -14,6 +14,7 @@ from appliance.accounts.notice_ways import Way
 from appliance.clock import utc_now
 from appliance.db import facts, secrets
 from appliance.errors import ArmoireError, NotFound
+from appliance.jobs import notice_readings
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import SendNotices
 from appliance.language import DEFAULT, Language, mark
@@ -27,6 +28,7 @@ from appliance.worker import notices_watch, outgoing
 from appliance.worker.outgoing import NotSent
 
 _NOT_SENT: Final = mark("A notice could not leave the box; it is tried again.")
+_NOT_TRIED: Final = mark("The e-mail server could not be used.")
 
 
 def run(context: JobContext, _spec: SendNotices) -> JobState:
@@ -56,6 +58,7 @@ def run(context: JobContext, _spec: SendNotices) -> JobState:
             with context.database.write() as connection:
                 deliveries.sent(connection, all_of_it, now=utc_now())
             gone += len(all_of_it)
+    _try_mail(context)
     _ping(context)
     context.result.update(sent=gone)
     return JobState.WARNED if context.warnings else JobState.SUCCEEDED
@@ -87,6 +90,24 @@ def _send(context: JobContext, way_id: int, waiting: Sequence[Delivery], now: da
         raise NotSent("not-opened")
     else:
         outgoing.send_by_service(secret, message)
+
+
+def _try_mail(context: JobContext) -> None:
+    """Sign in to the e-mail server when nothing left by it for a week, so that its silence is noticed."""
+    name, problem = notice_ways.MAIL_SECRET, None
+    with context.database.read() as connection:
+        server = notice_ways.mail_server(connection)
+        sealed = secrets.find_sealed(connection, name)
+        is_due = notice_readings.mail_try_due(connection, utc_now())
+    if server is None or not is_due:
+        return
+    try:
+        outgoing.try_mail(server, _opened(name, sealed, context.settings))
+    except NotSent as error:
+        problem = error.problem
+        context.note(_NOT_TRIED, level="warning", problem=problem)
+    with context.database.write() as connection:
+        notice_readings.mail_tried(connection, problem, now=utc_now())
 
 
 def _ping(context: JobContext) -> None:
