@@ -6,6 +6,7 @@ Uploads are killed in ``integration/test_upload_survives.py``.
 import os
 import random
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,7 +21,7 @@ from appliance.accounts import people
 from appliance.clock import utc_now
 from appliance.db import shares
 from appliance.db.engine import Database, open_database
-from appliance.disk import actions, transfers, uploads
+from appliance.disk import actions, moves, transfers, uploads
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.disk.actions import Doer
@@ -34,7 +35,7 @@ from tests.support.kill_lines import run_killed
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 ROOMS: Final = ("/appliance/disk/", "/appliance/db/shares.py", "/appliance/ledger/")
-KILLS: Final = 7  # of each action, besides one at its first and one at its last line
+KILLS: Final = 4  # of each action, besides one at its first and one at its last line
 MANY: Final = 60
 FAR: Final = Path("/dev/shm")
 
@@ -80,15 +81,11 @@ class World:
             (near / "to" / "taken.txt").write_text("the old taken")
             (near / "to" / "binned.txt").write_text("binned")
             held = world.held("near")
-            world.item = actions.delete(
-                world.database, held, b"to/binned.txt", doer=world.doer, now=utc_now()
-            ).id
+            actions.delete(world.database, held, b"to/binned.txt", doer=world.doer, now=utc_now())
 
     def opened(self) -> "World":
         """Return the same world with a database of its own, as after a start."""
-        made = World(self.home, self.far)
-        made.item = getattr(self, "item", 0)
-        return made
+        return World(self.home, self.far)
 
     def __enter__(self) -> Self:
         self.database = open_database(f"sqlite:///{self.home}/state.sqlite", create=True)
@@ -96,8 +93,6 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self.database.close()
-
-    item: int = 0
 
     @property
     def doer(self) -> Doer:
@@ -268,6 +263,55 @@ def test_whatever_is_killed_nothing_is_lost_and_nothing_half(
             opened.settle()
             after = opened.visible() + opened.in_bin()
             assert_kept(name, point, before, whole, after, may_double=may_double)
+    assert killed
+
+
+def dies_at_a_rename(number: int, *, after: bool) -> None:
+    """Let this process end at its ``number``-th rename, just before it or just after."""
+    left = [number]
+
+    def wrapped(rename: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: object) -> None:
+            left[0] -= 1
+            if after:
+                rename(*arguments)
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if not after:
+                rename(*arguments)
+
+        return run
+
+    moves.rename, moves.exchange = wrapped(moves.rename), wrapped(moves.exchange)
+
+
+@pytest.mark.parametrize("name", [each for each in ACTIONS if each != "empty the bin"])
+def test_a_kill_beside_a_rename_loses_nothing(name: str, tmp_path: Path, far: Path) -> None:
+    """Between what the disk did and what the database knows of it: the rows follow at the next night."""
+    world = made_anew(World(tmp_path / "home", far), tmp_path / "kept")
+    with world.opened() as opened:
+        before = opened.visible() + opened.in_bin()
+    killed = 0
+    for number, after in ((1, False), (1, True), (2, False), (2, True)):
+        made_anew(world, tmp_path / "kept")
+
+        def run(number: int = number, after: bool = after) -> None:
+            dies_at_a_rename(number, after=after)
+            with world.opened() as opened:
+                ACTIONS[name](opened)
+
+        status, _ = run_killed(run, rooms=())
+        killed += status == -9
+        with world.opened() as opened:
+            opened.settle()
+            now = opened.visible() + opened.in_bin()
+        for content in before:
+            assert 1 <= now[content] <= before[content] + ("copy" in name or "far" in name), (
+                name,
+                number,
+                after,
+            )
+        assert_folders_are_whole(world, name, number)
     assert killed
 
 
