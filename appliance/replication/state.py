@@ -1,8 +1,8 @@
 """The box's own state, laid out so that it can be copied; and put back on a new box.
 
 A staged folder holds ``state.sqlite``, ``catalogues/<source>.sqlite``, ``armoire.toml``, ``box.key.age`` (the
-box's key sealed to the recovery sheets) and ``state.json``. A file whose content did not change is not
-written again, so a night costs what changed. The state's repository has number STATE.
+box's key sealed to the recovery sheets), ``tls.age`` (the web's keys, likewise) and ``state.json``. A file whose
+content did not change is not written again, so a night costs what changed. The state's repository has number STATE.
 """
 
 import contextlib
@@ -37,6 +37,7 @@ from appliance.jobs import kit_words
 from appliance.jobs.drill_scratch import WORDS
 from appliance.language import mark
 from appliance.ledger import events
+from appliance.replication import web_keys
 from appliance.replication.plan import LocalFile
 from appliance.replication.takeover import INSTANCE
 from appliance.settings import FILE_NAME, Settings
@@ -116,6 +117,11 @@ def stage(
         _write_if_other(into / FILE_NAME, (settings.data / FILE_NAME).read_bytes())
     staged.append(into / KEY)
     marks[KEY] = _seal_key(settings.keys, into / KEY, recipient, before.get(KEY))
+    marks[web_keys.NAME] = web_keys.seal_web_keys(
+        settings.tls, into / web_keys.NAME, recipient, before.get(web_keys.NAME)
+    )
+    if marks[web_keys.NAME] is not None:
+        staged.append(into / web_keys.NAME)
     # The time is written when something else is new: an unchanged box costs nothing.
     staged.append(into / DESCRIPTION)
     _describe(into / DESCRIPTION, box_id, staged[:-1], now)
@@ -200,6 +206,7 @@ def unstage(
     old = _open(folder / KEY, KEY, identity)
     settings.data.mkdir(parents=True, exist_ok=True)
     make_keys(settings.keys)
+    web_keys.put_web_keys_back(folder / web_keys.NAME, settings.tls, identity)
     settings.catalogues.mkdir(exist_ok=True)
     for catalogue in sorted((folder / CATALOGUES).glob("*.sqlite")):
         _put_back(catalogue, settings.catalogues / catalogue.name)

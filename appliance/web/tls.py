@@ -73,7 +73,7 @@ def ensure_certificate(settings: Settings, *, now: datetime | None = None) -> tu
         return own
     certificate, key = folder / "box.crt", folder / "box.key"
     ca, ca_key = _ensure_authority(folder, now)
-    wanted = names(settings.listen_address)
+    wanted = [name for name in names(settings.listen_address) if _permits(ca, name)]
     if not _is_good(certificate, key, ca, wanted, now):
         _make_leaf(certificate, key, ca, ca_key, wanted, now)
     return certificate, key
@@ -122,13 +122,10 @@ def _ensure_authority(
     if path.exists() and key_path.exists():
         found = x509.load_pem_x509_certificate(path.read_bytes())
         key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
-        host = socket.gethostname().split(".")[0].lower() or "armoire"
-        permitted = found.extensions.get_extension_for_class(x509.NameConstraints).value
-        knows_host = x509.DNSName(host) in (permitted.permitted_subtrees or [])
+        # Kept under another name of the machine too: devices trust it, and after a fire the box has a new name.
         if (
             isinstance(key, ec.EllipticCurvePrivateKey)
             and found.not_valid_after_utc > now + LEAF_LIFE
-            and knows_host
         ):
             return found, key
     key = ec.generate_private_key(ec.SECP256R1())
@@ -158,6 +155,18 @@ def _ensure_authority(
     write(key_path, _pem(key), 0o600)
     write(path, made.public_bytes(serialization.Encoding.PEM), 0o644)
     return made, key
+
+
+def _permits(ca: x509.Certificate, name: Name) -> bool:
+    """Return whether the authority may sign for a name: one name too many makes a leaf worthless."""
+    if not isinstance(name, x509.DNSName):
+        return True  # ``names`` gives private addresses only, and the authority permits those
+    constraints = ca.extensions.get_extension_for_class(x509.NameConstraints).value
+    return any(
+        name.value == each.value or name.value.endswith("." + each.value)
+        for each in constraints.permitted_subtrees or []
+        if isinstance(each, x509.DNSName)
+    )
 
 
 def _is_good(
