@@ -16,6 +16,7 @@ from appliance.policy.roles import Action
 from appliance.policy.wording import duration_words, in_language, percent_words, size_words
 from appliance.web.deps import find_visitor, language_of
 from appliance.web.recovery_watch import Watch
+from appliance.web.spoken import fold
 from appliance.web.standing import asker
 from appliance.web.static_files import StaticFiles
 
@@ -55,6 +56,8 @@ _MONTHS: Final[dict[Language, list[str]]] = {
     ],
 }
 
+
+_LANGUAGES: Final[tuple[Language, ...]] = ("fr", "en")
 
 JUST_NOW_S: Final = 10
 _SPACED: Final = tuple(
@@ -171,7 +174,12 @@ class Renderer:
     def __init__(self, static: StaticFiles, zone: ZoneInfo, recovery: Watch | None = None) -> None:
         self._zone = zone
         self._recovery = recovery
-        self._environment = Environment(
+        self._environments = {
+            language: self._environment(language, static) for language in _LANGUAGES
+        }
+
+    def _environment(self, language: Language, static: StaticFiles) -> Environment:
+        environment = Environment(
             loader=PackageLoader("appliance.web", "templates"),
             autoescape=True,
             undefined=StrictUndefined,
@@ -179,8 +187,9 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.globals["static"] = static.address
-        self._environment.globals["Action"] = Action
+        environment.globals["static"] = static.address
+        environment.globals["Action"] = Action
+        return fold(environment, language, static.address)
 
     def words(self, request: Request) -> Words:
         """Return how to speak to who is asking."""
@@ -208,7 +217,8 @@ class Renderer:
                     f"{type(page).__name__}.{each.name} would hide what every page has"
                 )
             context[each.name] = getattr(page, each.name)
-        return self._environment.get_template(page.template).render(context)
+        environment = self._environments[words.language]
+        return environment.get_template(page.template).render(context)
 
 
 def render(
