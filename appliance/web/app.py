@@ -22,6 +22,7 @@ from appliance.web.attempts import Attempts
 from appliance.web.dav import Dav
 from appliance.web.deps import Box, language_of
 from appliance.web.failures import REFUSED, ErrorPage, status_of, unforeseen
+from appliance.web.front import Front
 from appliance.web.pages.arrivals import Arrivals, ask_proof
 from appliance.web.pages.browse import Folders
 from appliance.web.pages.files import Openings
@@ -74,6 +75,7 @@ def create_app(
         max_body_size=LARGEST_FORM,
         middleware=[
             Middleware(SecurityHeaders),
+            Middleware(Front, settings=settings),
             Middleware(SameSiteOnly),
             Middleware(SessionGate),
             *([Middleware(ReadOnly)] if read_only else []),
@@ -90,6 +92,7 @@ def create_app(
     app.state.folders = Folders()
     app.state.refusals = Attempts()
     app.state.on_unforeseen = unforeseen
+    app.state.on_refused = _refusal
     app.router.routes.append(Route("/static/{name:path}", static.answer, name="static"))
     app.router.routes.append(Route("/healthz", _healthy, name="healthz"))
     app.router.routes.extend(disk_over_dav.routes())
@@ -111,6 +114,10 @@ async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ArmoireError)  # noqa: S101 - registered for it
     if isinstance(error, ProofNeeded) and not request.url.path.startswith("/api/"):
         return ask_proof(request)
+    return _refusal(request, error)
+
+
+def _refusal(request: Request, error: ArmoireError) -> Response:
     status = status_of(error)
     if status >= 500:
         log.warning("web.failed %s", error)

@@ -177,7 +177,7 @@ def test_the_box_asks_no_router_for_anything(scene: Scene) -> None:
         assert listening.getsockname()[0] == ""  # every interface
         scene.place.give("192.168.77.7/24")
         with scene.database.write() as connection:
-            network.declare(connection, "192.168.66.0/24", now=utc_now())
+            network.declare(connection, "192.168.77.0/24", now=utc_now())
         assert scene.becomes(COLLEAGUE, "192.168.77.7", "box")
         listening.settimeout(0.5)
         seen = list(_packets(listening))

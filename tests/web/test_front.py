@@ -1,0 +1,98 @@
+"""Who is visiting, behind a web server: believed of the one that was named, and of nobody else."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from appliance.clock import utc_now
+from appliance.errors import FrontSilent
+from appliance.jobs import network
+from appliance.model import Role
+from appliance.web.app import create_app
+from appliance.web.front import visitor_of
+
+FRONT = "192.0.2.80"
+
+
+@pytest.mark.parametrize(
+    ("values", "visitor"),
+    [
+        (["203.0.113.9"], "203.0.113.9"),
+        (["192.168.1.7, 203.0.113.9"], "203.0.113.9"),  # what comes before is claimed
+        (["192.168.1.7", "203.0.113.9"], "203.0.113.9"),
+        (["::ffff:192.168.1.9"], "192.168.1.9"),
+        (["2001:db8::9"], "2001:db8::9"),
+    ],
+)
+def test_the_last_address_is_the_visitors(values: list[str], visitor: str) -> None:
+    """The front itself wrote it."""
+    assert visitor_of(values, FRONT) == visitor
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[], [""], [" "], ["unknown"], ["203.0.113.9, "], ["203.0.113.9:443"], ["[2001:db8::9]"], ["_hidden"],
+     ["127.0.0.1"], ["::1"], ["::ffff:127.0.0.1"], ["0.0.0.0"], [FRONT], ["203.0.113.9, 192.0.2.80"],
+     ["fe80::1%eth0"], ["203.0.113.9 "  "x"], ["1"], ["0x7f.1"]],
+)  # fmt: skip
+def test_what_is_no_visitors_address_is_refused(values: list[str]) -> None:
+    """Nothing, a mistake, the box or the front itself: everybody would look the same."""
+    with pytest.raises(FrontSilent):
+        visitor_of(values, FRONT)
+
+
+@pytest.fixture
+def behind(settings, database) -> Iterator[TestClient]:
+    """A browser's requests as the front sends them on."""
+    with TestClient(
+        create_app(dataclasses.replace(settings, front_address=FRONT), database),
+        base_url="https://testserver",
+        headers={"sec-fetch-site": "same-origin", "accept-language": "en"},
+        follow_redirects=False,
+        client=(FRONT, 50_000),
+    ) as client:
+        yield client
+
+
+def test_only_the_named_front_is_believed(behind, anonymous, database) -> None:
+    """Another's header changes nothing from outside, and nothing on the box itself but a refusal."""
+    with database.write() as connection:
+        network.declare(connection, "192.168.1.0/24", now=utc_now())
+    assert behind.get("/sign-in").status_code == 403
+    assert behind.get("/sign-in", headers={"x-forwarded-for": "192.168.1.9"}).status_code == 200
+    assert behind.get("/sign-in", headers={"x-forwarded-for": "203.0.113.9"}).status_code == 403
+    assert behind.get("/healthz").status_code == 200
+    assert anonymous.get("/sign-in").status_code == 200
+    for name in ("x-forwarded-for", "forwarded", "x-real-ip", "via"):
+        refused = anonymous.get("/api/v1/status", headers={name: "192.168.1.9"})
+        assert refused.json()["error"]["code"] == "network.front-unknown"
+
+
+def test_a_visitor_who_claims_to_be_local_shows_two_factors(
+    settings, database, client_as, anonymous
+) -> None:
+    """From an address that is no front, the header is a word among others."""
+    client_as(Role.SECRETARY)
+    token = anonymous.cookies["__Host-sid"]
+    with TestClient(
+        create_app(dataclasses.replace(settings, front_address=FRONT), database),
+        base_url="https://testserver",
+        follow_redirects=False,
+        client=("203.0.113.7", 50_000),
+        headers={"x-forwarded-for": "127.0.0.1", "x-real-ip": "127.0.0.1"},
+    ) as claiming:
+        claiming.cookies.set("__Host-sid", token)
+        answer = claiming.get("/status")
+    assert answer.headers["location"].startswith("/sign-in/second")
+
+
+def test_a_refusal_is_a_page_in_the_readers_language_with_the_headers_of_all_pages(behind) -> None:
+    """It says what to do, and to whom."""
+    answer = behind.get("/", headers={"accept-language": "fr"})
+
+    assert answer.status_code == 403
+    assert "X-Forwarded-For" in answer.text
+    assert "Pour qui gère le boîtier" in answer.text
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
