@@ -70,7 +70,8 @@ function reset() {
     changed: () => { draw(); },
     sent: () => {},
     refused: (item) => { if (item.error.code === "disk.name-taken" && !isGuest) clashed.push(item); else problem(item); },
-    stopped: (reason, message) => { draw(true); if (reason !== "cancelled") say(message || words[reason.replace("-", "_")]); },
+    stopped: (reason, message) => { draw(true); if (reason === "full") say(words.full); // the server speaks of one request; what came before it is kept
+      else if (reason !== "cancelled") say(message || words[reason.replace("-", "_")]); },
   } });
 }
 
