@@ -6,6 +6,8 @@ import pty
 import random
 import select
 import shutil
+import socket
+import ssl
 import subprocess
 import time
 from base64 import urlsafe_b64encode
@@ -75,6 +77,7 @@ def test_a_document_is_read_before_its_repository_is_back_and_then_everything_is
         assert process.poll() is None, process.communicate()
 
         assert browser.sign_in(), "the password of before opens the account of before"
+        assert _is_trusted(fire.port, burnt.authority), "devices know the new box already"
         status, body = browser.get(link(snapshot, stored))
         back_then = repositories_back(fire)
         assert (status, body) == (200, letter)
@@ -102,6 +105,16 @@ def test_a_document_is_read_before_its_repository_is_back_and_then_everything_is
     assert tree_of(burnt.share) == burnt.tree
     assert not (fire.data / ".recovery-cache").exists()
     _goes_on(burnt, fire)
+
+
+def _is_trusted(port: int, authority: str) -> bool:
+    """Whether a device that trusted the old box's authority trusts what is served there."""
+    context = ssl.create_default_context(cadata=authority)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as line,
+        context.wrap_socket(line, server_hostname="localhost") as secured,
+    ):
+        return secured.getpeercert() is not None
 
 
 def _goes_on(burnt: BurntBox, fire: Fire) -> None:

@@ -26,6 +26,7 @@ from appliance.policy.place import DirectoryPlace, SftpPlace
 from appliance.replication import kit, kit_file
 from appliance.replication.targets.directory import DiskLabel, write_label
 from appliance.vault.secret import Secret
+from appliance.web import tls
 from appliance.worker import box_source
 from tests.support.armoire import Armoire
 from tests.support.box import Box
@@ -64,6 +65,8 @@ class BurntBox:
         self.files, self.share = folder / "poste", folder / "partage"
         self._write(machine_bytes)
         self.box = Box(folder / "old", segment_bytes=segment_bytes)
+        tls.ensure_certificate(self.box.settings)
+        self.authority = (self.box.settings.tls / "ca.crt").read_text()
         now = utc_now()
         with self.box.database.write() as connection:
             facts.put(connection, "box.id", "0123456789abcdef", now=now)
