@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from appliance.web import metrics
 from appliance.web.api import certificate as api_certificate
 from appliance.web.api import copies as api_copies
+from appliance.web.api import settings as api_settings
 from appliance.web.api import disk, upload, v1
 from appliance.web.pages import (
     access_review,
@@ -40,6 +41,8 @@ from appliance.web.pages import (
     locums,
     locums_prepare,
     notices,
+    notices_settings,
+    notices_settings_do,
     oidc,
     oidc_settings,
     past,
@@ -51,6 +54,7 @@ from appliance.web.pages import (
     restores,
     search,
     set_up,
+    settings_page,
     shares,
     sign_in,
     sign_in_rules,
@@ -70,6 +74,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     oidc.router,
     home.router,
     welcome.router,
+    settings_page.router,
     set_up.router,  # «/sources/new» before «/sources/{id}»
     sources.router,
     plan.router,
@@ -99,6 +104,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     people.router,
     oidc_settings.router,  # «/access/services» before «/access/{id}»
     sign_in_rules.router,
+    notices_settings.router,
+    notices_settings_do.router,
     notices.router,
     locums_prepare.router,  # «/locums/new» before «/locums/{id}»
     locums.router,
@@ -128,4 +135,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     links_send.router,
     v1.router,
     api_copies.router,
+    api_settings.router,
 )

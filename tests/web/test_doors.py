@@ -20,6 +20,11 @@ OWN = {
     "account",
     "notices",
     "notices-seen",
+    "notices-settings",  # one's own ways; the practice's for who may change settings
+    "notices-way-add",
+    "notices-way-change",
+    "notices-way-test",
+    "notices-way-remove",
     "information",
     "information-read",
     "account-password",

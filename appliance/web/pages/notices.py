@@ -12,6 +12,7 @@ from appliance.accounts import notices
 from appliance.clock import utc_now
 from appliance.db import facts
 from appliance.ledger import events, purge
+from appliance.policy.notices import PREFIXES
 from appliance.web.deps import TheBox, TheVisitor
 from appliance.web.render import Page, Words, render, words_of
 from appliance.web.standing import informed_fact
@@ -57,10 +58,13 @@ def said(one: notices.Notice, words: Words) -> NoticeLine:
     }
     href = one.facts.get("href")
     is_ours = isinstance(href, str) and href.startswith("/") and not href.startswith("//")
+    text = words.explain(one.text, told)
+    if one.code in PREFIXES:  # a finding's story
+        text = words.text(PREFIXES[one.code], said=text)
     return NoticeLine(
         one.id,
         one.at,
-        words.spaced(words.explain(one.text, told)),
+        words.spaced(text),
         str(href) if is_ours else None,
         one.seen_at is None,
     )
