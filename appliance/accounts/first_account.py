@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from appliance.accounts import links, people
+from appliance.db import facts, practice
 from appliance.errors import InvalidInput, LinkExpired
 from appliance.language import Language, mark
 from appliance.ledger import events
@@ -44,6 +45,7 @@ def make(
         password_hash=password_hash,
         now=now,
     )
+    facts.put(connection, practice.LANGUAGE, language, now=now)
     events.record(
         connection,
         at=now,

@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 from appliance.accounts import emergency, locums, sign_in_rules
 from appliance.db import facts, practice, shares, sources
 from appliance.errors import NotAllowed
-from appliance.language import DEFAULT
 from appliance.ledger import events, purge
 from appliance.model import PersonId
 from appliance.policy import practice_settings as policy
@@ -46,7 +45,7 @@ def read(connection: Connection, settings: Settings) -> dict[str, Value]:
     found: dict[str, Value] = {
         "practice.name": practice.name(connection),
         "practice.address": practice.address(connection),
-        "practice.language": practice.language(connection) or DEFAULT,
+        "practice.language": practice.language(connection),
         "nights.start": plan.window_start,
         "nights.end": plan.window_end,
         "sign-in.second-factor-for-all": rules.second_factor_for_all,
@@ -94,6 +93,8 @@ def change(
     coming = dict(present)
     for key, given in wanted.items():
         known = policy.setting(key)
+        if type(given) is type(present[key]) and given == present[key]:
+            continue  # a form sends all its fields; what nobody has given yet may stay so
         value = policy.parse(known, given)
         if value != present[key] and not may(known.action):
             raise NotAllowed(known.action.value)

@@ -16,7 +16,7 @@ from appliance.clock import utc_now
 from appliance.commands.framework import Group, answers, complete_targets, option
 from appliance.commands.session import Answer, ExitCode, Session, wrong
 from appliance.commands.target_common import find
-from appliance.db import copies, facts
+from appliance.db import copies, practice
 from appliance.db.targets import TargetRow
 from appliance.errors import InvalidInput
 from appliance.jobs import target_setup
@@ -225,16 +225,16 @@ def _paper(session: Session, row: TargetRow, paper: str) -> tuple[str, tuple[str
     zone = ZoneInfo(session.settings.time_zone)
     today = utc_now().astimezone(zone).date()
     with session.database.read() as connection:
-        practice = str(facts.find(connection, "practice.name") or "")
+        named, postal = practice.name(connection), practice.address(connection)
         kept = [each for each in copies.generations(connection, row.id) if each.published_at]
         drill = proofs.latest_of_target(connection, row.id, PROOF, Outcome.PROVEN)
     if paper == "designation":
-        written = letters.designation(dossier, practice=practice, today=today)
+        written = letters.designation(dossier, practice=named, postal=postal, today=today)
         return render(paper, letter=written), written.missing
     newest = kept[0] if kept else None
     sheet = letters.reversibility(
         dossier,
-        practice=practice,
+        practice=named,
         target=row.label,
         kind=row.kind,
         where=places.where(places.parse(row.kind, row.place)),

@@ -1,11 +1,12 @@
 """What the practice chose and several rooms go by, out of facts; the program's own choice where nothing was."""
 
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 from sqlalchemy import Connection
 
 from appliance.db import facts
+from appliance.language import DEFAULT, Language
 from appliance.model import Plan
 from appliance.policy import outside_links
 
@@ -40,10 +41,10 @@ def address(connection: Connection) -> str:
     return _text(connection, ADDRESS)
 
 
-def language(connection: Connection) -> Literal["fr", "en"] | None:
-    """Return the language of new accounts; None: that of who makes them."""
+def language(connection: Connection) -> Language:
+    """Return the language of new accounts: that of the first one, until another was chosen."""
     found = facts.find(connection, LANGUAGE)
-    return "en" if found == "en" else "fr" if found == "fr" else None
+    return "en" if found == "en" else "fr" if found == "fr" else DEFAULT
 
 
 def usual_plan(connection: Connection) -> Plan:

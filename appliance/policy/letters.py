@@ -68,6 +68,7 @@ class DesignationLetter:
     written_on: str  # «23 novembre 2026»
     renew_by: str  # a year later
     missing: tuple[str, ...]  # names of the dossier's fields that are empty
+    postal: tuple[str, ...] = ()  # lines of the practice's address; none: dotted lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +110,19 @@ class ReversibilitySheet:
     missing: tuple[str, ...]
 
 
-def designation(dossier: Dossier, *, practice: str, today: date) -> DesignationLetter:
+def designation(
+    dossier: Dossier, *, practice: str, today: date, postal: str = ""
+) -> DesignationLetter:
     """Return what the designation letter says.
 
     Args:
         dossier: of the host.
         practice: the practice's name, or empty.
         today: in the practice's time zone.
+        postal: the practice's address, lines parted by newlines, or empty.
     """
     return DesignationLetter(
+        postal=tuple(postal.splitlines()),
         practice=practice,
         company=dossier.company,
         siren=_grouped(dossier.siren),

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from appliance.clock import utc_now
-from appliance.db import facts
+from appliance.db import practice
 from appliance.jobs import copy_readings
 from appliance.jobs.copy_readings import place_of
 from appliance.ledger import proofs
@@ -60,9 +60,9 @@ async def show_designation(request: Request, box: TheBox, name: str) -> Response
     """Show the letter that names the health professional."""
     with box.database.read() as connection:
         dossier = dossier_of(by_name(connection, name))
-        practice = _practice(connection)
+        named, postal = practice.name(connection), practice.address(connection)
     today = utc_now().astimezone(box.zone).date()
-    letter = letters.designation(dossier, practice=practice, today=today)
+    letter = letters.designation(dossier, practice=named, postal=postal, today=today)
     return render(request, DesignationPage(letter, _stylesheet()))
 
 
@@ -85,7 +85,7 @@ def _sheet(connection: Connection, box: Box, name: str) -> ReversibilitySheet:
     place = place_of(row)
     return letters.reversibility(
         dossier_of(row),
-        practice=_practice(connection),
+        practice=practice.name(connection),
         target=row.label,
         kind=row.kind,
         where="" if place is None else where(place),
@@ -103,8 +103,3 @@ def _sheet(connection: Connection, box: Box, name: str) -> ReversibilitySheet:
 @cache
 def _stylesheet() -> str:
     return StaticFiles().address("letter.css")
-
-
-def _practice(connection: Connection) -> str:
-    known = facts.find(connection, "practice.name")
-    return str(known) if known else ""

@@ -9,6 +9,8 @@ from starlette.responses import Response
 
 from appliance.accounts import passwords
 from appliance.clock import utc_now
+from appliance.db import practice
+from appliance.db.practice import LinkRules
 from appliance.disk import links, listing
 from appliance.disk.access import Held
 from appliance.disk.links import Made
@@ -52,6 +54,7 @@ class NewPage(Page):
     longest: int = LONGEST_DAYS
     most_uses: str = ""
     has_password: bool = True
+    needs_password: bool = False  # the practice wants one on every link
     problem: str = ""
 
 
@@ -85,7 +88,9 @@ async def show_new(
     held.demand(Right.SHARE_OUT)
     path = unpack_path(p)
     await aside(listing.entry, held.share.folder, path)
-    return render(request, _form(held, path, kind, frozenset(KIND_NAMES)))
+    with box.database.read() as connection:
+        chosen = practice.link_rules(connection)
+    return render(request, _form(held, path, kind, frozenset(KIND_NAMES), chosen))
 
 
 @router.post("/new", name="link_make")
@@ -129,13 +134,16 @@ async def make_link(
     try:
         made = await aside(work)
     except InvalidInput as error:
+        with box.database.read() as connection:
+            allowed = practice.link_rules(connection)
         page = _form(
             held,
             path,
             kind if kind in KINDS else GIVE,
             chosen,
+            allowed,
             label=label,
-            days=whole(days) or DEFAULT_DAYS,
+            days=whole(days),
             most_uses=most_uses,
             has_password=bool(password),
             problem=explain(error, language_of(request)),
@@ -161,9 +169,10 @@ def _form(
     path: bytes,
     kind: str,
     chosen: frozenset[str],
+    allowed: LinkRules,
     *,
     label: str = "",
-    days: int = DEFAULT_DAYS,
+    days: int | None = None,
     most_uses: str = "",
     has_password: bool = True,
     problem: str = "",
@@ -176,9 +185,11 @@ def _form(
         kind=kind,
         kinds=[(value, name, value in chosen) for value, name in KIND_NAMES.items()],
         label=label,
-        days=days,
+        days=days or allowed.days,
+        longest=allowed.longest_days,
         most_uses=most_uses,
         has_password=has_password,
+        needs_password=allowed.needs_password,
         problem=problem,
     )
 

@@ -13,12 +13,12 @@ from starlette.responses import Response
 from appliance.accounts import first_account, locums, people
 from appliance.accounts.locums import Rules, Term
 from appliance.clock import utc_now
-from appliance.db import shares
+from appliance.db import practice, shares
 from appliance.disk import set_up
 from appliance.errors import AlreadyExists, AlreadyQueued, InvalidInput, NotAllowed, NotFound
 from appliance.jobs import queue
 from appliance.jobs.kinds import SetUpSource
-from appliance.language import Language, explain, mark, translate
+from appliance.language import explain, mark, translate
 from appliance.ledger import events
 from appliance.model import Person, PersonId, Role
 from appliance.policy.locum import REPLACED
@@ -72,7 +72,7 @@ async def prepare(request: Request, box: TheBox, visitor: TheVisitor) -> Respons
     now = utc_now()
     try:
         term, token, until = await box.write(
-            lambda c: _prepare(c, box, visitor, form, values, replaces, language, now)
+            lambda c: _prepare(c, box, visitor, form, values, replaces, now)
         )
     except InvalidInput as error:
         problems = [(error.name, translate(error.expected, language))]
@@ -91,13 +91,12 @@ def _prepare(
     form: FormData,
     values: dict[str, str],
     replaces: int,
-    language: Language,
     now: datetime,
 ) -> tuple[Term, str, datetime]:
     replaced = _doctor(connection, visitor, replaces)
     starts_at = to_moment(values.get("starts", ""), box.zone, "starts")
     ends_at = to_moment(values.get("ends", ""), box.zone, "ends")
-    who = _account(connection, visitor, values, language, now)
+    who = _account(connection, visitor, values, now)
     wanted: dict[int, frozenset[Right]] = {}
     for share in shares.all_living(connection):
         ticked = [str(each) for each in form.getlist(f"share-{share.id}")]
@@ -124,7 +123,6 @@ def _account(
     connection: Connection,
     visitor: Visitor,
     values: dict[str, str],
-    language: Language,
     now: datetime,
 ) -> Person:
     known = values.get("known", "")
@@ -137,7 +135,7 @@ def _account(
         login=login,
         name=" ".join(values["name"].split()),
         role=Role.LOCUM,
-        language=language,
+        language=practice.language(connection),
         password_hash=None,
         now=now,
     )

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.accounts import first_account, links, locums, people, sessions
 from appliance.clock import utc_now
+from appliance.db import practice
 from appliance.errors import AlreadyExists, InvalidInput
 from appliance.language import explain, mark, translate
 from appliance.ledger import events
@@ -89,7 +90,7 @@ async def add_person(
             login=login,
             name=" ".join(name.split()),
             role=Role(role),
-            language=language,
+            language=practice.language(connection),
             password_hash=None,
             now=now,
         )

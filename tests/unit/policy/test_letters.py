@@ -62,6 +62,18 @@ class Texts(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
+def test_the_practices_address_stands_on_the_letter():
+    """Its lines take the place of the dotted ones."""
+    without = render("designation", letter=letters.designation(WHOLE, practice="C", today=TODAY))
+    letter = letters.designation(
+        WHOLE, practice="C", postal="1, rue <Haute>\n75001 Paris", today=TODAY
+    )
+    page = render("designation", letter=letter)
+
+    assert "<strong>C</strong><br>1, rue &lt;Haute&gt;<br>75001 Paris</address>" in page
+    assert page.count("blank") < without.count("blank")
+
+
 def test_the_designation_letter_names_person_number_and_contract():
     """HDS row 4: name, RPPS and contract reference stand in the letter."""
     text = Texts(
