@@ -22,6 +22,7 @@ from sqlalchemy import select
 from appliance.accounts import app_passwords, passwords, people, sessions
 from appliance.accounts.app_passwords import Kind
 from appliance.clock import utc_now
+from appliance.db import shares
 from appliance.db.engine import Database, open_database
 from appliance.db.schema import ledger
 from appliance.db.shares import Share
@@ -125,6 +126,7 @@ def prepared(place: Place, settings: Settings, database: Database) -> Scene:
         share = set_up.make_share(
             connection, settings, name="documents", label="Documents", person_id=doctor.id, now=now
         )
+        shares.change(connection, share.id, over_dav=True)
         token = sessions.start(connection, doctor.id, now=now, address=COLLEAGUE, user_agent="t")
         network.declare(connection, "192.168.77.0/24", now=now)
         dav = app_passwords.make(connection, doctor.id, kind=Kind.DAV, label="t", now=now)
