@@ -16,7 +16,7 @@ from appliance.policy.roles import Action
 from appliance.policy.wording import duration_words, in_language, percent_words, size_words
 from appliance.web.deps import find_visitor, language_of
 from appliance.web.recovery_watch import Watch
-from appliance.web.spoken import fold
+from appliance.web.spoken import fold, spaced
 from appliance.web.standing import asker
 from appliance.web.static_files import StaticFiles
 
@@ -60,10 +60,6 @@ _MONTHS: Final[dict[Language, list[str]]] = {
 _LANGUAGES: Final[tuple[Language, ...]] = ("fr", "en")
 
 JUST_NOW_S: Final = 10
-_SPACED: Final = tuple(
-    (plain, plain.replace(" ", "\N{NO-BREAK SPACE}"))
-    for plain in ("« ", " »", " :", " ;", " ?", " !")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ class Words:
 
     def text(self, words: str, /, **facts: object) -> str:
         """Return a text in the reader's language."""
-        return translate(words, self.language, **in_language(facts, self.language))
+        return self.spaced(translate(words, self.language, **in_language(facts, self.language)))
 
     def explain(self, words: str, facts: Mapping[str, object]) -> str:
         """Return a stored text with its facts, those that are words translated too."""
@@ -92,22 +88,18 @@ class Words:
             for name, value in in_language(facts, self.language).items()
         }
         try:
-            return translate(words, self.language, **said)
+            return self.spaced(translate(words, self.language, **said))
         except (KeyError, TypeError, ValueError):  # a text of another version of the program
-            return translate(words, self.language)
+            return self.spaced(translate(words, self.language))
 
     def count(self, one: str, many: str, count: int, /, **facts: object) -> str:
         """Return the form for ``count``, thousands parted."""
         shown = {**in_language(facts, self.language), "count": self.number(count)}
-        return translate_count(one, many, count, self.language, **shown)
+        return self.spaced(translate_count(one, many, count, self.language, **shown))
 
     def spaced(self, words: str) -> str:
         """Return a French sentence whose quotes and double signs never begin or end a line alone."""
-        if self.language != "fr":
-            return words
-        for plain, kept in _SPACED:
-            words = words.replace(plain, kept)
-        return words
+        return spaced(words, self.language)
 
     def number(self, value: float) -> str:
         """Return «12 345» or «12,345»."""

@@ -16,6 +16,18 @@ from appliance.language import Language, translate
 
 #: «_», «static»: what is called with texts that stand in the template.
 _Calls = dict[str, Callable[..., str]]
+_SPACED: Final = tuple(
+    (plain, plain.replace(" ", "\N{NO-BREAK SPACE}"))
+    for plain in ("« ", " »", " :", " ;", " ?", " !")
+)
+
+
+def spaced(words: str, language: Language) -> str:
+    """Return a French sentence whose quotes and double signs never begin or end a line alone."""
+    if language == "fr":
+        for plain, kept in _SPACED:
+            words = words.replace(plain, kept)
+    return words
 
 
 class Spoken(Extension):
@@ -39,7 +51,7 @@ def fold(
     spoken = environment.extensions[Spoken.identifier]
     assert isinstance(spoken, Spoken)  # noqa: S101 - added above
     spoken.calls = {
-        "_": lambda words, /, **facts: translate(words, language, **facts),
+        "_": lambda words, /, **facts: spaced(translate(words, language, **facts), language),
         "static": address,
     }
     return environment

@@ -44,6 +44,7 @@ NO_PAGE = {
     "sign-in-outside-back",
     "trust-crt",
     "trust-profile",
+    "welcome-go",  # goes on to a step's page
 }
 #: Seen by people without a session; by those who owe their second factor.
 OUTSIDE = {"sign-in", "link", "link_open"}

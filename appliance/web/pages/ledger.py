@@ -27,6 +27,7 @@ from appliance.policy.share_rights import Right
 from appliance.policy.status import OUTCOME_NAMES, PROOF_NAMES
 from appliance.web.deps import TheBox, TheVisitor, Visitor, aside, language_of, needs
 from appliance.web.pages import tones
+from appliance.web.pages.ledger_names import EVENT_NAMES
 from appliance.web.pages.paths import readable
 from appliance.web.render import Page, render
 
@@ -48,120 +49,6 @@ FILTERS: Final[tuple[tuple[str, str], ...]] = (
     ("kit.", mark("recovery kit")),
     ("anomaly.", mark("alarms")),
 )
-EVENT_NAMES: Final[dict[str, str]] = {
-    "access.refused": mark("access refused"),
-    "anomaly.close": mark("alarm closed"),
-    "anomaly.opened": mark("alarm raised"),
-    "app-password.made": mark("password of a program made"),
-    "app-password.refused": mark("wrong passwords of a program"),
-    "app-password.revoked": mark("password of a program revoked"),
-    "backup.ask": mark("backup asked for"),
-    "box.made": mark("box set up"),
-    "box.recovered": mark("box made again from a copy"),
-    "box.recovery-finished": mark("recovery finished"),
-    "clock.accepted": mark("clock accepted"),
-    "clock.right-again": mark("the clock is right again"),
-    "clock.went-back": mark("the clock went back"),
-    "copy.forged": mark("something under our name that is not ours found at a destination"),
-    "copy.forged-accepted": mark("what is not ours at a destination passed over"),
-    "copy.generations-removed": mark("old generations of a copy removed"),
-    "copy.published": mark("copy sent"),
-    "disk.away": mark("disk unmounted, free to go"),
-    "disk.copying": mark("copy to a disk begun"),
-    "disk.done": mark("copy to a disk complete"),
-    "disk.failed": mark("copy to a disk not complete"),
-    "disk.labelled": mark("disk labelled"),
-    "disk.pulled-out": mark("disk pulled out during a copy"),
-    "drill.ask": mark("exercise asked for"),
-    "emergency.begun": mark("emergency access taken"),
-    "emergency.ended": mark("emergency access ended"),
-    "emergency.minutes-set": mark("length of emergency access changed"),
-    "emergency.reviewed": mark("emergency access reviewed"),
-    "file.added": mark("file added"),
-    "file.case-copied": mark("case copied"),
-    "file.copied": mark("file copied"),
-    "file.deleted": mark("file deleted"),
-    "file.moved": mark("file moved or renamed"),
-    "file.open": mark("file opened"),
-    "file.opened": mark("file opened"),
-    "file.put-back": mark("file put back"),
-    "file.zipped": mark("files downloaded as one archive"),
-    "file.series-opened": mark("a series of pictures opened"),
-    "file.dicom-fields": mark("who a picture is of, asked for"),
-    "files.restored": mark("files restored"),
-    "folder.made": mark("folder made"),
-    "job.cancel": mark("task stopped"),
-    "job.cancel-asked": mark("task stopped"),
-    "kit.access-set": mark("credentials for reading a copy entered"),
-    "kit.chosen": mark("sheets of the kit chosen"),
-    "kit.confirmed": mark("words of the kit confirmed"),
-    "kit.file-written": mark("kit file written"),
-    "kit.made": mark("recovery kit made"),
-    "kit.printed": mark("sheet of the kit printed"),
-    "kit.rehearsed": mark("words of the kit rehearsed"),
-    "kit.rekey-abandoned": mark("new kit given up"),
-    "kit.rekey-begun": mark("new kit begun"),
-    "kit.rekeyed": mark("new kit in force"),
-    "kit.split": mark("words of the kit made"),
-    "ledger.asked": mark("journal asked about an account"),
-    "ledger.keeping-set": mark("how long the journal is kept changed"),
-    "ledger.pruned": mark("old entries of the journal removed"),
-    "link.made": mark("one-time link made"),
-    "locum.ended": mark("replacement ended"),
-    "locum.extended": mark("end of a replacement moved"),
-    "locum.prepared": mark("replacement prepared"),
-    "locum.rules-changed": mark("rules of replacements changed"),
-    "machine.confirmed": mark("identity of a machine confirmed"),
-    "machine.host-key-confirmed": mark("identity of a machine confirmed"),
-    "machine.push-key": mark("key of a machine that sends by itself"),
-    "password.change": mark("password changed"),
-    "people.reviewed": mark("rights reviewed and signed"),
-    "person.add": mark("account made"),
-    "person.close": mark("account closed"),
-    "person.informed": mark("information about the journal read"),
-    "plan.change": mark("plan changed"),
-    "prune.ask": mark("removal of old snapshots asked for"),
-    "prune.refused": mark("removal of old snapshots refused"),
-    "recipes.change": mark("recipes changed"),
-    "repository.damaged": mark("damage found in a repository"),
-    "repository.key-changed": mark("key of a repository changed"),
-    "repository.made": mark("repository made"),
-    "repository.mended": mark("repository mended from a copy"),
-    "repository.passphrase-shown": mark("passphrase of a repository shown"),
-    "restore.ask": mark("restore asked for"),
-    "session.end": mark("signed out"),
-    "session.refused": mark("sign-in refused"),
-    "session.revoke": mark("session ended from another one"),
-    "session.start": mark("signed in"),
-    "settings.changed": mark("setting changed"),
-    "share.made": mark("share made"),
-    "smb.applied": mark("rights in the file explorer set"),
-    "smb.connected": mark("connected by the file explorer"),
-    "smb.refused": mark("refused by the file explorer"),
-    "smb.password": mark("password of the file explorer changed"),
-    "share.recovered": mark("share brought back"),
-    "share.rights": mark("rights of a share changed"),
-    "snapshot.failed": mark("backup failed"),
-    "snapshot.imported": mark("sent snapshot read"),
-    "snapshot.listed-afterwards": mark("snapshot listed after an interruption"),
-    "snapshot.mark": mark("protection of a snapshot changed"),
-    "snapshot.removal-recorded": mark("removal of a snapshot recorded"),
-    "snapshot.removed": mark("old snapshot removed"),
-    "snapshot.taken": mark("snapshot taken"),
-    "snapshot.vanished": mark("snapshot disappeared"),
-    "source.added": mark("source added"),
-    "source.removed": mark("source removed"),
-    "target.added": mark("destination added"),
-    "target.adopted": mark("copy carried by disk read"),
-    "target.bandwidth-set": mark("pace of a destination changed"),
-    "target.changed": mark("destination changed"),
-    "target.dossier-changed": mark("host file changed"),
-    "target.host-key-confirmed": mark("identity of a destination confirmed"),
-    "target.key-made": mark("key for a destination made"),
-    "target.nature-declared": mark("nature of a destination declared"),
-    "target.removed": mark("destination removed"),
-    "verification.ask": mark("verification asked for"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +207,8 @@ class Readers:
             return translate(mark("the box"), language)
         if kind == "console":
             return translate(mark("console of the box"), language)
+        if kind == "link":
+            return translate(mark("correspondent, link %(number)s"), language, number=number)
         return entry.actor
 
     def document(self, entry: LedgerEntry, name: str = "path") -> str | None:
@@ -341,7 +230,10 @@ class Readers:
         """Return what happened, and its tone."""
         if entry.event.startswith("proof."):
             return _proof_text(entry, self.language)
-        text = translate(EVENT_NAMES.get(entry.event, entry.event), self.language)
+        name = EVENT_NAMES.get(entry.event, entry.event)
+        if entry.event == "link.made" and entry.subject.startswith("share:"):
+            name = mark("link for a correspondent made")
+        text = translate(name, self.language)
         return text, tones.BAD if entry.event in _GRAVE else tones.CALM
 
     def line(self, entry: LedgerEntry) -> EntryLine:
