@@ -39,6 +39,7 @@ from appliance.web.acme import AcmeSide
 from appliance.web.server import Renewal, make_server
 from appliance.worker.planner import Planner
 from appliance.worker.tasks import certificate_renew
+from tests.support.armoire import Armoire, end
 from tests.support.box import Box
 from tests.support.pebble import Pebble
 from tests.support.sshd import free_port
@@ -453,3 +454,42 @@ def test_giving_it_up_shows_the_boxs_own_again(served: Served) -> None:
     assert not served.reading().is_due(utc_now() + timedelta(days=400))
     with contextlib.suppress(FileNotFoundError):
         assert not (served.box.settings.tls / acme.NEXT).exists()
+
+
+def test_the_command_gets_it_for_a_box_that_is_served(tmp_path: Path, pebble: Pebble) -> None:
+    """From `armoire certificate acme` to what a browser is shown, each in a process of its own; the record in words."""
+    box = Box(tmp_path / "data")
+    box.close()
+    port = free_port()
+    armoire = Armoire(
+        box.settings.data, ARMOIRE_LISTEN_PORT=str(port), ARMOIRE_ACME_HTTP_PORT=str(pebble.http_port),
+        ARMOIRE_ACME_RESOLVER=pebble.resolver, ARMOIRE_ACME_CA_BUNDLE=str(pebble.ca_bundle),
+    )  # fmt: skip
+    asked = ("certificate", "acme", "--name", NAME, "--directory", pebble.directory)
+    assert armoire(*asked, "--name", "192.168.1.1").code == 2
+    web = armoire.start("serve")
+    try:
+        refused = armoire(*asked, "--way", "http")
+        assert refused.code == 1
+        assert "agree" in refused.err
+        shown = armoire(*asked, "--accept-terms")
+        assert shown.code == 3, shown
+        assert f"_acme-challenge.{NAME}.  TXT  " in shown.out.decode()
+        body = armoire.json("certificate", "show")["acme"]
+        assert body["records"][0]["value"] in shown.out.decode()
+        assert body["until"] is None
+        body = armoire.json(*asked, "--way", "http", "--accept-terms")
+        assert body["issuer"].startswith("Pebble")
+        assert body["records"] == []
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=20) as line,
+            pebble.trust().wrap_socket(line, server_hostname=NAME) as secured,
+        ):
+            assert secured.getpeercert()["subjectAltName"] == (("DNS", NAME),)
+        before = (box.settings.tls / acme.SHOWN).read_bytes()
+        armoire.json("certificate", "renew")
+        assert (box.settings.tls / acme.SHOWN).read_bytes() != before
+        assert armoire("certificate", "own").code == 0
+        assert armoire("certificate", "renew").code == 2
+    finally:
+        end(web)

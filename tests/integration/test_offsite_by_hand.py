@@ -130,4 +130,4 @@ def test_sizes_are_as_the_page_says(desk):
 
     assert len(sizes) > 5
     for plain, sealed in ((int(one), int(two)) for one, two in sizes):
-        assert 200 <= sealed - plain - 16 * max(1, -(-plain // 65536)) <= 700
+        assert 184 <= sealed - plain - 16 * max(1, -(-plain // 65536)) <= 700
