@@ -34,6 +34,11 @@ class _How(ctypes.Structure):
 
 _SIZE: Final = ctypes.sizeof(_How)
 _ROOT: Final = _How(os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, _CACHED)
+_FOLDER: Final = _How(
+    os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC,
+    0,
+    _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS | _CACHED,
+)
 _INSIDE: Final = _How(FILE, 0, _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS | _CACHED)
 _syscall: Final = ctypes.CDLL(None).syscall
 
@@ -46,16 +51,28 @@ def open_file(root: Path, path: bytes) -> int | None:
     """
     if not split(path):
         return None
+    found = _open(root, path, _INSIDE)
+    if found is not None and not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        return None
+    return found
+
+
+def open_folder(root: Path, path: bytes) -> int | None:
+    """Return a descriptor of the folder at ``path``, of the share itself for b""; None: ask ``paths.open_folder``.
+
+    Raises:
+        InvalidInput: as ``paths.split``.
+    """
+    return _open(root, path if split(path) else b".", _FOLDER)
+
+
+def _open(root: Path, path: bytes, how: _How) -> int | None:
     folder = _syscall(_SYS_OPENAT2, _AT_FDCWD, os.fsencode(root), ctypes.byref(_ROOT), _SIZE)
     if folder < 0:
         return None
     try:
-        found: int = _syscall(_SYS_OPENAT2, folder, path, ctypes.byref(_INSIDE), _SIZE)
+        found: int = _syscall(_SYS_OPENAT2, folder, path, ctypes.byref(how), _SIZE)
     finally:
         os.close(folder)
-    if found < 0:
-        return None
-    if not stat.S_ISREG(os.fstat(found).st_mode):
-        os.close(found)
-        return None
-    return found
+    return None if found < 0 else found

@@ -89,16 +89,28 @@ async def _box(request: Request) -> Box:
 
 
 async def _visitor(request: Request) -> Visitor:
-    visitor: Visitor | None = find_visitor(request)
-    if visitor is None:  # the gate lets nobody else through; a route that is public has no Visitor
-        raise NotAllowed("visitor")
-    return visitor
+    return visitor_of(request)
 
 
 def box_of(request: Request) -> Box:
     """Return the box that answers."""
     box: Box = request.app.state.box
     return box
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Return who is asking.
+
+    What is asked for thousands of times a second takes box and visitor so, and not as dependencies: FastAPI spends
+    50 microseconds on each.
+
+    Raises:
+        NotAllowed: nobody is in; the gate lets nobody through to a route that is not public.
+    """
+    visitor = find_visitor(request)
+    if visitor is None:
+        raise NotAllowed("visitor")
+    return visitor
 
 
 def find_visitor(request: Request) -> Visitor | None:

@@ -29,7 +29,17 @@ from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.web import share_zip
 from appliance.web.api.upload import FileBody, doer_of, held_by
-from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs
+from appliance.web.deps import (
+    Box,
+    TheBox,
+    TheVisitor,
+    Visitor,
+    aside,
+    box_of,
+    language_of,
+    needs,
+    visitor_of,
+)
 from appliance.web.pages.files import Openings
 from appliance.web.pages.paths import readable
 from appliance.web.share_file import ShareFile
@@ -75,8 +85,7 @@ async def my_shares(box: TheBox, visitor: TheVisitor) -> list[ShareBody]:
 
 @router.get("/{share}/list", response_model=None)
 async def list_folder(
-    box: TheBox,
-    visitor: TheVisitor,
+    request: Request,
     share: str,
     p: str = "",
     first: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
@@ -88,14 +97,19 @@ async def list_folder(
     Raises:
         NotFound, NotAllowed, InvalidInput, FileMissing, NotAFolder.
     """
-    held = await held_by(box, visitor, share)
+    held = await held_by(box_of(request), visitor_of(request), share)
     held.demand(Right.SEE)
     path = unpack_path(p)
-    return Response(await aside(_columns, held, path, first), media_type="application/json")
+    known = listing.read_known(held.share.folder, path)
+    columns = (
+        await aside(lambda: _columns(held, path, first, listing.read(held.share.folder, path)))
+        if known is None
+        else _columns(held, path, first, known)
+    )
+    return Response(columns, media_type="application/json")
 
 
-def _columns(held: Held, path: bytes, first: int) -> bytes:
-    found = listing.read(held.share.folder, path)
+def _columns(held: Held, path: bytes, first: int, found: listing.Listing) -> bytes:
     entries = found.entries[first : first + LISTED_AT_MOST]
     raw = {}
     names = []
@@ -367,14 +381,13 @@ async def put_back(box: TheBox, visitor: TheVisitor, share: str, item_id: int) -
 
 
 @files_router.api_route("/disk/{share}/file", methods=["GET", "HEAD"], name="disk_file")
-async def send_file(
-    request: Request, box: TheBox, visitor: TheVisitor, share: str, p: str = ""
-) -> Response:
+async def send_file(request: Request, share: str, p: str = "") -> Response:
     """Send a file of a share, or the part a Range header asks for.
 
     Raises:
         NotFound, NotAllowed, InvalidInput, FileMissing, NotAFolder, NotAFile.
     """
+    box, visitor = box_of(request), visitor_of(request)
     held = await held_by(box, visitor, share)
     held.demand(Right.SEE)
     path = unpack_path(p)

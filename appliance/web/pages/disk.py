@@ -26,7 +26,17 @@ from appliance.policy.roles import Action
 from appliance.policy.share_rights import RIGHT_TEXTS, Right
 from appliance.units import MIB, NS_PER_S
 from appliance.web.api.upload import doer_of, held_by
-from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs
+from appliance.web.deps import (
+    Box,
+    TheBox,
+    TheVisitor,
+    Visitor,
+    aside,
+    box_of,
+    language_of,
+    needs,
+    visitor_of,
+)
 from appliance.web.pages.paths import Crumb, crumbs, readable
 from appliance.web.render import Page, render
 
@@ -139,15 +149,13 @@ async def show_shares(request: Request, box: TheBox, visitor: TheVisitor) -> Res
 
 
 @router.get("/disk/{share}", name="disk_folder")
-async def show_folder(
-    request: Request, box: TheBox, visitor: TheVisitor, share: str, p: str = "", first: int = 0
-) -> Response:
+async def show_folder(request: Request, share: str, p: str = "", first: int = 0) -> Response:
     """Show a folder.
 
     Raises:
         NotFound, NotAllowed, InvalidInput, FileMissing, NotAFolder.
     """
-    held = await held_by(box, visitor, share)
+    held = await held_by(box_of(request), visitor_of(request), share)
     return await _folder(request, held, unpack_path(p), first)
 
 
@@ -157,7 +165,9 @@ async def _folder(
     if not held.may(Right.SEE) and held.may(Right.ADD) and not path:
         return render(request, _letter_box(held, problem), status)
     held.demand(Right.SEE)
-    found = await aside(listing.read, held.share.folder, path)
+    found = listing.read_known(held.share.folder, path)
+    if found is None:
+        found = await aside(listing.read, held.share.folder, path)
     total = len(found.entries)
     first = max(0, min(first, total - 1)) // ROWS * ROWS if total else 0
     rows = [

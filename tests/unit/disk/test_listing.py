@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,3 +51,55 @@ def test_every_name_has_a_place_in_the_order(texts: list[str]) -> None:
     """Names of any mixture of digits and letters compare without an error."""
     ordered = sorted((each.encode() for each in texts), key=listing.natural_key)
     assert sorted(ordered) == sorted(each.encode() for each in texts)
+
+
+def test_a_small_folder_read_a_moment_ago_needs_no_thread(tmp_path: Path) -> None:
+    """And shows what it holds now: sizes are asked anew, names are those of the disk."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "2.txt").write_text("xx")
+    (tmp_path / "a" / "10.txt").write_text("x")
+    assert listing.read_known(tmp_path, b"a") is None  # nobody read it yet
+
+    first = listing.read(tmp_path, b"a")
+    assert listing.read_known(tmp_path, b"a") == first
+
+    with (tmp_path / "a" / "2.txt").open("a") as file:
+        file.write("more")
+    known = listing.read_known(tmp_path, b"a")
+    assert known is not None
+    assert [each.size for each in known.entries] == [6, 1]
+
+    (tmp_path / "a" / "3.txt").write_text("new")
+    assert listing.read_known(tmp_path, b"a") is None  # it changed: in a thread again
+    assert len(listing.read(tmp_path, b"a").entries) == 3
+    known = listing.read_known(tmp_path, b"a")
+    assert known is not None
+    assert [each.name for each in known.entries] == [b"2.txt", b"3.txt", b"10.txt"]
+
+
+def test_what_is_large_or_long_ago_is_left_to_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may have to be asked, and others would wait."""
+    for number in range(5):
+        (tmp_path / f"{number}").touch()
+    listing.read(tmp_path, b"")
+    assert listing.read_known(tmp_path, b"") is not None
+
+    monkeypatch.setattr(listing, "SMALL", 4)
+    assert listing.read_known(tmp_path, b"") is None
+    monkeypatch.setattr(listing, "SMALL", 5)
+    monkeypatch.setattr(listing, "LATELY_S", -1.0)
+    assert listing.read_known(tmp_path, b"") is None
+
+
+def test_what_is_ours_is_left_out_of_what_is_known_too(tmp_path: Path) -> None:
+    """No door shows the bin's folder."""
+    (tmp_path / ".armoire").mkdir()
+    (tmp_path / "a.txt").touch()
+    listing.read(tmp_path, b"")
+    known = listing.read_known(tmp_path, b"")
+
+    assert known is not None
+    assert [each.name for each in known.entries] == [b"a.txt"]
+    assert listing.read_known(tmp_path, b"nothing") is None
