@@ -29,6 +29,7 @@ from appliance.errors import (
     PortClosed,
     RecordMissing,
     TermsNotAgreed,
+    WebSilent,
 )
 from appliance.jobs import certificates
 from appliance.jobs.kinds import RenewCertificate
@@ -79,6 +80,11 @@ class Served:
         for each in self._threads:
             each.join(timeout=30)
         self.box.close()
+
+    def stop_side(self) -> None:
+        """The web interface is gone; what it wrote stays."""
+        self.side.end()
+        self._threads[1].join(timeout=30)
 
     def ask(self, way: Way, *names: str, directory: str = "", agreed: bool = True) -> None:
         wish = check_wish(
@@ -298,7 +304,7 @@ def test_what_the_web_was_killed_over_is_taken_up_again(served: Served, pebble: 
     served.ask(Way.HTTP)
     assert served.run() is JobState.SUCCEEDED
     serial = served.shown(NAME).serial_number
-    served.side.end()
+    served.stop_side()
     settings = served.box.settings
     (settings.tls / acme.SHOWN).unlink()
     with served.box.database.read() as connection:
@@ -316,6 +322,25 @@ def test_what_the_web_was_killed_over_is_taken_up_again(served: Served, pebble: 
         assert found.serial_number != serial
     finally:
         again.end()
+
+
+@pytest.mark.usefixtures("patience")
+def test_what_the_web_has_not_taken_is_not_asked_for_again(served: Served, pebble: Pebble) -> None:
+    """A web interface that is down for days costs one certificate, not four a day; back, it shows it."""
+    served.ask(Way.DNS)
+    assert served.run() is JobState.WARNED
+    served.enter_records()
+    served.stop_side()
+    assert served.run() is JobState.SUCCEEDED
+    chain = served.fact(certificates.CHAIN)
+    assert served.reading().is_due(utc_now() + timedelta(hours=7))
+    with pytest.raises(WebSilent):
+        served.run()
+    assert served.fact(certificates.CHAIN) == chain
+    assert served.fact(certificates.ORDER) is None
+    AcmeSide(served.box.settings, lambda: None).turn(utc_now())
+    assert served.reading().served is not None
+    assert not served.reading().is_due(utc_now() + timedelta(hours=7))
 
 
 def test_an_authority_that_says_no_is_told_in_words_and_the_old_one_stays(

@@ -73,6 +73,8 @@ def run(context: JobContext, spec: RenewCertificate) -> JobState:
         check_program(Path(context.settings.acme_hook))
     context.step(mark("Waiting for the web interface"))
     csr = _await_request(context, wish)
+    if _waits_for_the_web(context, csr):
+        raise WebSilent  # another would be one too many: authorities count what they sign
     context.step(mark("Speaking to the certificate authority"))
     exchange = open_exchange(wish, _account(context, wish), context.settings.acme_ca_bundle)
     order = _order(context, exchange, wish, csr)
@@ -162,6 +164,18 @@ def _is_spent(exchange: Exchange, challenge: Challenge) -> bool:
     except ArmoireError:
         return True
     return False
+
+
+def _waits_for_the_web(context: JobContext, csr: str) -> bool:
+    """Return whether the certificate of this very request is there, and nobody has taken it."""
+    with context.database.read() as connection:
+        chain = str(certificates.mapping(connection, certificates.CHAIN).get("pem", ""))
+    if not _fits(chain, csr):
+        return False
+    leaf = x509.load_pem_x509_certificates(chain.encode("ascii"))[0]
+    return leaf.not_valid_after_utc > utc_now() and not _wait(
+        context, lambda: _is_shown(context, leaf), WEB_S
+    )
 
 
 # --- showing whose the names are ---------------------------------------------------------------
