@@ -3,8 +3,10 @@
 const language = document.documentElement.lang;
 const figure = new Intl.NumberFormat(language, { maximumSignificantDigits: 3 });
 const UNITS = language === "fr" ? ["o", "ko", "Mo", "Go", "To"] : ["B", "kB", "MB", "GB", "TB"];
-const date = new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "short" });
-const long = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "medium" });
+// The practice's, as everywhere on the page; a computer on a journey may have another.
+const timeZone = document.documentElement.dataset.zone;
+const date = new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "short", timeZone });
+const long = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "medium", timeZone });
 const utf8 = new TextEncoder();
 
 export function element(tag, css, ...inside) {
