@@ -20,7 +20,7 @@ from appliance.clock import utc_now
 from appliance.db import shares, sources, workers
 from appliance.db.schema import job, session
 from appliance.db.schema_disk import bin_item, upload
-from appliance.jobs import readings
+from appliance.jobs import certificates, readings
 from appliance.jobs.copy_readings import copy_statuses
 from appliance.policy.roles import Action
 from appliance.policy.status import Level, source_status
@@ -67,6 +67,12 @@ def _page(connection: Connection, box: Box, now: datetime) -> str:
         .where(session.c.revoked_at.is_(None), session.c.ends_at > now)
     ).scalar_one()
     add("sessions", "Sessions that have not ended.", [({}, count)])
+    shown = certificates.served(connection)
+    add(
+        "certificate_left_seconds",
+        "How long the certificate by ACME is still valid; negative: it has expired.",
+        [({}, round((shown.ends - now).total_seconds()))] if shown is not None else [],
+    )
     return "\n".join([*lines, ""])
 
 

@@ -1,6 +1,7 @@
 """The page of the certificate: which one, until when, what to enter, why not."""
 
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,7 +12,8 @@ from appliance.jobs import certificates, queue
 from appliance.jobs.kinds import RenewCertificate
 from appliance.model import JobState, Role
 from appliance.policy.certificate import Served, Way
-from appliance.web import tls
+from appliance.web import metrics, tls
+from appliance.web.deps import Box
 
 NAME = "cloud.cabinet-martin.fr"
 FORM = {"names": f"{NAME}, www.cabinet-martin.fr", "way": "dns", "email": "", "agreed": "yes"}
@@ -116,6 +118,23 @@ def test_what_no_authority_would_sign_is_refused_before_it_is_asked(page, databa
     with database.read() as connection:
         assert certificates.wish(connection) is None
         assert not queue.waiting(connection)
+
+
+def test_a_program_that_watches_learns_how_long_it_is_valid(settings, database):
+    """A figure for Prometheus; none where there is no such certificate."""
+    now = utc_now()
+    box = Box(settings, database, ZoneInfo("Europe/Paris"))
+
+    def lines() -> list[str]:
+        with database.read() as connection:
+            text = metrics._page(connection, box, now)
+        return [each for each in text.splitlines() if each.startswith("armoire_certificate")]
+
+    assert lines() == []
+    with database.write() as connection:
+        known = Served((NAME,), now, now + timedelta(seconds=90), "", now)
+        certificates.keep_served(connection, known, now=now)
+    assert lines() == ["armoire_certificate_left_seconds 90"]
 
 
 def test_giving_it_up_ends_everything(page, database):
