@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "ledger": "appliance.commands.ledger:ledger",
     "clock": "appliance.commands.clock:clock",
     "certificate": "appliance.commands.certificate:certificate",
+    "network": "appliance.commands.network:network",
     "target": "appliance.commands.targets:target",
     "host": "appliance.commands.hosts:host",
     "push": "appliance.commands.copies:push",

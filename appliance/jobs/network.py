@@ -18,12 +18,16 @@ from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import PersonId
 from appliance.policy.findings import Finding, Severity
+from appliance.policy.firewall import nftables
 from appliance.policy.listening import Card, Rule
 from appliance.policy.local_networks import Network, declarable, holds
+from appliance.policy.tunnel import PORT, check_endpoint
 from appliance.settings import Settings
 
 #: Fact: who opened the box to the Internet, and when; nothing or null: nobody did.
 OPENED: Final = "network.opened"
+#: Fact, of ``accounts.tunnel``: name and port the practice's router is reached under.
+ENDPOINT: Final = "tunnel.endpoint"
 #: Fact: Samba listens in the tunnel too.
 SMB_IN_TUNNEL: Final = "network.smb-in-tunnel"
 
@@ -183,6 +187,20 @@ def network_findings(connection: Connection) -> list[Finding]:
             {"name": name_of(connection, found.by), "at": found.at},
         )
     ]
+
+
+def firewall(connection: Connection, settings: Settings) -> str:
+    """Return the suggestion for the box's firewall, as things are now."""
+    known = rule(connection, settings)
+    found = facts.find(connection, ENDPOINT)
+    ports = [settings.listen_port, *([443] if settings.front_address else [])]
+    return nftables(
+        known.networks,
+        ports,
+        tunnel_port=check_endpoint(found)[1] if isinstance(found, str) and found else PORT,
+        is_open=known.is_open,
+        smb_in_tunnel=smb_in_tunnel(connection),
+    )
 
 
 def _put(connection: Connection, networks: list[str], now: datetime) -> None:

@@ -18,6 +18,8 @@ from appliance.language import mark
 #: The tunnel's own network: rarely used at home, so that the two do not meet.
 NETWORK: Final = "10.113.77.0/24"
 PORT: Final = 51820
+#: As systemd/armoire-tunnel.service calls it.
+INTERFACE: Final = "armoire0"
 #: A phone behind a router stays reachable: seconds between two signs of life.
 KEEPALIVE_S: Final = 25
 _HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")

@@ -51,6 +51,7 @@ class DevicesPage(Page):
     port: int
     is_ready: bool  # the box's key was made, and the way to it is known
     box_address: str
+    box_port: int
     problem: str
 
 
@@ -89,6 +90,7 @@ async def _page(
             policy.PORT if endpoint is None else endpoint[1],
             endpoint is not None and facts.find(connection, tunnel.PUBLIC_KEY) is not None,
             policy.box_address(),
+            443 if box.settings.front_address else box.settings.listen_port,
             problem,
         )
 
