@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from appliance.web import metrics
 from appliance.web.api import certificate as api_certificate
 from appliance.web.api import copies as api_copies
+from appliance.web.api import network as api_network
 from appliance.web.api import settings as api_settings
 from appliance.web.api import disk, upload, v1
 from appliance.web.pages import (
@@ -40,6 +41,7 @@ from appliance.web.pages import (
     locum_report,
     locums,
     locums_prepare,
+    network,
     notices,
     notices_settings,
     notices_settings_do,
@@ -123,6 +125,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     certificate.router,
     api_certificate.router,
     tunnel.router,
+    network.router,
+    api_network.router,
     past.router,
     versions.router,  # «/disk/{share}/past» beside the folder's own
     disk_page.router,
