@@ -225,6 +225,7 @@ def take_in(
     replaces: bool = False,
     expected: str | None = None,
     is_synced: bool = False,
+    content_hash: str | None = None,
 ) -> Entry:
     """Give a whole uploaded file its name, in one step; what it replaces goes to the bin.
 
@@ -238,6 +239,7 @@ def take_in(
         replaces: whether a file of this name may be replaced.
         expected: etag of the file that may be replaced; another one is left alone.
         is_synced: the caller made its bytes durable already.
+        content_hash: «blake3:…» or «sha256:…», when it was compared on the way; the ledger keeps it.
 
     Raises:
         NotAllowed, InvalidInput, FileMissing: the folder went. NotAFolder, NameTaken.
@@ -248,8 +250,14 @@ def take_in(
     found = _name(database, held, path, part, doer, now, replaces=replaces, expected=expected)
     with open_folder(held.share.folder, parent(path)[0]) as folder:
         os.fsync(folder)
-    _record(database, "file.added", held.share, path, doer, now, bytes=found.size)
+    told = hash_figures(found, content_hash)
+    _record(database, "file.added", held.share, path, doer, now, bytes=found.size, **told)
     return found
+
+
+def hash_figures(entry: Entry, content_hash: str | None) -> dict[str, str]:
+    """Return what the ledger keeps of a hash: with the etag of the content it is of, for names are given anew."""
+    return {} if content_hash is None else {"hash": content_hash, "etag": entry.etag}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +267,7 @@ class Arrived:
     path: bytes
     part: Path
     replaces: bool = False
+    content_hash: str | None = None  # compared on the way
 
 
 def take_in_many(
@@ -294,7 +303,12 @@ def take_in_many(
             actor=f"person:{doer.person_id}",
             subject=f"share:{held.share.id}",
             bodies=[
-                {"door": doer.door, "path": pack_path(one.path), "bytes": result.size}
+                {
+                    "door": doer.door,
+                    "path": pack_path(one.path),
+                    "bytes": result.size,
+                    **hash_figures(result, one.content_hash),
+                }
                 for one, result in zip(arrived, results, strict=True)
                 if isinstance(result, Entry)
             ],

@@ -142,7 +142,7 @@ class Batch:
             return []
         _sync_disk(self._parts)
         good = [(head, place) for head, place, error in self._whole if error is None]
-        named = iter(take([Arrived(head.path, place, head.replaces) for head, place in good]))
+        named = iter(take([Arrived(head.path, place, head.replaces, head.wanted_hash) for head, place in good]))
         outcomes = []
         for head, _, error in self._whole:
             result = error if error is not None else next(named)

@@ -241,7 +241,16 @@ def finish(
             raise UploadDamaged
     if one.mtime_ns is not None:
         os.utime(place, ns=(one.mtime_ns, one.mtime_ns))
-    made = take_in(database, held, one.path, place, doer=doer, now=now, replaces=one.replaces)
+    made = take_in(
+        database,
+        held,
+        one.path,
+        place,
+        doer=doer,
+        now=now,
+        replaces=one.replaces,
+        content_hash=one.wanted_hash,
+    )
     _forget_row(database, one)
     return made
 

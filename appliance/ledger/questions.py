@@ -76,6 +76,20 @@ def about_file(
     return found
 
 
+def hash_of(connection: Connection, share_id: int, etag: str) -> str | None:
+    """Return the hash that was compared when a content arrived on a share, whatever it is called by now; or None."""
+    query = (
+        select(ledger.c.body)
+        .where(ledger.c.event == "file.added", ledger.c.subject == f"share:{share_id}")
+        .where(ledger.c.body.contains(f'"etag":"{etag}"', autoescape=True))
+        .order_by(ledger.c.seq.desc())
+        .limit(1)
+    )
+    body = connection.execute(query).scalar_one_or_none()
+    found = json.loads(body).get("hash") if body else None
+    return found if isinstance(found, str) else None
+
+
 def about_snapshots_file(
     connection: Connection, tokens: Mapping[str, str], events: Collection[str], *, limit: int = 200
 ) -> list[LedgerEntry]:

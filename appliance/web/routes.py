@@ -9,7 +9,7 @@ from appliance.web.api import certificate as api_certificate
 from appliance.web.api import copies as api_copies
 from appliance.web.api import network as api_network
 from appliance.web.api import settings as api_settings
-from appliance.web.api import disk, upload, v1
+from appliance.web.api import disk, disk_details, upload, v1
 from appliance.web.pages import (
     access_review,
     account,
@@ -132,6 +132,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     disk_page.router,
     shares.router,
     disk.router,
+    disk_details.router,
     upload.router,
     links_new.router,  # «/links/new» before «/links/{link_id}»
     links.router,

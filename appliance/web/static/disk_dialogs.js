@@ -109,9 +109,10 @@ export function choose(title, share, from, words) {
   });
 }
 
-export function details({ name, kind, size, changed, address, versions }, words) {
+// What is known about a file: at once what the list says, then what the box knows. `asked(verb, body)` asks it.
+export function details({ name, kind, size, changed, address, versions, path, share }, words, asked) {
   const facts = element("dl", "facts");
-  const add = (term, ...value) => facts.append(element("div", "", element("dt", "", term), element("dd", "", ...value)));
+  const add = (term, ...value) => { const line = element("dd", "", ...value); facts.append(element("div", "", element("dt", "", term), line)); return line; };
   add(words.kind, words[`kind_${kind}`]);
   if (kind === "f") add(words.size, sized(size));
   add(words.changed, datedLong(changed));
@@ -120,9 +121,37 @@ export function details({ name, kind, size, changed, address, versions }, words)
     const copy = button(words.copy_address, "small", async () => { await navigator.clipboard.writeText(address); copy.textContent = words.copied; });
     add(words.address, text, " ", copy);
   }
+  const known = element("div", "known", element("p", "soft", words.loading)); known.setAttribute("aria-live", "polite"); known.tabIndex = 0; known.setAttribute("role", "region"); known.setAttribute("aria-label", words.details);
   const more = element("a", "button", words.versions); more.href = versions;
-  const made = dialog(shown(name), facts, element("p", "row dialog-end", more, button(words.close, "main", () => made.close())));
+  const made = dialog(shown(name), facts, known, element("p", "row dialog-end", more, button(words.close, "main", () => made.close())));
   made.addEventListener("close", () => made.remove());
+  const part = (title, ...lines) => {
+    const heading = element("h3", "", title);
+    const list = element("ul", "log", ...(lines.length ? lines : [element("li", "soft", words.nobody)]));
+    known.append(heading, list);
+  };
+  asked(`about?p=${path}`).then((about) => {
+    known.replaceChildren();
+    if (about.versions !== null) more.textContent = `${words.versions} (${about.versions})`;
+    if (kind === "f") hashLine(add, about.hash, () => asked("hash", { path }), words);
+    part(words.touched, ...about.touches.map((each) => element("li", "", element("time", "", datedLong(Date.parse(each.at))), element("span", "", element("b", "", each.who), ` ${each.what}`))));
+    if (about.ledger) { const whole = element("a", "", words.whole_journal); whole.href = about.ledger; known.append(element("p", "", whole)); }
+    part(words.seers, ...about.seers.map((each) => element("li", "", element("span", "", element("b", "", each.name), ` ${each.role} · ${each.rights.join(", ")}`))));
+    if (about.links.length) part(words.given, ...about.links.map((each) => {
+      const link = element("a", "", each.label); link.href = `/links/${each.id}`;
+      return element("li", "", element("time", "", words.until.replace("#", datedLong(Date.parse(each.ends_at)))), element("span", "", link, ` · ${each.maker}`, each.of_folder ? ` · ${words.by_folder}` : ""));
+    }));
+  }).catch((error) => { known.replaceChildren(element("p", "soft", error.message)); });
+}
+
+function hashLine(add, hash, ask_, words) {
+  const show = (text) => { const code = element("code", "copyable", text); line.replaceChildren(code); };
+  const count_ = button(words.hash_make, "small", async () => {
+    count_.disabled = true;
+    try { show((await ask_()).hash); } catch (error) { line.replaceChildren(error.message); }
+  });
+  const line = add(words.hash, count_);
+  if (hash) show(hash);
 }
 
 // A menu at a point of the page; entries are { text, act, grave }. The focus goes back where it was.

@@ -147,7 +147,8 @@ export function actions(page) {
       if (!one) return;
       const inner = readable(one.path).replaceAll("/", "\\");
       const address = page.isOverSmb ? `\\\\${location.hostname}\\${share}\\${inner}` : "";
-      details({ ...one, address, versions: pastOf(one) }, words);
+      const asked = (verb, body) => call(`${api}/${verb}`, body, words).then((each) => each.json());
+      details({ ...one, share, address, versions: pastOf(one) }, words, asked);
     },
   };
 
