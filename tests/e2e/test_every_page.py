@@ -31,6 +31,7 @@ NO_PAGE = {
     "link_received",
     "link_zip",
     "metrics",
+    "network-firewall",  # a file of rules
     "preview_info",
     "preview_past_info",
     "preview_past_picture",

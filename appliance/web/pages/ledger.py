@@ -257,8 +257,11 @@ class Readers:
     def subject(self, entry: LedgerEntry) -> str:
         """Return what an entry is about."""
         noun, _, number = entry.subject.partition(":")
+        if noun == "box" or number == "None":
+            return translate(mark("the box"), self.language)
         if not number.isdecimal():
-            return "" if noun == "person" else entry.subject
+            text = _NAMED_NOUNS.get(noun)
+            return "" if noun == "person" else translate(text or entry.subject, self.language)
         if noun == "person":
             return self.actors.name(PersonId(int(number))) or ""
         if noun == "share":
@@ -306,6 +309,14 @@ _NOUNS: Final = {
     "snapshot": mark("snapshot %(number)s"),
     "job": mark("task %(number)s"),
     "target": mark("destination %(number)s"),
+    "sender": mark("another box, no. %(number)s"),
+    "device": mark("device %(number)s"),
+}
+#: What is known by a name of its own, which says nothing to a person.
+_NAMED_NOUNS: Final = {
+    "oidc": mark("another sign-in service"),
+    "disk": mark("a labelled disk"),
+    "sender": mark("another box"),
 }
 
 
