@@ -32,6 +32,8 @@ MOST_BYTES: Final = 1024 * 1024  # read in one turn
 AGAIN: Final = timedelta(minutes=1)
 CONNECTED_AGAIN: Final = timedelta(hours=1)
 REMEMBERED: Final = 10_000
+#: A program that saves under another name and puts it in place is done with the former one within this time.
+SAVING: Final = timedelta(minutes=10)
 
 # Source: MS-SMB2 2.2.13.1, access masks.
 _READS: Final = 0x0000_0001 | 0x2000_0000 | 0x8000_0000 | 0x1000_0000 | 0x0200_0000
@@ -135,6 +137,18 @@ class Follower:
     database: Database
     log: Path
     _said: OrderedDict[tuple[object, ...], datetime] = field(default_factory=OrderedDict)
+    _moved: OrderedDict[tuple[str, bytes], tuple[bytes, datetime]] = field(
+        default_factory=OrderedDict
+    )
+
+    def former(self, share: str, path: bytes, now: datetime) -> bytes | None:
+        """Return what ``path`` was called until lately; None when nobody renamed it.
+
+        Word, Excel and others rename a document away, put the new one in its place and delete the former: what lies
+        in the bin as «~WRL0003.tmp» is the letter as it was.
+        """
+        path_before, at = self._moved.get((share, path), (None, now))
+        return path_before if now - at < SAVING else None
 
     def turn(
         self, shares: Iterable[Share], people: Iterable[Person], *, mark: str, now: datetime
@@ -153,6 +167,7 @@ class Follower:
         sign = mark.encode("ascii")
         said = [each[len(sign) :] for each in data.split(b"\n") if each.startswith(sign)]
         lines = [parse(each, folders) for each in said]
+        self._remember_moves([each for each in lines if each is not None], now)
         wanted = [each for each in lines if each is not None and not self._was_said(each, now)]
         with self.database.write() as connection:
             for line in wanted:
@@ -195,6 +210,14 @@ class Follower:
             if whole or (path is self.log and inode != place[0]):
                 return whole, (inode, offset + len(whole))
         return b"", place
+
+    def _remember_moves(self, lines: Iterable[Line], now: datetime) -> None:
+        for line in lines:
+            if line.event == "file.moved" and line.to_path is not None:
+                self._moved[line.share, line.to_path] = (line.path, now)
+                self._moved.move_to_end((line.share, line.to_path))
+        while len(self._moved) > REMEMBERED:
+            self._moved.popitem(last=False)
 
     def _was_said(self, line: Line, now: datetime) -> bool:
         if line.event not in {"file.opened", "file.added", "smb.connected", "smb.refused"}:

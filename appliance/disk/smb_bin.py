@@ -7,7 +7,7 @@ comes before the rename.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,8 +29,17 @@ _AGAIN: Final = re.compile(rb"Copy #\d+ of (.+)", re.DOTALL)
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def _never(_path: bytes) -> None:
+    return None
+
+
 def gather(
-    database: Database, share: Share, people: Mapping[str, PersonId], *, now: datetime
+    database: Database,
+    share: Share,
+    people: Mapping[str, PersonId],
+    *,
+    now: datetime,
+    former: Callable[[bytes], bytes | None] = _never,
 ) -> int:
     """Give what lies in the recycle folder of a share to its bin; return how many things. Safe to run again.
 
@@ -39,12 +48,13 @@ def gather(
         share: whose folder is looked at.
         people: by what they sign in with.
         now: aware UTC.
+        former: what a path was called before a program renamed it, to put another file in its place.
     """
     top = share.folder / RECYCLED
     if not top.is_dir() or top.is_symlink():
         return 0
     with bins.opened(bins.own_folder(share, bins.BIN)) as into, bins.opened(top) as recycled:
-        work = _Gathering(database, share, now, into)
+        work = _Gathering(database, share, now, into, former)
         for name in sorted(os.listdir(recycled)):  # noqa: PTH208 - a descriptor
             with suppress(NotADirectoryError, FileNotFoundError):
                 who = os.open(name, _FOLDER, dir_fd=recycled)
@@ -61,6 +71,7 @@ class _Gathering:
     share: Share
     now: datetime
     into: int  # the bin's folder
+    former: Callable[[bytes], bytes | None]
     count: int = 0
 
     def folder(self, opened: int, path: bytes, who: PersonId | None) -> None:
@@ -71,6 +82,7 @@ class _Gathering:
                 facts = os.stat(raw, dir_fd=opened, follow_symlinks=False)
                 if not _is_folder(facts):
                     if self._is_quiet(facts):
+                        was = self._document(was)
                         self._take(opened, raw, was, "file", facts.st_size, 1, facts, who)
                     continue
                 here = join(path, raw)
@@ -82,6 +94,13 @@ class _Gathering:
                         self._take(opened, raw, here, "folder", size, files, facts, who)
                     else:
                         self._deeper(opened, raw, here, who)
+
+    def _document(self, path: bytes) -> bytes:
+        """Return the document that a deleted file was until a program saved another in its place."""
+        before = self.former(path)
+        if before is None or not os.path.lexists(self.share.folder / os.fsdecode(before)):
+            return path
+        return before
 
     def _deeper(self, opened: int, name: bytes, path: bytes, who: PersonId | None) -> None:
         inner = os.open(name, _FOLDER, dir_fd=opened)

@@ -228,7 +228,7 @@ def render(plan: SmbPlan, places: Places, addresses: Sequence[str], *, mark: str
         addresses: of the box, out of ``listening``.
         mark: begins each audit line. A name that holds a line end could forge one, but for this.
 
-    Source: smb.conf(5), vfs_full_audit(8), vfs_recycle(8), vfs_fruit(8), vfs_shadow_copy2(8) of Samba 4.17.
+    Source: smb.conf(5), vfs_acl_xattr(8), vfs_full_audit(8), vfs_recycle(8), vfs_fruit(8), vfs_shadow_copy2(8) of Samba 4.17.
     """
     base, run = places.base, places.run
     lines = [
@@ -255,6 +255,8 @@ def render(plan: SmbPlan, places: Places, addresses: Sequence[str], *, mark: str
         "printing = bsd",
         "printcap name = /dev/null",
         "disable spoolss = yes",
+        # Announced by the box itself, where it may be (smb_discovery).
+        "multicast dns register = no",
         "unix password sync = no",
         f"username map = {base / 'users.map'}",
         f"passdb backend = tdbsam:{base / 'private' / 'passdb.tdb'}",
@@ -275,10 +277,13 @@ def render(plan: SmbPlan, places: Places, addresses: Sequence[str], *, mark: str
         "unix extensions = no",
         "wide links = no",
         "follow symlinks = no",
-        # Files are 0660 whichever door they came through: who reads a program of the practice may run it.
-        "acl allow execute always = yes",
-        # Rights are the box's own; nobody changes those of a file in its «Security» tab.
+        # Rights are the box's own; nobody changes those of a file in its «Security» tab. And who may write a share
+        # may open its files for «full control», as Windows programs ask: the share's «read only» is what holds
+        # readers back. Files are still 0660, folders 2770: they inherit (docs/decisions/0197).
         "nt acl support = no",
+        "acl_xattr:ignore system acls = yes",
+        "acl_xattr:default acl style = everyone",
+        "inherit permissions = yes",
         "map archive = no",
         "map readonly = no",
         "store dos attributes = yes",
@@ -310,11 +315,12 @@ def render(plan: SmbPlan, places: Places, addresses: Sequence[str], *, mark: str
 
 def _section(share: SmbShare, places: Places, accounts: Mapping[int, str]) -> list[str]:
     writers = " ".join(accounts[each] for each in share.writers)
-    modules = ["full_audit", "recycle", "catia", "fruit", "streams_xattr"]
+    # The bin comes last: above the streams it would swallow the deletion of a stream (a Mac's resource fork).
+    modules = ["full_audit", "acl_xattr", "catia", "fruit", "streams_xattr", "recycle"]
     more = []
     if share.is_time_machine:
         # Bands of a disk image come and go by thousands: neither a bin nor a journal of them helps.
-        modules = ["catia", "fruit", "streams_xattr"]
+        modules = ["acl_xattr", "catia", "fruit", "streams_xattr"]
         more.append("fruit:time machine = yes")
         if share.quota_bytes is not None:
             more.append(f"fruit:time machine max size = {share.quota_bytes}")
@@ -338,10 +344,6 @@ def _section(share: SmbShare, places: Places, accounts: Mapping[int, str]) -> li
         *([f"write list = {writers}"] if writers else []),
         f"force user = {places.owner}",
         f"force group = {places.group}",
-        "create mask = 0660",
-        "force create mode = 0660",
-        "directory mask = 2770",
-        "force directory mode = 2770",
         "veto files = /.armoire/",
         f"vfs objects = {' '.join(modules)}",
         *more,

@@ -21,6 +21,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 START_S: Final = 60.0
 SLICE: Final = "armoire-try"
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 #: In namespaces of its own: build the new root, go into it, become systemd.
 _INSIDE: Final = r"""
@@ -200,7 +201,7 @@ class Booted:
             text=True,
             timeout=timeout_s,
             check=False,
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": "/root"},
+            env={"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root"},
         )
 
     def sh(self, script: str, timeout_s: float = 60) -> str:

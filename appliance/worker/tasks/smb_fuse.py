@@ -8,6 +8,7 @@ import ctypes
 import errno
 import logging
 import os
+import select
 import stat
 import struct
 import threading
@@ -94,7 +95,8 @@ class Mount:
         self._handles: dict[int, object] = {}
         self._next_handle = 1
         self._lock = threading.Lock()
-        self._channel = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        self._ending, self._end = os.pipe()
+        self._channel = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         options = (
             f"fd={self._channel},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()},"
             "allow_other"
@@ -103,15 +105,21 @@ class Mount:
         flags = _READ_ONLY | _NO_SUID | _NO_DEV | _NO_EXEC
         if library.mount(b"armoire", os.fsencode(place), b"fuse", flags, options.encode()) != 0:
             number = ctypes.get_errno()
-            os.close(self._channel)
+            for each in (self._channel, self._ending, self._end):
+                os.close(each)
             raise OSError(number, os.strerror(number))
 
     def close(self) -> None:
-        """Take the mount away, at once even where somebody looks into it."""
+        """Take the mount away, at once even where somebody looks into it, and let ``serve`` return.
+
+        Without the right to unmount the kernel ends the connection when ``serve`` is left; whoever started us unmounts.
+        """
+        with suppress(OSError):
+            os.write(self._end, b"x")
         ctypes.CDLL(None).umount2(os.fsencode(self._place), _DETACH)
 
     def serve(self) -> None:
-        """Answer until the mount is gone."""
+        """Answer until the mount is gone, or ``close``."""
         answers: dict[int, Callable[[int, bytes, int], bytes]] = {
             LOOKUP: self._lookup,
             GETATTR: lambda node, _data, _uid: (
@@ -133,8 +141,13 @@ class Mount:
             FLUSH: lambda _node, _data, _uid: b"",
             ACCESS: lambda _node, _data, _uid: b"",
         }
+        waiting = select.poll()
+        waiting.register(self._channel, select.POLLIN)
+        waiting.register(self._ending, select.POLLIN)
         with ThreadPoolExecutor(READERS) as pool:
             while True:
+                if any(each == self._ending for each, _ in waiting.poll()):
+                    break
                 try:
                     message = os.read(self._channel, _LARGEST + 65536)
                 except OSError as error:
@@ -165,8 +178,9 @@ class Mount:
                         pool.submit(self._answer, answers[READ], unique, node, data, uid)
                     case _:
                         self._answer(answers[code], unique, node, data, uid)
-        with suppress(OSError):
-            os.close(self._channel)
+        for each in (self._channel, self._ending):
+            with suppress(OSError):
+                os.close(each)
 
     def _answer(
         self,

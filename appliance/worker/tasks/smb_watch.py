@@ -8,6 +8,7 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -64,7 +65,13 @@ class SmbWatch:
             ids = {each.login: each.id for each in everybody}
             ids |= {f"{ACCOUNT}{each.id}": each.id for each in everybody}
             for share in living:
-                smb_bin.gather(self.database, share, ids, now=now)
+                smb_bin.gather(
+                    self.database,
+                    share,
+                    ids,
+                    now=now,
+                    former=partial(self._follower.former, share.name, now=now),
+                )
         return self._compare(now)
 
     def _compare(self, now: datetime) -> bool:

@@ -120,7 +120,11 @@ def test_each_share_names_who_reads_and_who_writes():
     assert "read only = yes\nwrite list = armoire-p7\n" in found
     assert "force user = armoire-web\nforce group = armoire\n" in found
     assert "veto files = /.armoire/\n" in found
-    assert "vfs objects = full_audit shadow_copy2 recycle catia fruit streams_xattr" in found
+    # The bin is the last: above the streams, deleting one would do nothing.
+    assert (
+        "vfs objects = full_audit shadow_copy2 acl_xattr catia fruit streams_xattr recycle\n"
+        in found
+    )
 
 
 def test_a_share_nobody_reads_is_not_in_the_configuration():
