@@ -1,0 +1,207 @@
+"""The past in a real browser: looked at over the page, deleted files where they were, what is known of a file."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+from playwright.sync_api import Browser, Page, expect
+
+from appliance.accounts import people, sessions
+from appliance.clock import utc_now
+from appliance.db import shares
+from appliance.disk import set_up
+from appliance.model import Role
+from appliance.packed import pack_path
+from appliance.policy.share_rights import Right
+from tests.support.box import Box
+from tests.support.browser import (
+    DESK,
+    PHONE,
+    at_free_port,
+    listen,
+    need_chromium,
+    picture,
+    served,
+    too_wide,
+)
+from tests.support.browser import window as open_window
+from tests.support.preview import PreviewProcess
+from tests.support.reading import ReaderProcess
+
+pytestmark = pytest.mark.e2e
+
+
+@dataclass
+class Site:
+    """A share with two nights behind it."""
+
+    address: str
+    token: str
+    folder: Path
+    source_id: int
+    nights: list[int]  # oldest first
+
+    def stored(self, name: str) -> str:
+        return pack_path(f"{self.folder}/{name}".lstrip("/").encode())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    need_chromium()
+    home = tmp_path_factory.mktemp("past")
+    folder = home / "documents"
+    (folder / "Courriers").mkdir(parents=True)
+
+    def photo(colour: str) -> None:
+        image = Image.new("RGB", (900, 600), colour)
+        ImageDraw.Draw(image).ellipse((300, 150, 600, 450), fill="white")
+        image.save(folder / "radio.png")
+
+    photo("firebrick")
+    (folder / "Courriers" / "lettre.txt").write_text("Chère consœur,\nla première version.\n" * 12)
+    (folder / "Courriers" / "ancien.txt").write_text("supprimé depuis")
+    box = Box(home / "data")
+    source = box.add_share(folder, name="documents")
+    nights = [box.night(source).id]
+    photo("steelblue")
+    (folder / "Courriers" / "lettre.txt").write_text("Chère consœur,\nla seconde.\n")
+    (folder / "Courriers" / "ancien.txt").unlink()
+    nights.append(box.night(source).id)
+    now = utc_now()
+    with box.database.write() as connection:
+        doctor = people.add(
+            connection,
+            login="anne.martin",
+            name="Dr Anne Martin",
+            role=Role.OWNER,
+            language="fr",
+            password_hash=None,
+            now=now,
+        )
+        people.add(
+            connection,
+            login="lea.petit",
+            name="Léa Petit",
+            role=Role.SECRETARY,
+            language="fr",
+            password_hash=None,
+            now=now,
+        )
+        share = set_up.make_share(
+            connection,
+            box.settings,
+            name="documents",
+            label="Documents du cabinet",
+            person_id=doctor.id,
+            now=now,
+            folder=folder,
+        )
+        shares.grant(connection, share.id, {Right.SEE}, role=Role.SECRETARY, by=None, now=now)
+        token = sessions.start(
+            connection, doctor.id, now=now, address="127.0.0.1", user_agent="e2e"
+        )
+    settings = at_free_port(box.settings)
+    with ExitStack() as stack:
+        stack.enter_context(ReaderProcess(settings))
+        stack.enter_context(PreviewProcess(settings))
+        address = stack.enter_context(served(settings))
+        yield Site(address, token, folder, source.id, nights)
+    box.close()
+
+
+@pytest.fixture(params=["desk", "phone"])
+def page(request: pytest.FixtureRequest, browser: Browser, site: Site) -> Iterator[Page]:
+    """A doctor's window; no script fails in it."""
+    size = DESK if request.param == "desk" else PHONE
+    window = open_window(browser, site, viewport=size)
+    said = listen(window, "error")
+    yield window
+    window.context.close()
+    assert said == []
+
+
+def width(page: Page) -> int:
+    return int(page.evaluate("innerWidth"))
+
+
+@pytest.mark.parametrize("whose", ["share", "machine"])
+def test_versions_are_looked_at_over_the_page(page: Page, site: Site, whose: str) -> None:
+    """Each version its own words, one beside the other with the keys; a share's and a machine's page alike."""
+    if whose == "share":
+        page.goto(f"/disk/documents/versions?p={pack_path(b'Courriers/lettre.txt')}")
+    else:
+        page.goto(f"/sources/{site.source_id}/history?p={site.stored('Courriers/lettre.txt')}")
+    expect(page.locator("#versions-title")).to_contain_text("2 versions")
+    assert too_wide(page) <= 0
+    picture(page, f"versions-{whose}-{width(page)}", whole=True)
+    page.locator("a:has-text('Voir')").first.click()
+    expect(page.locator("dialog.preview[open] .preview-text")).to_contain_text("la seconde")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("dialog.preview[open] .preview-text")).to_contain_text("première version")
+    picture(page, f"versions-look-{whose}-{width(page)}")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.preview[open]")).to_have_count(0)
+
+
+def test_a_picture_of_a_night_is_shown_over_its_folder(page: Page, site: Site) -> None:
+    """Out of the snapshot's page and out of the share's past."""
+    for address in (
+        f"/disk/documents/past?s={site.nights[0]}",
+        f"/snapshots/{site.nights[0]}/browse?p={pack_path(str(site.folder).lstrip('/').encode())}",
+    ):
+        page.goto(address)
+        page.click("a:has-text('radio.png')")
+        shown = page.locator("dialog.preview[open] img.picture")
+        expect(shown).to_be_visible(timeout=30_000)
+        corner = shown.evaluate(
+            """(image) => {
+              const canvas = document.createElement("canvas"); canvas.width = canvas.height = 1;
+              const pen = canvas.getContext("2d"); pen.drawImage(image, 5, 5, 1, 1, 0, 0, 1, 1);
+              return [...pen.getImageData(0, 0, 1, 1).data];
+            }"""
+        )
+        assert corner[0] > 150 > corner[2]  # the red one of the first night
+        picture(page, f"past-look-{width(page)}")
+        page.keyboard.press("Escape")
+
+
+def test_a_deleted_file_is_found_where_it_was_and_put_back(page: Page, site: Site) -> None:
+    """From the folder of today, in four clicks."""
+    page.goto(f"/disk/documents?p={pack_path(b'Courriers')}")
+    page.wait_for_selector("[data-disk][data-ready]")
+    page.click("a:has-text('Fichiers supprimés')")
+    row = page.locator("tr", has_text="ancien.txt")
+    expect(row).to_be_visible()
+    assert too_wide(page) <= 0
+    picture(page, f"deleted-{width(page)}", whole=True)
+    row.locator("a:has-text('versions')").click()
+    page.click("button:has-text('Remettre')")
+    page.wait_for_selector(".grid-row .name:has-text('ancien.txt')")
+    assert (site.folder / "Courriers" / "ancien.txt").read_text() == "supprimé depuis"
+    (site.folder / "Courriers" / "ancien.txt").unlink()
+    page.goto(f"/snapshots/{site.nights[1]}/browse?p={site.stored('Courriers')}")
+    page.click("a:has-text('Fichiers supprimés')")
+    expect(page.locator("#deleted tr", has_text="ancien.txt")).to_be_visible()
+    picture(page, f"deleted-machine-{width(page)}", whole=True)
+
+
+def test_details_say_who_touched_it_and_who_can_see_it(page: Page, site: Site) -> None:
+    """Over the folder, by the menu; the fingerprint is worked out when asked for."""
+    page.goto(f"/disk/documents?p={pack_path(b'Courriers')}")
+    page.wait_for_selector("[data-disk][data-ready]")
+    row = page.locator(".grid-row", has_text="lettre.txt")
+    row.locator(".more").click()
+    page.click(".context-menu button:has-text('Détails')")
+    dialog = page.locator("dialog.disk-dialog[open]")
+    expect(dialog).to_contain_text("Léa Petit")
+    expect(dialog).to_contain_text("Qui peut le voir")
+    expect(dialog.locator("a.button")).to_contain_text("(2)")
+    dialog.locator("button:has-text('La calculer')").click()
+    expect(dialog.locator("code", has_text="blake3:")).to_be_visible()
+    assert too_wide(page) <= 0
+    picture(page, f"details-{width(page)}")
+    dialog.locator("a:has-text('Tout ce qu’en dit le journal')").click()
+    expect(page.locator("h1")).to_contain_text("Qui a ouvert ce document")
