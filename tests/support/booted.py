@@ -99,7 +99,22 @@ def why_not() -> str | None:
     """Return why no system can be booted here, or None."""
     if os.geteuid() != 0:
         return "namespaces, mounts and a process 1 of our own: root only"
-    missing = [each for each in ("unshare", "nsenter", "setpriv") if shutil.which(each) is None]
+    missing = [
+        each
+        for each in (
+            "unshare",
+            "nsenter",
+            "setpriv",
+            "sudo",
+            "smbd",
+            "smbclient",
+            "wsdd",
+            "wg",
+            "curl",
+            "ip",
+        )
+        if shutil.which(each) is None
+    ]
     if not Path("/lib/systemd/systemd").exists():
         missing.append("systemd")
     if missing:
