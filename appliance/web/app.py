@@ -27,6 +27,7 @@ from appliance.web.pages.arrivals import Arrivals, ask_proof
 from appliance.web.pages.browse import Folders
 from appliance.web.pages.files import Openings
 from appliance.web.pages.ledger import ChainWatch
+from appliance.web.quick_file import QuickFile
 from appliance.web.read_only import ReadOnly
 from appliance.web.recovery_watch import Watch
 from appliance.web.render import Renderer, is_fragment, render
@@ -79,6 +80,7 @@ def create_app(
             Middleware(SameSiteOnly),
             Middleware(SessionGate),
             *([Middleware(ReadOnly)] if read_only else []),
+            Middleware(QuickFile),
         ],
     )
     static = StaticFiles()

@@ -5,6 +5,7 @@ comes from it without the visitor's address is refused. So is what a front nobod
 """
 
 import logging
+from functools import lru_cache
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -96,14 +97,20 @@ def is_same(one: str, other: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=1_000)
+def _is_loopback(peer: str) -> bool:
+    """Return whether ``peer`` is the box itself; asked with each request."""
+    try:
+        return listening.plain(peer).is_loopback
+    except ValueError:
+        return False
+
+
 def _looks_sent_on(scope: Scope, peer: str) -> bool:
     """Return whether a request from the box itself was sent on by a web server there.
 
     nginx, told nothing, speaks HTTP/1.0 to what is behind it; no browser has for twenty years.
     """
-    try:
-        if not listening.plain(peer).is_loopback:
-            return False
-    except ValueError:
+    if not _is_loopback(peer):
         return False
     return scope["http_version"] == "1.0" or any(name in _MARKS for name, _ in scope["headers"])

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 import anyio.to_thread
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -71,6 +71,9 @@ HEADERS: Final = {
 }
 
 
+_RAW: Final = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+
 class SecurityHeaders:
     """Adds the headers of every answer; a handler's own value stays."""
 
@@ -88,9 +91,9 @@ class SecurityHeaders:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+                headers = message.setdefault("headers", [])
+                there = {name.lower() for name, _ in headers}
+                message["headers"] = [*headers, *(each for each in _RAW if each[0] not in there)]
             await send(message)
 
         try:
@@ -189,11 +192,13 @@ class SessionGate:
 async def _find_visitor(request: Request) -> tuple[Visitor | None, Visitor | None]:
     """Return (who is in, who owes a second factor): one of them at most."""
     token = request.cookies.get(COOKIE)
-    if not token or request.url.path.startswith(PUBLIC_PREFIX):
+    path: str = request.scope["path"]
+    if not token or path.startswith(PUBLIC_PREFIX):
         return None, None
     box: Box = request.app.state.box
     now = utc_now()
-    address = request.client.host if request.client else ""
+    client = request.scope.get("client")
+    address = client[0] if client else ""
     found = sessions.find_now(box.database, token, now=now)
     if found is None:
         return None, None
@@ -216,9 +221,7 @@ async def _find_visitor(request: Request) -> tuple[Visitor | None, Visitor | Non
             await anyio.to_thread.run_sync(halve)
             session = replace(session, is_half=True, address=address)
         return None, Visitor(person, session)
-    if now - session.seen_at > sessions.TOUCH_EVERY and not request.url.path.startswith(
-        POLLED_PREFIX
-    ):
+    if now - session.seen_at > sessions.TOUCH_EVERY and not path.startswith(POLLED_PREFIX):
 
         def touch() -> None:
             with box.database.write() as connection:

@@ -67,16 +67,19 @@ class Openings:
     def __init__(self) -> None:
         self._known: dict[tuple[PersonId, str], float] = {}
 
+    def is_known(self, person_id: PersonId, etag: str) -> bool:
+        """Return whether this opening was written down a short while ago."""
+        at = self._known.get((person_id, etag))
+        return at is not None and time.monotonic() - at < AGAIN_S
+
     def is_new(self, person_id: PersonId, etag: str) -> bool:
         """Return whether this opening is to be written down, and remember it."""
-        now = time.monotonic()
-        key = (person_id, etag)
-        is_known = now - self._known.get(key, -AGAIN_S) < AGAIN_S
-        if not is_known:
-            if len(self._known) >= OPENINGS_KNOWN:
-                self._known.clear()
-            self._known[key] = now
-        return not is_known
+        if self.is_known(person_id, etag):
+            return False
+        if len(self._known) >= OPENINGS_KNOWN:
+            self._known.clear()
+        self._known[person_id, etag] = time.monotonic()
+        return True
 
 
 @router.api_route(

@@ -1,0 +1,120 @@
+"""The short way for small files that are asked for again and again: previews, pages of a scan, a viewer's pictures.
+
+It answers only where nothing is left to decide or to wait for: a session or a program that the gate let in, the right to
+see, asked for anew like everywhere; an opening the journal has already; a way and a content that the system holds in
+memory; no range and no condition. Whatever is otherwise, and everything that is refused, goes the usual way
+(``api.disk.send_file``), so that there is one place that says no. Half of the time a small file takes is spent
+between there and here (docs/decisions/0191).
+"""
+
+import os
+import re
+from email.utils import formatdate
+from typing import Final
+from urllib.parse import quote
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from appliance.clock import utc_now
+from appliance.disk import access, cached_open, listing, paths
+from appliance.errors import ArmoireError
+from appliance.packed import unpack_path
+from appliance.policy.roles import Action
+from appliance.policy.share_rights import Right
+from appliance.web.deps import Box, Visitor
+from appliance.web.pages.files import Openings
+from appliance.web.share_file import SANDBOX, SMALL
+
+_PATH: Final = re.compile(r"/disk/([^/]+)/file")
+_QUERY: Final = re.compile(rb"p=([A-Za-z0-9_-]+)")
+#: Whoever sends one of these wants a part, or perhaps nothing.
+_CONDITIONS: Final = frozenset(
+    {
+        b"range",
+        b"if-range",
+        b"if-match",
+        b"if-none-match",
+        b"if-modified-since",
+        b"if-unmodified-since",
+    }
+)
+_Answer = tuple[list[tuple[bytes, bytes]], bytes]
+
+
+class QuickFile:
+    """Answers for a small file that is at hand; passes on all the rest."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, or pass on."""
+        found = None
+        if scope["type"] == "http" and scope["method"] == "GET":
+            match = _PATH.fullmatch(scope["path"])
+            if match is not None:
+                found = _find(scope, match[1])
+        if found is None:
+            await self.app(scope, receive, send)
+            return
+        headers, body = found
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _find(scope: Scope, share: str) -> _Answer | None:
+    state = scope["state"]
+    visitor: Visitor | None = state.get("visitor")
+    query = _QUERY.fullmatch(scope["query_string"])
+    if (
+        visitor is None
+        or not visitor.may(Action.DISK_USE)
+        or query is None
+        or state.get("accel")  # the front sends it
+        or any(name in _CONDITIONS for name, _ in scope["headers"])
+    ):
+        return None
+    app_state = scope["app"].state
+    box: Box = app_state.box
+    now = utc_now()
+    try:
+        path = unpack_path(query[1].decode())
+        held = access.recall(box.database, visitor.person, now=now).on_share(share, now)
+        if not held.may(Right.SEE):
+            return None
+        descriptor = cached_open.open_file(held.share.folder, path)
+    except ArmoireError:
+        return None  # the usual way says what is wrong
+    if descriptor is None:
+        return None
+    try:
+        facts = os.fstat(descriptor)
+        if facts.st_size > SMALL:
+            return None
+        entry = listing.entry_of(paths.parent(path)[1], facts)
+        openings: Openings = app_state.openings
+        if not openings.is_known(visitor.person.id, f"{share}:{entry.etag}"):
+            return None
+        body = bytearray(facts.st_size)
+        if os.preadv(descriptor, [body], 0, os.RWF_NOWAIT) != facts.st_size:
+            return None
+    except OSError:
+        return None  # not in memory: a thread fetches it
+    finally:
+        os.close(descriptor)
+    return _headers(entry), bytes(body)
+
+
+def _headers(entry: listing.Entry) -> list[tuple[bytes, bytes]]:
+    """Return the headers of ``ShareFile``."""
+    name = quote(entry.name.decode("utf-8", "replace"), safe="")
+    return [
+        (b"etag", f'"{entry.etag}"'.encode()),
+        (b"last-modified", formatdate(entry.mtime_ns / 1e9, usegmt=True).encode()),
+        (b"content-disposition", f"attachment; filename*=utf-8''{name}".encode()),
+        (b"content-security-policy", SANDBOX.encode()),
+        (b"cache-control", b"private, no-cache"),
+        (b"content-type", b"application/octet-stream"),
+        (b"accept-ranges", b"bytes"),
+        (b"content-length", b"%d" % entry.size),
+    ]

@@ -1,0 +1,146 @@
+"""Downloads: 2 GB with curl, and 50 KB files with wrk, beside copyparty, nginx with X-Accel and Starlette alone.
+
+Ours asks for the session, the role and the right with each request; the peers ask for nothing. copyparty is measured
+where ``ARMOIRE_COPYPARTY`` names a Python that has it, nginx and wrk where Debian's packages are installed.
+``ARMOIRE_BENCH_SCALE=0.1`` makes a tenth.
+"""
+
+import os
+import statistics
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.bench import disk_site, servers
+from tests.bench.disk_site import DiskSite
+from tests.bench.report import record
+from tests.bench.servers import Served
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
+
+SCALE = float(os.environ.get("ARMOIRE_BENCH_SCALE", "1"))
+LARGE = max(1 << 26, int(2_000_000_000 * SCALE) >> 20 << 20)
+FILES = 2_000
+SMALL = 50_000
+ROUNDS = 3
+SECONDS = 3
+#: Processor seconds a gigabyte (issue, §6).
+CPU_BARS = {False: 0.35, True: 0.65}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiskSite]:
+    """A large file and 2,000 small ones, all in the system's memory."""
+    made = disk_site.make(tmp_path_factory.mktemp("download"))
+    disk_site.large(made.share / "film.bin", LARGE)
+    disk_site.fill(made.share / "small", FILES, SMALL)
+    yield made
+    made.database.close()
+
+
+def _peers(stack: ExitStack, site: DiskSite, place: Path, *, is_tls: bool) -> dict[str, Served]:
+    found = {}
+    if servers.has_nginx():
+        found["nginx"] = stack.enter_context(
+            servers.nginx(site.share, place / "nginx", is_tls=is_tls, settings=site.settings)
+        )
+    if servers.has_copyparty():
+        found["copyparty"] = stack.enter_context(
+            servers.copyparty(site.share, place / "copyparty", is_tls=is_tls)
+        )
+    return found
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["http", "https"])
+def test_a_large_file(site: DiskSite, tmp_path: Path, *, is_tls: bool) -> None:
+    """As fast as copyparty, 0.9 of nginx; little processor time."""
+    speeds: dict[str, list[float]] = {}
+    costs: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        ours = stack.enter_context(servers.armoire(site.settings, is_tls=is_tls))
+        all_of_them = {"armoire": ours, **_peers(stack, site, tmp_path, is_tls=is_tls)}
+        for number in range(ROUNDS + 1):  # the first warms up
+            for name, server in all_of_them.items():
+                path = site.file("film.bin") if server is ours else "/film.bin"
+                headers = site.headers if server is ours else {}
+                before = server.cpu_s()
+                speed = servers.bytes_a_second(server.base, path, headers)
+                if number:
+                    speeds.setdefault(name, []).append(speed / 1e6)
+                    costs.setdefault(name, []).append((server.cpu_s() - before) / LARGE * 1e9)
+    mine = statistics.median(speeds.pop("armoire"))
+    cost = statistics.median(costs.pop("armoire"))
+    theirs = {name: statistics.median(each) for name, each in speeds.items()}
+    how = "HTTPS" if is_tls else "HTTP"
+    details: dict[str, object] = {"MB_s": round(mine)}
+    details |= {f"{name}_MB_s": round(each) for name, each in theirs.items()}
+    details |= {f"{name}_s_GB": round(statistics.median(each), 2) for name, each in costs.items()}
+    rows = [
+        record(
+            f"download of 2 GB over {how}, processor s a GB",
+            cost,
+            CPU_BARS[is_tls],
+            cost <= CPU_BARS[is_tls],
+            details,
+        )
+    ]
+    for name, bar in (("copyparty", 1.0), ("nginx", 0.9)):
+        if name in theirs:
+            ratio = mine / theirs[name]
+            rows.append(
+                record(f"download of 2 GB over {how}, × {name}", ratio, bar, ratio >= bar, {})
+            )
+    assert all(row.ok for row in rows) or SCALE < 1
+
+
+def _small(server: Served, script: Path) -> tuple[float, float]:
+    """Files a second, and microseconds of processor time of each."""
+    before = server.cpu_s()
+    told = servers.wrk(server.base, script, seconds=SECONDS)
+    assert told["bad"] == 0
+    return told["rps"], (server.cpu_s() - before) / told["requests"] * 1e6
+
+
+@pytest.mark.skipif(not servers.has("wrk"), reason="no wrk here")
+def test_small_files(site: DiskSite, tmp_path: Path) -> None:
+    """Three times Starlette's FileResponse alone, 0.8 of nginx: with session and rights at each."""
+    names = [f"small/{each.name}" for each in sorted((site.share / "small").iterdir())]
+    assert len(names) == FILES
+    mine = servers.lua(tmp_path / "ours.lua", [site.file(each) for each in names], site.headers)
+    bare = servers.lua(tmp_path / "bare.lua", [f"/{quote(each)}" for each in names], {})
+    rates: dict[str, list[float]] = {}
+    costs: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        ours = stack.enter_context(servers.armoire(site.settings, is_tls=False))
+        all_of_them = {
+            "armoire": ours,
+            "starlette": stack.enter_context(servers.stock(site.share)),
+            **_peers(stack, site, tmp_path, is_tls=False),
+        }
+        # Each file is written into the journal once: that first time is told apart.
+        first, written = 0.0, 0
+        while written < FILES:
+            told = servers.wrk(ours.base, mine, seconds=SECONDS)
+            assert told["bad"] == 0
+            first = first or min(told["rps"], FILES / SECONDS)
+            written += int(told["requests"])
+        for _ in range(ROUNDS):
+            for name, server in all_of_them.items():
+                rate, cost = _small(server, mine if server is ours else bare)
+                rates.setdefault(name, []).append(rate)
+                costs.setdefault(name, []).append(cost)
+    rate = {name: statistics.median(each) for name, each in rates.items()}
+    details: dict[str, object] = {f"{name}_s": round(each) for name, each in rate.items()}
+    details |= {f"{name}_us": round(statistics.median(each)) for name, each in costs.items()}
+    details["first_time_s"] = round(first)
+    rows = []
+    for name, bar in (("starlette", 3.0), ("nginx", 0.8)):
+        if name in rate:
+            ratio = rate["armoire"] / rate[name]
+            rows.append(
+                record(f"50 KB files a second, × {name}", ratio, bar, ratio >= bar, details)
+            )
+    assert all(row.ok for row in rows) or SCALE < 1
