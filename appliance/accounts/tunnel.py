@@ -4,8 +4,9 @@ A device's private key is made for the person, shown once, and stored nowhere.
 """
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -32,6 +33,8 @@ from appliance.policy.tunnel import Peer
 ENDPOINT: Final = "tunnel.endpoint"
 PUBLIC_KEY: Final = "tunnel.public-key"
 MOST_DEVICES: Final = 5  # of one person
+#: A device speaks every two minutes while it is there; what is shown need not be finer.
+SEEN_EVERY: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,24 @@ def revoke(
         person_id=by,
         actor=None,
     )
+
+
+def news(connection: Connection, heard: Mapping[str, datetime]) -> dict[int, datetime]:
+    """Return the living devices that were heard since what is known of them: id → when."""
+    return {
+        each.id: heard[each.public_key]
+        for each in living(connection)
+        if each.public_key in heard
+        and (each.seen_at is None or heard[each.public_key] - each.seen_at >= SEEN_EVERY)
+    }
+
+
+def note_seen(connection: Connection, seen: Mapping[int, datetime]) -> None:
+    """Store when devices were last heard, inside the caller's write. No event: it is no doing of anybody."""
+    for device_id, at in seen.items():
+        connection.execute(
+            update(tunnel_device).where(tunnel_device.c.id == device_id).values(seen_at=at)
+        )
 
 
 def of_person(connection: Connection, person_id: PersonId) -> list[Device]:

@@ -88,6 +88,16 @@ def check_key(text: str) -> str:
     return text.strip()
 
 
+def handshakes(text: str) -> dict[str, int]:
+    """Return public key → epoch of the last handshake, of those that had one. Source: wg(8), «latest-handshakes»."""
+    found = {}
+    for line in text.splitlines():
+        key, _, seconds = line.partition("\t")
+        if len(key) == 44 and seconds.isdecimal() and 0 < int(seconds) < 2**40:
+            found[key] = int(seconds)
+    return found
+
+
 def interface_text(private_key: str, port: int, peers: Iterable[Peer]) -> str:
     """Return what ``wg syncconf`` takes for the box's end."""
     lines = ["[Interface]", f"PrivateKey = {private_key}", f"ListenPort = {port}"]

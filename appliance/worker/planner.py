@@ -44,7 +44,7 @@ from appliance.policy.tunnel import PORT
 from appliance.settings import Settings
 from appliance.worker import notices_watch
 from appliance.worker.seen import Seen
-from appliance.worker.tasks import tunnel_apply
+from appliance.worker.tasks import tunnel_apply, tunnel_seen
 
 EVERY_S: Final = 30.0  # seconds between two turns
 #: A sleeping machine is woken so long before its window, and again in it when it does not answer.
@@ -78,6 +78,7 @@ class Planner:
         if not self._clock_is_right(now):
             return []
         accounts_upkeep(self.database, now)
+        tunnel_seen.look(self.settings, self.database, now)
         self._forget(now)
         zone = ZoneInfo(self.settings.time_zone)
         with self.database.read() as connection:

@@ -1,5 +1,6 @@
 """The way in from anywhere: devices are people's, and WireGuard lets in exactly those that may come."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from appliance.policy import tunnel as policy
 from appliance.web.app import create_app
 from appliance.web.security import COOKIE
 from appliance.worker.planner import Planner
+from appliance.worker.tasks import tunnel_seen
 from tests.support.box import Box
 
 pytestmark = pytest.mark.integration
@@ -241,11 +243,33 @@ def test_wireguard_lets_in_who_may_come_and_shows_the_box_only(
     try:
         assert reaches(phone, policy.box_address(), 20)
         assert not reaches(phone, "192.168.77.5", 2)
+        is_heard(box, device.id, practice, tmp_path)
         shut_out(box, device.id, doctor, practice, conf)
         assert not reaches(phone, policy.box_address(), 3)
     finally:
         serving.terminate()
         serving.wait(10)
+
+
+def is_heard(box: Box, device_id: int, practice: str, place: Path) -> None:
+    """What root's timer writes down reaches the page; it holds no key of the box."""
+    folder = place / "seen"
+    folder.mkdir()
+    argv = (str(SCRIPT.with_name("tunnel-seen")), f"wgb{os.getpid()}", str(folder))
+    done = in_place(practice, *argv)
+    assert done.returncode == 0, done.stderr
+    written = (folder / "handshakes").read_text()
+    secret = (box.settings.data / "tunnel" / "wanted.conf").read_text().split("\n")[1]
+    assert secret.partition(" = ")[2] not in written
+    settings = dataclasses.replace(box.settings, tunnel_run=str(folder))
+    assert tunnel_seen.look(settings, box.database, utc_now()) == 1
+    assert tunnel_seen.look(settings, box.database, utc_now()) == 0
+    with box.database.read() as connection:
+        (device,) = [each for each in tunnel.living(connection) if each.id == device_id]
+    assert device.seen_at is not None
+    assert timedelta(0) <= utc_now() - device.seen_at < timedelta(minutes=5)
+    gone = in_place(practice, str(SCRIPT.with_name("tunnel-seen")), "no-such0", str(folder))
+    assert gone.returncode == 0
 
 
 def shut_out(box: Box, device_id: int, doctor: Person, practice: str, conf: str) -> None:

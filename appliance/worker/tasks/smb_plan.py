@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Final
 
 from sqlalchemy import Connection
@@ -29,6 +30,9 @@ from appliance.disk.smb_config import (
 )
 from appliance.disk.smb_samba_facts import own_addresses
 from appliance.errors import InvalidInput
+from appliance.jobs import network
+from appliance.policy import tunnel
+from appliance.policy.listening import without_tunnel
 from appliance.policy.share_rights import WRITE, Right
 
 #: What was applied last: ``digest``, ``at``, ``addresses``, ``left_out``.
@@ -75,7 +79,7 @@ def wanted(connection: Connection, *, now: datetime) -> SmbPlan:
     return SmbPlan(
         name=name if isinstance(name, str) else USUAL_NAME,
         description=_ascii(practice) if isinstance(practice, str) else "Armoire",
-        networks=_local(local_networks.declared(connection)),
+        networks=_networks(connection),
         people=tuple(sorted(known, key=lambda each: each.id)),
         shares=opened,
     )
@@ -85,6 +89,17 @@ def digest(plan: SmbPlan) -> str:
     """Return what changes whenever Samba must be told something, an address of the box among it."""
     told = {**plan.to_json(), "listening": listening(plan.networks, own_addresses())}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _networks(connection: Connection) -> tuple[str, ...]:
+    """Return where the file explorer is let in: the local networks, and the tunnel when somebody switched that on.
+
+    A larger network that holds the tunnel's does not let it in by the way.
+    """
+    found = without_tunnel(local_networks.declared(connection))
+    if network.smb_in_tunnel(connection):
+        found = (*found, ip_network(tunnel.NETWORK))
+    return _local(found)
 
 
 def _local(declared: Iterable[Network]) -> tuple[str, ...]:

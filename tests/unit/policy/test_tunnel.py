@@ -58,3 +58,11 @@ def test_a_device_reaches_the_box_and_nothing_else() -> None:
     text = tunnel.interface_text(KEY, 51820, peers)
     assert text == tunnel.interface_text(KEY, 51820, reversed(peers))
     assert text.index("10.113.77.2/32") < text.index("10.113.77.10/32")
+
+
+def test_a_handshake_is_read_and_anything_else_is_not():
+    """Keys and seconds; a device that never came has 0."""
+    key = "A" * 43 + "="
+    text = f"{key}\t1795000000\n{'B' * 43}=\t0\nshort\t5\n{'C' * 43}=\tx\n{'D' * 43}=\n"
+
+    assert tunnel.handshakes(text) == {key: 1795000000}
