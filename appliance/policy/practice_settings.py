@@ -212,7 +212,7 @@ GROUP_NAMES: Final[Mapping[Group, str]] = {
     Group.SIGN_IN: mark("Signing in"),
     Group.SHARES: mark("Shares and their bin"),
     Group.LINKS: mark("Links for correspondents"),
-    Group.SEARCH: mark("Search"),
+    Group.SEARCH: mark("Finding documents"),
     Group.LOCUMS: mark("Replacements and emergency access"),
     Group.LEDGER: mark("Journal"),
 }

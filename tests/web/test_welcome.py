@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pyotp
 import pytest
@@ -13,9 +15,9 @@ from appliance.db import facts, practice, sources
 from appliance.db.engine import Database
 from appliance.disk import access
 from appliance.jobs import queue
-from appliance.jobs.kinds import SetUpSource
+from appliance.jobs.kinds import CheckMachine, SetUpSource
 from appliance.ledger import proofs
-from appliance.model import Outcome, Person, Role, SourceKind
+from appliance.model import JobState, Outcome, Person, Plan, Role, SourceKind
 from appliance.policy.share_rights import ALL, Right
 from appliance.settings import Settings
 from tests.web.copied import Copied
@@ -191,6 +193,35 @@ def test_a_machine_is_done_when_bytes_came_back_out_of_it(
                 source_id=machine.id,
             )
         assert states(owner)["machine"] == state
+
+
+@pytest.mark.parametrize("hours_ago", [1, 20])
+def test_a_machine_that_was_reached_waits_for_its_night(
+    owner: TestClient, database: Database, hours_ago: int
+) -> None:
+    """The page says when it begins; or that it is under way, for who sets the box up in the evening."""
+    begins = utc_now().astimezone(ZoneInfo("Europe/Paris")) - timedelta(hours=hours_ago)
+    ends = begins + timedelta(hours=10)
+    with database.write() as connection:
+        machine = sources.add(
+            connection,
+            name="accueil",
+            label="Accueil",
+            kind=SourceKind.PULLED,
+            roots=("/home",),
+            now=utc_now(),
+            plan=Plan(window_start=f"{begins:%H:%M}", window_end=f"{ends:%H:%M}"),
+        )
+        sources.change(connection, machine.id, host_key="ssh-ed25519 AAAA")
+        job = queue.enqueue(connection, CheckMachine(machine.id), now=utc_now())
+        queue.claim(connection, runner="tests:1", now=utc_now(), only=job)
+    assert states(owner)["machine"] == "to be finished"
+    with database.write() as connection:
+        queue.finish(connection, job, JobState.SUCCEEDED, now=utc_now(), result={})
+    assert states(owner)["machine"] == "waits for the night"
+    page = owner.get("/welcome").text
+    assert ("Its first night is under way" in page) is (hours_ago == 1)
+    assert ("Its first night begins on" in page) is (hours_ago == 20)
 
 
 def test_a_practice_at_work_has_its_steps_done_without_a_visit(

@@ -7,6 +7,7 @@ every page shows the way back. What is done is read from what exists (``web.firs
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, ClassVar, Final
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
@@ -18,7 +19,7 @@ from appliance.db import practice, shares, sources, targets
 from appliance.disk import set_up
 from appliance.errors import AlreadyExists, InvalidInput, NotFound
 from appliance.language import Language, explain, mark, translate
-from appliance.model import Person, SourceKind
+from appliance.model import Person, Plan, SourceKind
 from appliance.policy import first_steps as policy
 from appliance.policy.first_steps import (
     SHARE_TEMPLATES,
@@ -29,7 +30,7 @@ from appliance.policy.first_steps import (
     StepState,
 )
 from appliance.policy.roles import Action
-from appliance.policy.timetable import next_window
+from appliance.policy.timetable import Window, latest_window, next_window
 from appliance.web import first_steps
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, language_of, needs
 from appliance.web.pages import tones
@@ -51,7 +52,7 @@ _TONES: Final = {
     StepState.DONE: tones.GOOD,
     StepState.WAITING: tones.BUSY,
     StepState.BEGUN: tones.WARN,
-    StepState.TO_DO: tones.WARN,
+    StepState.TO_DO: tones.CALM,
     StepState.LATER: tones.CALM,
 }
 _MACHINES: Final = frozenset({SourceKind.PULLED, SourceKind.PUSHED})
@@ -95,7 +96,7 @@ class Facts:
     people: int  # open accounts besides one's own
     machine_id: int | None  # one that was begun
     target_name: str | None  # likewise
-    night_at: datetime | None  # the next one
+    night_at: datetime | None  # the next one; of one that is under way, its beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +279,9 @@ async def _page(request: Request, box: Box, visitor: Visitor, wanted: str) -> We
                     STEP_REASONS[each.name],
                     each.state.value,
                     STATE_NAMES[each.state],
-                    _TONES[each.state],
+                    tones.BUSY
+                    if each.name == shown and each.state is StepState.TO_DO
+                    else _TONES[each.state],
                     each.at,
                     policy.MINUTES[each.name],
                     each.name == shown,
@@ -299,13 +302,20 @@ async def _page(request: Request, box: Box, visitor: Visitor, wanted: str) -> We
     return await box.read_aside(gather)
 
 
+def _window(plan: Plan, now: datetime, zone: ZoneInfo) -> Window | None:
+    """Return the night that is under way, or else the next one."""
+    latest = latest_window(plan, now, zone)
+    is_now = latest is not None and now < latest.end
+    return latest if is_now else next_window(plan, now, zone)
+
+
 def _facts(connection: Connection, box: Box, person: Person, language: Language) -> Facts:
     living = shares.all_living(connection)
     machines = [each for each in sources.all_living(connection) if each.kind in _MACHINES]
     places = targets.all_living(connection)
     names = {each.name for each in living}
     now = utc_now()
-    windows = [next_window(each.plan, now, box.zone) for each in machines]
+    windows = [_window(each.plan, now, box.zone) for each in machines]
     offered = [
         TemplateLine(each.key, each.label, each.text)
         for each in SHARE_TEMPLATES
