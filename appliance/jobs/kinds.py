@@ -352,6 +352,7 @@ KINDS: Final[dict[str, type[Spec]]] = {
         VerifyIndex,
         SmbApply,
         TunnelApply,
+        SendNotices,
         RenewCertificate,
     )
 }

@@ -87,9 +87,10 @@ def test_what_is_the_practice_s_is_changed_by_who_runs_the_box_only(client_as, p
 
 def test_somebody_else_s_way_is_not_there(client_as, proved, database, person_of):
     """Neither to be seen, tried, changed nor removed."""
+    whose = person_of(Role.OWNER).id
     with database.write() as c:
         way = notice_ways.add(
-            c, person_id=person_of(Role.OWNER).id, kind=Kind.EMAIL, label="o@example.org",
+            c, person_id=whose, kind=Kind.EMAIL, label="o@example.org",
             topics=["account"], by=None, now=utc_now(),
         )  # fmt: skip
     client = proved(client_as(Role.TECHNICAL_ADMIN))

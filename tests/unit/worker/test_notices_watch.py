@@ -11,7 +11,7 @@ from appliance.db import facts, secrets, shares, workers
 from appliance.db.schema_disk import link, received_file
 from appliance.db.schema_people import locum
 from appliance.jobs.box_readings import box_findings
-from appliance.jobs.kinds import SendNotices
+from appliance.jobs.kinds import KINDS, SendNotices
 from appliance.jobs.notice_readings import notice_findings
 from appliance.ledger import proofs
 from appliance.model import Outcome, Role
@@ -21,6 +21,8 @@ from appliance.policy.notices import Rules
 from appliance.vault.seal import make_keys, seal
 from appliance.vault.secret import Secret
 from appliance.worker import notices_watch
+from appliance.worker.runner import AWAITED
+from appliance.worker.tasks import registry as tasks
 
 NOW = datetime(2026, 11, 23, 11, tzinfo=UTC)  # noon in Paris
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -122,6 +124,13 @@ def test_a_warning_is_told_when_it_lasts(settings, database, anne):
     notices_watch.turn(settings, database, NOW + 120 * MINUTE)
     (row,) = told(database, "finding.")
     assert row.facts["finding"] == "notices.mail-server"
+
+
+def test_the_job_is_one_the_worker_knows():
+    """A kind that is written nowhere is queued all the same, and never done."""
+    assert KINDS[SendNotices.kind] is SendNotices
+    assert SendNotices.kind in tasks.runs()
+    assert SendNotices.kind in AWAITED
 
 
 # --- terms ---------------------------------------------------------------------------------
