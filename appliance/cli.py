@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "status": "appliance.commands.status:status",
     "init": "appliance.commands.setting_up:init",
     "link": "appliance.commands.setting_up:link",
+    "settings": "appliance.commands.practice:settings",
     "machine": "appliance.commands.sources:machine",
     "share": "appliance.commands.sources:share",
     "push-keys": "appliance.commands.sources:push_keys",
