@@ -57,7 +57,34 @@ def make_watcher(root: Path) -> Watcher:
     """Return the best watcher for a share that this process may have."""
     with suppress(OSError):
         return Fanotify(root)
-    return Inotify()
+    with suppress(OSError):
+        return Inotify()
+    return Nothing()
+
+
+class Nothing:
+    """Hears of nothing: no queue was left (fs.inotify.max_user_instances)."""
+
+    is_blind = True
+
+    def __init__(self) -> None:
+        """Open something that never becomes readable."""
+        self._silence = os.eventfd(0, os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        """Return a descriptor without news."""
+        return self._silence
+
+    def watch(self, folder: int, descriptor: int) -> None:
+        """Nothing to watch with."""
+
+    def news(self) -> Iterator[News]:
+        """There are none."""
+        return iter(())
+
+    def close(self) -> None:
+        """Stop."""
+        os.close(self._silence)
 
 
 # --- inotify --------------------------------------------------------------------------------

@@ -39,6 +39,10 @@ WITH_DICOM: Final = "dicom"
 _log = logging.getLogger("armoire.index")
 
 
+def _ignore(_shares: frozenset[int]) -> None:
+    pass
+
+
 def wish_path(settings: Settings, share_id: int) -> Path:
     """Return the file whose being there asks that a whole share is looked at."""
     return settings.indexes / f"{share_id}.look"
@@ -66,6 +70,7 @@ class Librarian:
         *,
         watcher: Callable[[Path], Watcher] = make_watcher,
         wants_dicom: Callable[[], bool] | None = None,
+        on_blind: Callable[[frozenset[int]], None] = _ignore,
     ) -> None:
         """Begin with nothing open.
 
@@ -74,6 +79,7 @@ class Librarian:
             living: returns the shares there are now.
             watcher: makes what tells of changes below a folder; may raise OSError.
             wants_dicom: whether the fields of pictures are read, as the practice chose it; None: the settings'.
+            on_blind: told of the shares of which some folders are not watched, when they become others.
         """
         self._settings = settings
         self._living = living
@@ -81,6 +87,8 @@ class Librarian:
         self._asked_dicom = wants_dicom or (lambda: bool(settings.index_dicom_fields))
         self._wants_dicom = self._asked_dicom()
         self._kept: dict[int, _Kept] = {}
+        self._on_blind = on_blind
+        self._blind: frozenset[int] | None = None
         self._shares_at = float("-inf")
         self._texts_at = 0.0
         self._readers = ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="texts")
@@ -105,9 +113,16 @@ class Librarian:
                 is_busy = self._one(each, now) or is_busy
             except sqlite3.Error as error:
                 self._failed(each, error, now)
+        self._tell_blind()
         if not is_busy:
             self._wait(patience_s)
         return is_busy
+
+    def _tell_blind(self) -> None:
+        blind = frozenset(number for number, each in self._kept.items() if each.watcher.is_blind)
+        if blind != self._blind:
+            self._on_blind(blind)
+            self._blind = blind
 
     @property
     def is_settled(self) -> bool:

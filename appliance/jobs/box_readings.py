@@ -16,8 +16,10 @@ from appliance.jobs.notice_readings import notice_findings
 from appliance.jobs.people_readings import people_findings
 from appliance.language import mark
 from appliance.policy.findings import (
+    BLIND,
     Finding,
     Severity,
+    blind_finding,
     box_drift,
     clock_finding,
     days_until_full,
@@ -52,8 +54,10 @@ def box_findings(
 ) -> list[Finding]:
     """Return what the box's own readings say needs doing; ``known`` as for ``copy_findings``."""
     found = [_worker(connection, now), _clock(connection), _disk(connection, settings)]
+    blind = facts.find(connection, BLIND)
+    found.append(blind_finding(len(blind)) if isinstance(blind, list) else None)
     said = [each for each in [*found, *_clocks(connection, now)] if each is not None]
-    said += network_findings(connection)
+    said += network_findings(connection, settings)
     said += copy_findings(connection, settings, now, known=known)
     said += drill_findings(connection, now) + people_findings(connection, now)
     said += notice_findings(connection, now)

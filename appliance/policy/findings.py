@@ -24,6 +24,8 @@ FORECAST_DAYS: Final = 3.0
 CLOCK_WARNING: Final = timedelta(seconds=5)
 CLOCK_ALARM: Final = timedelta(minutes=5)
 MACHINES_THAT_AGREE: Final = 2
+#: Fact: ids of the shares of which the kernel watches some folders only.
+BLIND: Final = "search.blind"
 
 
 class Severity(StrEnum):
@@ -169,4 +171,23 @@ def machine_clock_finding(source_id: SourceId, label: str, drift: timedelta) -> 
         mark("Set the clock of the machine right."),
         {"label": label, "drift": off},
         source_id,
+    )
+
+
+def blind_finding(shares: int) -> Finding | None:
+    """Return what there is to say about ``shares`` whose folders are too many to be watched; None: nothing."""
+    if shares < 1:
+        return None
+    return Finding(
+        "search.blind",
+        Severity.NOTICE,
+        mark(
+            "The search learns of new files in %(count)s share(s) only every quarter of an hour: "
+            "the box cannot watch so many folders."
+        ),
+        mark(
+            "On the box: raise «fs.inotify.max_user_watches» (guide, «The search is late»), "
+            "then restart it."
+        ),
+        {"count": shares},
     )

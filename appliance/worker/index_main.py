@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -72,6 +73,19 @@ class _WantsDicom:
         return self._known
 
 
+def _write_blind(database: "Database", blind: frozenset[int]) -> None:
+    """Write down the shares that cannot be watched whole: the page that says what needs doing reads it."""
+    from appliance.clock import utc_now  # noqa: PLC0415 - see ``serve``
+    from appliance.db import facts  # noqa: PLC0415
+    from appliance.policy.findings import BLIND  # noqa: PLC0415
+
+    with database.read() as connection:
+        known = facts.find(connection, BLIND)
+    if sorted(blind) != (known or []):
+        with database.write() as connection:
+            facts.put(connection, BLIND, sorted(blind), now=utc_now())
+
+
 def serve(settings: Settings, stop: threading.Event) -> int:
     """Keep the indexes until ``stop`` is set; return the exit code."""
     with locks.hold(settings.run / "index.lock") as is_mine:
@@ -88,7 +102,10 @@ def serve(settings: Settings, stop: threading.Event) -> int:
 
         database = open_database(settings.database)
         librarian = Librarian(
-            settings, _Living(database), wants_dicom=_WantsDicom(database, settings)
+            settings,
+            _Living(database),
+            wants_dicom=_WantsDicom(database, settings),
+            on_blind=partial(_write_blind, database),
         )
         try:
             while not stop.is_set():

@@ -208,3 +208,90 @@ def test_the_fields_of_pictures_are_read_or_forgotten_as_the_practice_chooses(se
     librarian = Librarian(settings, lambda: [share], wants_dicom=lambda: chosen[0])
     settle(librarian, lambda: bool(librarian._kept) and states() == [0])
     librarian.close()
+
+
+#: In a user namespace of its own the kernel gives three watches, or no queue at all.
+_FEW = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tests.unit.disk.test_index_work import follow_with_few
+Path(f"/proc/sys/user/{sys.argv[1]}").write_text(sys.argv[2])
+follow_with_few(Path(sys.argv[3]))
+"""
+
+
+def follow_with_few(folder: Path) -> None:
+    """Index a share of ten folders, find all of it, be blind, and find a new file at the next look."""
+    from appliance.clock import utc_now
+    from appliance.db.shares import Share
+    from appliance.settings import Settings
+
+    settings = Settings(data=folder / "data")
+    settings.data.mkdir()
+    share = Share(
+        id=1, name="documents", label="Documents", folder=folder / "share", source_id=None,
+        over_smb=False, over_dav=False, is_time_machine=False, bin_days=30, quota_bytes=None,
+        used_bytes=0, created_at=utc_now(),
+    )  # fmt: skip
+    for number in range(10):
+        (share.folder / f"folder{number}").mkdir(parents=True)
+        (share.folder / f"folder{number}" / "letter.pages").write_bytes(b"1")
+    told: list[frozenset[int]] = []
+    librarian = Librarian(settings, lambda: [share], on_blind=told.append)
+    try:
+        settle(librarian, lambda: len(paths(settings, share, "letter")) == 10)
+        settle(librarian, lambda: told[-1:] == [frozenset({1})])
+        (share.folder / "folder9" / "radio.pages").write_bytes(b"1")
+        wish_path(settings, 1).touch()  # what the quarter of an hour does, at once
+        settle(librarian, lambda: paths(settings, share, "radio") != [])
+    finally:
+        librarian.close()
+    print("FOLLOWED", told)
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [("max_inotify_watches", "3"), ("max_inotify_instances", "0")]
+)
+def test_beyond_the_kernel_s_limit_nothing_is_lost_and_it_is_told(tmp_path, limit, most):
+    """Too many folders for this machine: the search looks again by itself, and a page says why it is late."""
+    import subprocess
+    import sys
+
+    own = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "true"], capture_output=True, check=False
+    )
+    if own.returncode != 0:
+        pytest.skip("no user namespaces here")
+    done = subprocess.run(
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            sys.executable,
+            "-c",
+            _FEW,
+            limit,
+            most,
+            str(tmp_path),
+        ],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "FOLLOWED [frozenset({1})]" in done.stdout, done.stdout + done.stderr
+
+
+def test_shares_that_are_watched_whole_are_not_told_of(settings, share):
+    """Told once, with nothing."""
+    told: list[frozenset[int]] = []
+    librarian = Librarian(
+        settings, lambda: [share], watcher=lambda _root: Inotify(), on_blind=told.append
+    )
+    librarian.turn()
+    librarian.turn(patience_s=0.01)
+    librarian.close()
+
+    assert told == [frozenset()]

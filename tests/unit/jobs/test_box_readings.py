@@ -53,6 +53,15 @@ def test_a_silent_worker_is_noticed(database, settings, disk):
     assert "box.worker-silent" in codes(database, settings, NOW + timedelta(minutes=5))
 
 
+def test_a_search_that_cannot_watch_a_share_whole_is_told(database, settings, disk):
+    """Too many folders for the kernel: people know why a new file is found late."""
+    assert "search.blind" not in codes(database, settings)
+    for shares, is_told in ([1], True), ([], False):
+        with database.write() as connection:
+            facts.put(connection, "search.blind", shares, now=NOW)
+        assert ("search.blind" in codes(database, settings)) is is_told
+
+
 def test_a_full_and_a_nearly_full_disk_are_said(database, settings, disk):
     assert not {"box.disk-full", "disk.nearly-full"} & codes(database, settings)
     disk["used"] = 850 * GB
