@@ -2,6 +2,7 @@
 
 import socket
 import time
+from ipaddress import ip_address
 from typing import Final
 
 import psutil
@@ -29,6 +30,15 @@ def declared(connection: Connection) -> tuple[Network, ...]:
 def is_local(connection: Connection, address: str) -> bool:
     """Return whether ``address`` is at the practice; what is no address is not."""
     return local_networks.holds(declared(connection), address)
+
+
+def is_near(connection: Connection, address: str) -> bool:
+    """Return whether ``address`` is at the practice, or a device's in the tunnel: a person's key let it in."""
+    try:
+        in_tunnel = local_networks.is_tunnel(ip_address(address))
+    except ValueError:
+        in_tunnel = False
+    return in_tunnel or is_local(connection, address)
 
 
 def of_the_box() -> tuple[Network, ...]:

@@ -19,7 +19,7 @@ from appliance.ledger import events
 from appliance.model import PersonId
 from appliance.policy.findings import Finding, Severity
 from appliance.policy.firewall import nftables
-from appliance.policy.listening import Card, Rule
+from appliance.policy.listening import Card, Rule, doors, stands_apart
 from appliance.policy.local_networks import Network, declarable, holds
 from appliance.policy.tunnel import PORT, check_endpoint
 from appliance.settings import Settings
@@ -170,23 +170,41 @@ def set_smb_in_tunnel(
     )
 
 
-def network_findings(connection: Connection) -> list[Finding]:
+def network_findings(connection: Connection, settings: Settings) -> list[Finding]:
     """Return what there is to say about the way in."""
+    said = []
     found = opened(connection)
-    if found is None:
-        return []
-    return [
-        Finding(
-            "network.open",
-            Severity.WARNING,
-            mark("The box is open to the Internet by decision of %(name)s, on %(at)s."),
-            mark(
-                "Use the tunnel instead, and close the box under «Network»: two doctors were fined because a router "
-                "showed their patients' images to the whole Internet (CNIL, SAN-2020-014 and 015)."
-            ),
-            {"name": name_of(connection, found.by), "at": found.at},
+    if found is not None:
+        said.append(
+            Finding(
+                "network.open",
+                Severity.WARNING,
+                mark("The box is open to the Internet by decision of %(name)s, on %(at)s."),
+                mark(
+                    "Use the tunnel instead, and close the box under «Network»: two doctors were fined because a router "
+                    "showed their patients' images to the whole Internet (CNIL, SAN-2020-014 and 015)."
+                ),
+                {"name": name_of(connection, found.by), "at": found.at},
+            )
         )
-    ]
+    apart = (
+        stands_apart(doors(cards(), rule(connection, settings))) if is_declared(connection) else []
+    )
+    if apart:
+        said.append(
+            Finding(
+                "network.apart",
+                Severity.WARNING,
+                mark(
+                    "The box stands in no declared local network: nobody reaches it at %(addresses)s."
+                ),
+                mark(
+                    "If this is the practice's network now, declare it: «armoire network declare», on the box itself."
+                ),
+                {"addresses": ", ".join(apart)},
+            )
+        )
+    return said
 
 
 def firewall(connection: Connection, settings: Settings) -> str:

@@ -31,9 +31,10 @@ class Reason(StrEnum):
     NO_NAME = "no-name"  # link-local: no browser can write it down
     FRONT = "front"  # the web server in front listens there for the box
     SETTING = "setting"  # listen_address names another one
+    NAMED = "named"  # listen_address names it
 
 
-BOUND: Final = frozenset({Reason.ITSELF, Reason.LOCAL, Reason.TUNNEL, Reason.OPEN})
+BOUND: Final = frozenset({Reason.ITSELF, Reason.LOCAL, Reason.TUNNEL, Reason.OPEN, Reason.NAMED})
 
 REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.ITSELF: mark("the box itself"),
@@ -45,6 +46,7 @@ REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.NO_NAME: mark("no browser can write this address"),
     Reason.FRONT: mark("the web server in front listens there"),
     Reason.SETTING: mark("left out by the setting listen_address"),
+    Reason.NAMED: mark("named by the setting listen_address"),
 }
 
 
@@ -122,6 +124,17 @@ def plain(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return address
 
 
+def stands_apart(found: Iterable[Door]) -> list[str]:
+    """Return the box's addresses in networks nobody declared, when it answers in no declared one; else nothing.
+
+    So it is after a recovery in another building, or when the provider's router was changed.
+    """
+    known = list(found)
+    if any(each.why in {Reason.LOCAL, Reason.FRONT, Reason.OPEN, Reason.NAMED} for each in known):
+        return []
+    return [each.address for each in known if each.why is Reason.NOT_DECLARED]
+
+
 def without_tunnel(networks: Iterable[Network]) -> tuple[Network, ...]:
     """Return ``networks`` without the tunnel's own, cut out of a larger one that holds it."""
     inside = ipaddress.ip_network(tunnel.NETWORK)
@@ -158,6 +171,8 @@ def _why(address: ipaddress.IPv4Address | ipaddress.IPv6Address, rule: Rule) -> 
         return Reason.LOCAL
     if rule.is_open:
         return Reason.OPEN
+    if is_building(address) and rule.setting not in BY_RULE:
+        return Reason.NAMED  # by whoever administers the box; its visitors count as outside
     return Reason.NOT_DECLARED if is_building(address) else Reason.OUTSIDE
 
 

@@ -6,11 +6,13 @@ measured-web.md A: as fast as nginx in front, and one program less.
 import logging
 import ssl
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import uvicorn
 
+from appliance.db import local_networks
 from appliance.jobs import network
 from appliance.policy.listening import Card, Rule
 from appliance.settings import Settings
@@ -62,7 +64,10 @@ def make_server(settings: Settings, *, read_only: bool = False) -> Server:
 
     def look() -> tuple[Rule, list[Card]]:
         with box.database.read() as connection:
-            return network.rule(connection, settings), network.cards()
+            rule = network.rule(connection, settings)
+        if read_only:  # the declared networks came out of a copy: this may be another building
+            rule = replace(rule, networks=(*rule.networks, *local_networks.of_the_box()))
+        return rule, network.cards()
 
     return Server(config, Doors(settings.listen_port, config.backlog, look))
 

@@ -57,7 +57,7 @@ def scope_needed(method: str, path: str) -> Scope | None:
         return Scope.SNAPSHOTS_READ if is_reading else None
     if path == "/api/v1/openapi.json":
         return Scope.STATUS_READ
-    for room in ("status", "sources", "jobs", "copies", "ledger"):
+    for room in ("status", "sources", "jobs", "copies", "ledger", "network"):
         if path == f"/api/v1/{room}" or path.startswith(f"/api/v1/{room}/"):
             return Scope.STATUS_READ if is_reading else Scope.BOX_WRITE
     return None
@@ -81,7 +81,7 @@ async def find(request: Request) -> Visitor | Response:
     now = utc_now()
     with box.database.read() as connection:
         found = app_passwords.find(connection, secret, kinds={kind}, now=now)
-        is_near = found is not None and local_networks.is_local(connection, address)
+        is_near = found is not None and local_networks.is_near(connection, address)
     if found is None or (is_dav and found[0].login.casefold() != login.casefold()):
         await _refused(box, refusals, address)
         return _sign_in(path, is_dav=is_dav)

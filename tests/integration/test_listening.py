@@ -126,7 +126,8 @@ def test_nothing_of_the_internet_is_listened_on_until_somebody_decides(scene: Sc
     assert scene.becomes(STRANGER, INTERNET, "box")
     assert scene.says(STRANGER, LAN) == "box"
     with scene.database.read() as connection:
-        (finding,) = network.network_findings(connection)
+        finding = network.network_findings(connection, scene.settings)[0]
+    assert finding.code == "network.open"
     assert "Dr Anne Martin" in finding.words("fr")
 
     held = _begun(scene, STRANGER, INTERNET)

@@ -163,6 +163,8 @@ def test_from_outside_the_practice_one_secret_is_not_enough(app, share, token_of
     reading = token_of(Role.OWNER, Scope.DISK_READ)
     with TestClient(app, base_url="https://testserver", client=("203.0.113.7", 4321)) as outside:
         assert outside.get(f"{DISK}/list", headers=reading).status_code == 403
+    with TestClient(app, base_url="https://testserver", client=("10.113.77.9", 4321)) as device:
+        assert device.get(f"{DISK}/list", headers=reading).status_code == 200
 
 
 def test_wrong_secrets_are_slowed_by_address(program, app, share, token_of, database) -> None:

@@ -76,11 +76,15 @@ def test_a_setting_that_means_everywhere_leaves_it_to_the_rule(setting: str) -> 
         ("127.0.0.1", {"127.0.0.1"}),
         ("localhost", {"127.0.0.1", "::1"}),
         ("192.168.1.10", {"192.168.1.10"}),
+        ("192.168.9.1", {"192.168.9.1"}),  # inside the building, by whoever administers the box
         ("82.64.10.20", set()),
         ("cabinet.lan", set()),
     ],
 )
-def test_a_setting_makes_it_narrower_and_never_wider(setting: str, expected: set[str]) -> None:
+def test_a_setting_names_one_address_and_never_one_of_the_internet(
+    setting: str, expected: set[str]
+) -> None:
+    """Where nobody declared anything its visitors count as outside."""
     assert bound(Rule(NETWORKS, setting=setting)) == expected
 
 
@@ -141,3 +145,16 @@ def test_an_address_stands_for_its_network() -> None:
     """What a person reads on their computer is enough."""
     assert str(declarable(" 192.168.1.77/24 ")) == "192.168.1.0/24"
     assert str(declarable("fd12:3456::77/64")) == "fd12:3456::/64"
+
+
+def test_a_box_in_a_network_nobody_declared_says_so() -> None:
+    """After a recovery in another building, or with another router: else nobody would know why it is silent."""
+    apart = Rule(parse(["192.168.50.0/24"]))
+
+    assert set(listening.stands_apart(doors(CARDS, apart))) == {
+        "172.17.0.1", "192.168.9.1", "192.168.1.10", "fd12:3456::10",
+    }  # fmt: skip
+    assert listening.stands_apart(doors(CARDS, Rule(NETWORKS))) == []
+    assert listening.stands_apart(doors(CARDS, Rule((), is_open=True))) == []
+    assert listening.stands_apart(doors(CARDS, Rule((), front="127.0.0.1"))) == []
+    assert listening.stands_apart(doors(CARDS[:2], apart)) == []
