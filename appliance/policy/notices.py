@@ -88,6 +88,9 @@ OUTSIDE: Final[dict[str, str]] = {
     ),
     "sign-in.locks": mark("An account was locked %(count)s times today after failed sign-ins."),
     "link.arrived": mark("Files arrived by a request of yours (%(count)s): accept or refuse them."),
+    "link.expiring": mark(
+        "Files that came by a request of yours (%(count)s) are removed soon: accept or refuse them."
+    ),
 }
 
 #: How a finding's story goes on.

@@ -17,6 +17,7 @@ from appliance.db.engine import Database
 from appliance.db.schema import proof
 from appliance.db.schema_disk import link, received_file
 from appliance.db.schema_people import locum, notice_way
+from appliance.disk import quarantine_upkeep
 from appliance.jobs import notice_readings, readings
 from appliance.jobs.box_readings import box_findings
 from appliance.jobs.kinds import SendNotices, Spec
@@ -41,6 +42,7 @@ LOOKED: Final = "notices.looked"
 ARRIVED: Final = "notices.arrived"
 TERMS: Final = "notices.terms"
 DIGEST: Final = "notices.digest"
+EXPIRING: Final = "notices.expiring"
 
 LOOK_EVERY: Final = timedelta(minutes=10)
 #: Files that come one after the other are one notice: after so much silence, or so long after the first.
@@ -48,11 +50,15 @@ SETTLES: Final = timedelta(minutes=2)
 LONGEST_ARRIVAL: Final = timedelta(minutes=15)
 #: A term that begins or ends within that is told.
 SOON: Final = timedelta(hours=48)
+REMIND_EVERY: Final = timedelta(days=7)
 PING_AGAIN: Final = timedelta(minutes=5)
 FORGOTTEN_AFTER: Final = timedelta(days=90)
 
 _ARRIVED_TEXT: Final = mark(
     "Files arrived by your request «%(label)s»: %(count)s. Accept or refuse them."
+)
+_EXPIRING_TEXT: Final = mark(
+    "Files that came by your request «%(label)s» (%(count)s) are removed soon: accept or refuse them."
 )
 _STARTS_TEXT: Final = mark("The replacement of %(replaced)s by %(locum)s begins on %(starts_at)s.")
 _ENDS_TEXT: Final = mark(
@@ -81,6 +87,7 @@ def turn(settings: Settings, database: Database, now: datetime) -> list[Spec]:
         with database.write() as connection:
             _tell_findings(connection, findings, now)
             _tell_terms(connection, now)
+            _tell_expiring(connection, now)
             _tell_digest(connection, zone, statuses, findings, now)
             notice_ways.forget_old(connection, before=now - FORGOTTEN_AFTER)
             facts.put(connection, LOOKED, now.isoformat(), now=now)
@@ -219,6 +226,21 @@ def _tell_terms(connection: Connection, now: datetime) -> None:
         facts.put(connection, TERMS, kept, now=now)
 
 
+def _tell_expiring(connection: Connection, now: datetime) -> None:
+    """Remind who asked for files, once a week, that those nobody decided about go soon."""
+    waiting = quarantine_upkeep.expiring(connection, now=now)
+    stored = facts.find(connection, EXPIRING)
+    told = dict(stored) if isinstance(stored, dict) else {}
+    kept = {key: at for key, at in told.items() if int(key) in waiting}
+    for link_id, count in waiting.items():
+        last = kept.get(str(link_id))
+        if last is None or now - datetime.fromisoformat(last) >= REMIND_EVERY:
+            _tell_link(connection, link_id, "link.expiring", _EXPIRING_TEXT, count, now)
+            kept[str(link_id)] = now.isoformat()
+    if kept != told:
+        facts.put(connection, EXPIRING, kept, now=now)
+
+
 def arrivals(connection: Connection, now: datetime) -> list[tuple[int, int, int]]:
     """Return link, count and highest number of the files that came by it and nobody was told of, once it is quiet."""
     last = facts.find(connection, ARRIVED)
@@ -248,16 +270,22 @@ def _tell_arrivals(
     connection: Connection, arrived: Sequence[tuple[int, int, int]], now: datetime
 ) -> None:
     for link_id, count, _highest in arrived:
-        row = connection.execute(select(link).where(link.c.id == link_id)).one()
-        notices.put(
-            connection,
-            "link.arrived",
-            _ARRIVED_TEXT,
-            {"label": row.label, "count": count, "href": f"/links/{link_id}"},
-            person_id=PersonId(row.person_id),
-            now=now,
-        )
+        _tell_link(connection, link_id, "link.arrived", _ARRIVED_TEXT, count, now)
     facts.put(connection, ARRIVED, max(each[2] for each in arrived), now=now)
+
+
+def _tell_link(
+    connection: Connection, link_id: int, code: str, text: str, count: int, now: datetime
+) -> None:
+    row = connection.execute(select(link).where(link.c.id == link_id)).one()
+    notices.put(
+        connection,
+        code,
+        text,
+        {"label": row.label, "count": count, "href": f"/links/{link_id}"},
+        person_id=PersonId(row.person_id),
+        now=now,
+    )
 
 
 # --- «all is well» -------------------------------------------------------------------------

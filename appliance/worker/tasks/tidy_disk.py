@@ -16,7 +16,7 @@ from appliance.clock import utc_now
 from appliance.db import shares
 from appliance.db.shares import Share
 from appliance.disk import bin as bins
-from appliance.disk import uploads
+from appliance.disk import quarantine_upkeep, uploads
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import TidyDisk
 from appliance.language import mark
@@ -47,6 +47,7 @@ def run(context: JobContext, _spec: TidyDisk) -> JobState:
         gone += bins.settle(context.database, share, now=now)
         gone += uploads.settle(context.database, share, now=now)
         gone += forget_drafts(share, now)
+        gone += quarantine_upkeep.settle(context.database, share, now=now)
         used = measure(share.folder, context.check)
         with context.database.write() as connection:
             shares.change(connection, share.id, used_bytes=used)
