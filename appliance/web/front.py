@@ -53,7 +53,7 @@ class Front:
                 scope.setdefault("state", {})["accel"] = (
                     self._sends_files and headers.get("x-sendfile-type") == ACCEL_TYPE
                 )
-            elif _looks_sent_on(scope, peer):
+            elif looks_sent_on(scope, peer):
                 raise FrontUnknown
         except ArmoireError as error:
             log.warning("front.refused %s", error.code)
@@ -106,7 +106,7 @@ def _is_loopback(peer: str) -> bool:
         return False
 
 
-def _looks_sent_on(scope: Scope, peer: str) -> bool:
+def looks_sent_on(scope: Scope, peer: str) -> bool:
     """Return whether a request from the box itself was sent on by a web server there.
 
     nginx, told nothing, speaks HTTP/1.0 to what is behind it; no browser has for twenty years.

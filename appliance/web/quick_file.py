@@ -1,10 +1,10 @@
 """The short way for small files that are asked for again and again: previews, pages of a scan, a viewer's pictures.
 
-It answers only where nothing is left to decide or to wait for: a session or a program that the gate let in, the right to
-see, asked for anew like everywhere; an opening the journal has already; a way and a content that the system holds in
-memory; no range and no condition. Whatever is otherwise, and everything that is refused, goes the usual way
-(``api.disk.send_file``), so that there is one place that says no. Half of the time a small file takes is spent
-between there and here (docs/decisions/0191).
+It stands before all other doors and answers only where nothing is left to decide or to wait for: a whole session from
+its own address, the role and the right to see, asked for anew like everywhere; an opening the journal has already; a
+way and a content that the system holds in memory; no front, no range, no condition. Whatever is otherwise, and
+everything that is refused, goes through the doors and the usual way (``api.disk.send_file``), so that there is one
+place that says no. Most of the time a small file takes is spent on that way (docs/decisions/0191).
 """
 
 import os
@@ -21,8 +21,11 @@ from appliance.errors import ArmoireError
 from appliance.packed import unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
-from appliance.web.deps import Box, Visitor
+from appliance.settings import Settings
+from appliance.web.deps import Box
+from appliance.web.front import looks_sent_on
 from appliance.web.pages.files import Openings
+from appliance.web.security import RAW_HEADERS, at_hand
 from appliance.web.share_file import SANDBOX, SMALL
 
 _PATH: Final = re.compile(r"/disk/([^/]+)/file")
@@ -38,19 +41,24 @@ _CONDITIONS: Final = frozenset(
         b"if-unmodified-since",
     }
 )
+#: What the doors passed by would have added.
+_ALWAYS: Final = tuple(
+    each for each in RAW_HEADERS if each[0] not in {b"content-security-policy", b"cache-control"}
+)
 _Answer = tuple[list[tuple[bytes, bytes]], bytes]
 
 
 class QuickFile:
     """Answers for a small file that is at hand; passes on all the rest."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
+        self._is_open = not settings.front_address  # behind a front, ``Front`` says who really asks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, or pass on."""
         found = None
-        if scope["type"] == "http" and scope["method"] == "GET":
+        if self._is_open and scope["type"] == "http" and scope["method"] == "GET":
             match = _PATH.fullmatch(scope["path"])
             if match is not None:
                 found = _find(scope, match[1])
@@ -63,16 +71,16 @@ class QuickFile:
 
 
 def _find(scope: Scope, share: str) -> _Answer | None:
-    state = scope["state"]
-    visitor: Visitor | None = state.get("visitor")
     query = _QUERY.fullmatch(scope["query_string"])
+    peer = scope["client"][0] if scope.get("client") else ""
     if (
-        visitor is None
-        or not visitor.may(Action.DISK_USE)
-        or query is None
-        or state.get("accel")  # the front sends it
+        query is None
         or any(name in _CONDITIONS for name, _ in scope["headers"])
+        or looks_sent_on(scope, peer)
     ):
+        return None
+    visitor = at_hand(scope)
+    if visitor is None or not visitor.may(Action.DISK_USE):
         return None
     app_state = scope["app"].state
     box: Box = app_state.box
@@ -106,7 +114,7 @@ def _find(scope: Scope, share: str) -> _Answer | None:
 
 
 def _headers(entry: listing.Entry) -> list[tuple[bytes, bytes]]:
-    """Return the headers of ``ShareFile``."""
+    """Return the headers of ``ShareFile``, with those of every answer."""
     name = quote(entry.name.decode("utf-8", "replace"), safe="")
     return [
         (b"etag", f'"{entry.etag}"'.encode()),
@@ -117,4 +125,5 @@ def _headers(entry: listing.Entry) -> list[tuple[bytes, bytes]]:
         (b"content-type", b"application/octet-stream"),
         (b"accept-ranges", b"bytes"),
         (b"content-length", b"%d" % entry.size),
+        *_ALWAYS,
     ]

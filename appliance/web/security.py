@@ -4,6 +4,7 @@ Pure ASGI because a wrapping response class costs a copy of every downloaded blo
 """
 
 import logging
+import re
 import sys
 import traceback
 from dataclasses import replace
@@ -28,6 +29,7 @@ from appliance.web.deps import Box, Visitor, find_half, language_of
 log = logging.getLogger(__name__)
 
 COOKIE: Final = "__Host-sid"
+_SESSION: Final = re.compile(rb"(?:^|; ?)__Host-sid=([A-Za-z0-9_-]+)(?:;|$)")
 #: The whole allow-list: everything else, routes to come included, asks for a session.
 PUBLIC: Final = frozenset(
     {
@@ -71,7 +73,8 @@ HEADERS: Final = {
 }
 
 
-_RAW: Final = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+#: As they go out.
+RAW_HEADERS: Final = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 class SecurityHeaders:
@@ -93,7 +96,10 @@ class SecurityHeaders:
                 begun = True
                 headers = message.setdefault("headers", [])
                 there = {name.lower() for name, _ in headers}
-                message["headers"] = [*headers, *(each for each in _RAW if each[0] not in there)]
+                message["headers"] = [
+                    *headers,
+                    *(each for each in RAW_HEADERS if each[0] not in there),
+                ]
             await send(message)
 
         try:
@@ -229,6 +235,34 @@ async def _find_visitor(request: Request) -> tuple[Visitor | None, Visitor | Non
 
         await anyio.to_thread.run_sync(touch)
     return Visitor(person, session), None
+
+
+def at_hand(scope: Scope) -> Visitor | None:
+    """Return who asks, where nothing is left to decide: a living session, whole, from its own address, clicked lately.
+
+    None is no refusal: ``SessionGate`` has to say.
+    """
+    token = None
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            match = _SESSION.search(value)
+            token = match[1].decode("ascii") if match is not None else None
+        elif name == b"authorization":
+            return None
+    client = scope.get("client")
+    if not token or not client:
+        return None
+    box: Box = scope["app"].state.box
+    now = utc_now()
+    found = sessions.find_now(box.database, token, now=now)
+    if (
+        found is None
+        or found[1].is_half
+        or found[1].address != client[0]
+        or now - found[1].seen_at > sessions.TOUCH_EVERY
+    ):
+        return None
+    return Visitor(*found)
 
 
 def _ask_to_sign_in(request: Request) -> Response:

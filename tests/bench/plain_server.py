@@ -21,6 +21,7 @@ if __name__ == "__main__":
         ws="none",
         lifespan="on",
         access_log=False,
+        proxy_headers=False,
         log_config=None,
         server_header=False,
         timeout_keep_alive=30,

@@ -36,5 +36,6 @@ if __name__ == "__main__":
         ws="none",
         lifespan="off",
         access_log=False,
+        proxy_headers=False,
         log_config=None,
     )
