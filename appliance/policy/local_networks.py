@@ -95,6 +95,8 @@ def usual(interfaces: Iterable[tuple[str, str, str | None]]) -> tuple[Network, .
             )
         except ValueError:
             continue
+        if one.version == 6 and one.is_link_local:
+            continue  # the box does not listen there: no browser can write such an address
         if is_building(one) and not one.is_loopback and not is_tunnel(one):
             found.add(network)
     return tuple(sorted(found, key=lambda each: (each.version, str(each))))

@@ -19,6 +19,7 @@ from appliance.model import PersonId
 from appliance.policy import listening
 from appliance.policy import tunnel as policy
 from appliance.policy.listening import REASON_WORDS, Door
+from appliance.policy.local_networks import holds
 from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs, proven
 from appliance.web.pages.arrivals import address_of
@@ -48,6 +49,7 @@ class NetworkPage(Page):
     is_declared: bool  # else they are those of the box's interfaces
     visitor_address: str
     is_at_practice: bool  # whoever looks at the page
+    is_on_box: bool
     doors: list[Door]
     reason_words: dict[str, str]
     port: int
@@ -227,6 +229,7 @@ async def _page(
             network.is_declared(connection),
             here,
             local_networks.is_local(connection, here),
+            holds((), here),
             listening.doors(network.cards(), rule),
             {str(reason): words for reason, words in REASON_WORDS.items()},
             box.settings.listen_port,
