@@ -42,7 +42,7 @@ from appliance.worker.planner import Planner
 from appliance.worker.tasks import certificate_renew
 from tests.support.armoire import Armoire, end
 from tests.support.box import Box
-from tests.support.pebble import Pebble
+from tests.support.pebble import Pebble, quiet_port
 from tests.support.sshd import free_port
 
 pytestmark = pytest.mark.integration
@@ -119,7 +119,9 @@ class Served:
             return x509.load_der_x509_certificate(found)
 
     def enter_records(self) -> None:
-        """What a person does at whoever runs the practice's DNS zone."""
+        """What a person does at whoever runs the practice's DNS zone; the records of before go."""
+        for name in {each.name for each in self.reading().records}:
+            self.pebble.dns_says("clear-txt", host=f"{name}.")
         for each in self.reading().records:
             self.pebble.dns_says("set-txt", host=f"{each.name}.", value=each.value)
 
@@ -128,14 +130,15 @@ class Served:
 def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
     """One authority for this file; every nonce in five is refused at first, as some day one is."""
     with Pebble(
-        tmp_path_factory.mktemp("pebble"), http_port=free_port(), PEBBLE_WFE_NONCEREJECT="20"
+        tmp_path_factory.mktemp("pebble"), http_port=quiet_port(), PEBBLE_WFE_NONCEREJECT="20"
     ) as made:
         yield made
 
 
 @pytest.fixture
 def served(tmp_path: Path, pebble: Pebble) -> Iterator[Served]:
-    """A box of this test's own."""
+    """A box of this test's own, and nothing in the DNS."""
+    pebble.dns_says("clear-txt", host=f"_acme-challenge.{NAME}.")
     made = Served(tmp_path, pebble)
     yield made
     made.close()
@@ -189,10 +192,8 @@ def test_by_http_a_door_is_open_only_while_the_authority_asks(
     served.ask(Way.HTTP)
     assert served.run() is JobState.SUCCEEDED
     served.shown(NAME, pebble.trust())
-    deadline = time.monotonic() + 30
-    while _status(pebble.http_port, "/") is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    _await_closed(pebble)
+    deadline = time.monotonic() + 60
     answers = {
         "answers": {"abc": "abc.def"},
         "until": (utc_now() + timedelta(minutes=5)).isoformat(),
@@ -213,6 +214,14 @@ def test_by_http_a_door_is_open_only_while_the_authority_asks(
     with served.box.database.write() as connection:
         facts.put(connection, certificates.ANSWERS, late, now=utc_now())
     while _status(pebble.http_port, path + "abc") is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _await_closed(pebble: Pebble) -> None:
+    """Wait until the web interface has closed the door of the order before."""
+    deadline = time.monotonic() + 60
+    while _status(pebble.http_port, "/") is not None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -366,6 +375,7 @@ def test_an_authority_that_says_no_is_told_in_words_and_the_old_one_stays(
     error = refused(NameNotResolved, Way.HTTP)
     assert error.name == other
     pebble.dns_says("clear-servfail", host=f"{other}.")
+    _await_closed(pebble)
     monkeypatch.setattr(acme, "listen", lambda _settings: _Deaf())
     assert refused(PortClosed, Way.HTTP).name in {NAME, other}
     monkeypatch.undo()

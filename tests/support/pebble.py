@@ -1,8 +1,11 @@
 """Pebble: the ACME server of Let's Encrypt for tests, with its DNS server, on 127.0.0.1 alone."""
 
+import contextlib
 import json
 import os
+import random
 import signal
+import socket
 import ssl
 import subprocess
 import time
@@ -19,7 +22,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from appliance.clock import utc_now
-from tests.support.sshd import free_port
+
+
+def quiet_port() -> int:
+    """Return a port that stays free while nobody listens there: below those given to whoever just connects."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Pebble:
@@ -29,7 +39,7 @@ class Pebble:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.http_port = folder, http_port
         self.environment = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0", **environment}
-        self.port, self.management, self.dns, self.dns_management = (free_port() for _ in range(4))
+        self.port, self.management, self.dns, self.dns_management = (quiet_port() for _ in range(4))
         self.ca_bundle = folder / "ca.pem"
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -51,7 +61,7 @@ class Pebble:
             "certificate": str(self.ca_bundle),
             "privateKey": str(self.folder / "key.pem"),
             "httpPort": self.http_port,
-            "tlsPort": free_port(),
+            "tlsPort": quiet_port(),
         }
         (self.folder / "pebble.json").write_text(json.dumps({"pebble": config}))
         try:
