@@ -212,3 +212,53 @@ def test_the_first_thing_the_keyboard_reaches_is_the_way_past_the_menu(windows: 
     assert box["y"] >= 0
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
+
+
+#: Every control that can be seen and used, as a path of numbers; those of a group of radios count once.
+CONTROLS = """() => {
+  const found = new Map();
+  const all = "a[href], button, input, select, textarea, summary, [tabindex]";
+  for (const each of document.querySelectorAll(all)) {
+    if (each.tabIndex < 0 || each.disabled || !each.checkVisibility({ visibilityProperty: true })) continue;
+    if (each.closest("[aria-hidden=true], [inert]")) continue;
+    const name = each.type === "radio" ? `radio ${each.name}` : `${each.tagName} ${found.size}`;
+    each.dataset.walked = name;
+    found.set(name, each.outerHTML.slice(0, 120));
+  }
+  return [...found];
+}"""
+HERE = """() => {
+  const each = document.activeElement;
+  const style = getComputedStyle(each);
+  const is_shown = (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2)
+    || each.closest(".map a") !== null;
+  return [each.dataset.walked ?? null, is_shown, each.outerHTML.slice(0, 120)];
+}"""
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/disk/documents", "/shares/documents", "/copies", "/copies/hebergeur", "/account/tokens", "/people"],
+)  # fmt: skip
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(
+    windows: Windows, address: str
+) -> None:
+    """Tab after Tab, every control that can be seen, each with a line around it."""
+    page = windows.owner
+    page.set_viewport_size(DESK)
+    page.goto(address)
+    if page.locator("[data-disk]").count():
+        page.wait_for_selector("[data-disk][data-ready]")
+    wanted = dict(page.evaluate(CONTROLS))
+    assert len(wanted) > 12
+    unseen: list[str] = []
+    for _ in range(len(wanted) + 60):  # the parts of a date or a time are stops of their own
+        if not wanted:
+            break
+        page.keyboard.press("Tab")
+        name, is_shown, text = page.evaluate(HERE)
+        wanted.pop(name, None)
+        if name is not None and not is_shown:
+            unseen.append(text)
+    assert list(wanted.values()) == [], "not reached"
+    assert unseen == [], "reached, and nobody sees it"
