@@ -1,16 +1,47 @@
 """How computers of the building find the box by themselves: mDNS (macOS, Linux) and WS-Discovery (Windows).
 
-Both speak on the addresses Samba listens on and nowhere else. Pure: texts for avahi and wsdd.
+wsdd is told the addresses Samba listens on. avahi cannot be told for one service: it speaks on every interface it
+has, so the box announces itself only where each of them is of the building. Pure: texts and one decision.
 """
 
-from collections.abc import Sequence
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 from xml.sax.saxutils import escape
 
-from appliance.disk.smb_config import SmbPlan
+from appliance.disk.smb_config import SmbPlan, local_network
 
 #: What the Finder draws; Source: Apple's «com.apple.rackmac» type, as vfs_fruit(8) «fruit:model».
 MODEL: Final = "RackMac"
+
+
+def may_announce(
+    plan: SmbPlan, interfaces: Mapping[str, Sequence[str]], avahi_conf: str = ""
+) -> bool:
+    """Return whether no one outside the declared networks would hear of the box (domain.md SEC-11).
+
+    An interface with an address in a declared network is of the building, whatever else it carries; one that has
+    addresses, and none of them, is not.
+
+    Args:
+        plan: with the declared networks.
+        interfaces: addresses of each on which avahi speaks.
+        avahi_conf: avahi-daemon.conf, whose ``allow-interfaces`` narrows them.
+    """
+    declared = [local_network(each) for each in plan.networks]
+    allowed = re.search(r"^\s*allow-interfaces\s*=(.*)$", avahi_conf, re.MULTILINE)
+    names = set(interfaces)
+    if allowed is not None:
+        names &= {each.strip() for each in allowed[1].split(",")}
+    for name in names:
+        parsed = [ipaddress.ip_address(each.partition("%")[0]) for each in interfaces[name]]
+        routed = [each for each in parsed if not each.is_link_local]
+        if routed and not any(
+            one.version == each.version and one in each for one in routed for each in declared
+        ):
+            return False
+    return True
 
 
 def avahi_service(plan: SmbPlan, port: int) -> str:

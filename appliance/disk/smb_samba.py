@@ -27,8 +27,13 @@ from appliance.disk.smb_config import (
     render,
     user_map,
 )
-from appliance.disk.smb_discovery import avahi_service, wsdd_environment
-from appliance.disk.smb_samba_facts import Applied, SmbSession, own_addresses
+from appliance.disk.smb_discovery import avahi_service, may_announce, wsdd_environment
+from appliance.disk.smb_samba_facts import (
+    Applied,
+    SmbSession,
+    announcing_interfaces,
+    own_addresses,
+)
 from appliance.errors import InvalidInput, SmbFailed
 from appliance.process import Finished, run
 from appliance.vault.secret import Secret
@@ -156,11 +161,13 @@ class Samba:
         folder.chmod(0o755)
         _write(folder / "wsdd.env", wsdd_environment(plan, addresses), 0o644)
         if self.places.avahi is not None and self.places.avahi.is_dir():
-            _write(
-                self.places.avahi / "armoire-smb.service",
-                avahi_service(plan, self.places.port),
-                0o644,
-            )
+            service = self.places.avahi / "armoire-smb.service"
+            general = self.places.avahi.parent / "avahi-daemon.conf"
+            words = general.read_text("utf-8", "replace") if general.is_file() else ""
+            if may_announce(plan, announcing_interfaces(), words):
+                _write(service, avahi_service(plan, self.places.port), 0o644)
+            else:
+                service.unlink(missing_ok=True)
 
     # --- people ----------------------------------------------------------------------------------
 

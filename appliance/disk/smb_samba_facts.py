@@ -29,6 +29,20 @@ class SmbSession:
     shares: tuple[str, ...]
 
 
+def announcing_interfaces() -> dict[str, list[str]]:
+    """Return the addresses of each interface on which avahi speaks: up, multicast, no tunnel, not the box's own."""
+    flags = {
+        name: set(each.flags.split(","))
+        for name, each in psutil.net_if_stats().items()
+        if each.isup
+    }
+    return {
+        name: [each.address for each in found if each.family in {socket.AF_INET, socket.AF_INET6}]
+        for name, found in psutil.net_if_addrs().items()
+        if "multicast" in flags.get(name, set()) and not flags[name] & {"loopback", "pointopoint"}
+    }
+
+
 def own_addresses() -> list[str]:
     """Return every address of the box's interfaces."""
     return [

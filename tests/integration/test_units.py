@@ -67,9 +67,9 @@ def box() -> Iterator[Booted]:
 @pytest.fixture(scope="module")
 def practice(box: Booted) -> str:
     """A practice in it, the file explorer set up as the README says; the password of WebDAV."""
-    (smb,) = re.findall(r"`(sudo systemctl enable --now armoire-smb.socket [^`]+)`", readme())
-    box.sh(smb)
-    box.sh("systemctl enable --now armoire-tunnel.path")
+    for first in ("armoire-smb.socket", "armoire-tunnel.path"):
+        (line,) = re.findall(rf"`(sudo systemctl enable --now {first} [^`]+)`", readme())
+        box.sh(line)
     return box.sh(
         "cd /opt/armoire; sudo -u armoire-worker -g armoire .venv/bin/python - <<'END'\n"
         f"{PRACTICE}\nEND"
@@ -157,6 +157,17 @@ def test_nothing_listens_for_the_file_explorer_outside(box: Booted, practice: st
         "127.0.0.1:445",
         "239.255.255.250:3702",  # the group Windows asks
     }
+
+
+def test_macs_find_the_box_by_its_own_words(box: Booted, practice: str):
+    """The helper wrote avahi's file; smbd itself announces nothing."""
+    if box.run("test", "-d", "/etc/avahi/services").returncode != 0:
+        pytest.skip("avahi is not installed")
+    box.wait_for(lambda: state(box, "armoire-smbd") == "active", "smbd")
+
+    assert "_smb._tcp" in box.sh("cat /etc/avahi/services/armoire-smb.service")
+    read = box.sh("testparm --suppress-prompt /var/lib/armoire-smb/smb.conf 2>/dev/null")
+    assert "multicast dns register = No" in read
 
 
 def test_files_of_every_door_are_made_in_the_sandboxes(box: Booted, practice: str):
@@ -274,6 +285,9 @@ def test_the_tunnel_comes_up_when_the_worker_wrote_it_down(box: Booted, practice
         lambda: "10.113.77.1" in box.run("ip", "-brief", "address").stdout, "the tunnel", 60
     )
     assert box.sh("wg show armoire0 | grep -c ^peer").strip() == "1"
+    box.sh("systemctl start armoire-tunnel-seen.service")
+    seen = box.sh("sudo -u armoire-worker -g armoire cat /run/armoire-tunnel/handshakes")
+    assert re.fullmatch(r"\S{44}\t0\n", seen), seen
 
     box.sh(
         "cd /var/lib/armoire/tunnel; grep -v PublicKey wanted.conf | sed '/Peer/,$d' > new; mv new wanted.conf"
@@ -314,6 +328,7 @@ def test_little_of_the_system_is_exposed_to_the_running_units(box: Booted, pract
         "armoire-versions.service": 6.0,  # mounts, so it shares the system's own mounts
         "armoire-tunnel.service": 6.0,  # root, a few lines of shell, no daemon
         "armoire-tunnel-go.service": 3.0,
+        "armoire-tunnel-seen.service": 6.0,  # root, two lines of shell
         "armoire-disk@x.service": 8.0,  # mounts a disk: no mount namespace of its own
     }
     assert {each for each in UNITS if each.endswith(".service")} == {

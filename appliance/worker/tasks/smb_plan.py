@@ -28,7 +28,7 @@ from appliance.disk.smb_config import (
     listening,
     local_network,
 )
-from appliance.disk.smb_samba_facts import own_addresses
+from appliance.disk.smb_samba_facts import announcing_interfaces, own_addresses
 from appliance.errors import InvalidInput
 from appliance.jobs import network
 from appliance.policy import tunnel
@@ -87,7 +87,11 @@ def wanted(connection: Connection, *, now: datetime) -> SmbPlan:
 
 def digest(plan: SmbPlan) -> str:
     """Return what changes whenever Samba must be told something, an address of the box among it."""
-    told = {**plan.to_json(), "listening": listening(plan.networks, own_addresses())}
+    told = {
+        **plan.to_json(),
+        "listening": listening(plan.networks, own_addresses()),
+        "interfaces": announcing_interfaces(),
+    }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -22,7 +22,7 @@ from appliance.disk.smb_config import (
     render,
     user_map,
 )
-from appliance.disk.smb_discovery import avahi_service, wsdd_environment
+from appliance.disk.smb_discovery import avahi_service, may_announce, wsdd_environment
 from appliance.disk.smb_samba import losers
 from appliance.errors import InvalidInput
 
@@ -209,3 +209,22 @@ def test_the_box_is_found_by_macs_and_windows():
     assert wsdd_environment(PLAN, ["192.168.1.5"]) == (
         "WSDD_ARGUMENTS=--interface 192.168.1.5 --hostname ARMOIRE --workgroup WORKGROUP\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "conf", "may"),
+    [
+        ({"lan": ["192.168.1.5", "2a01:e0a:1::5", "fe80::1%lan"]}, "", True),
+        ({"lan": ["192.168.1.5"], "idle": ["fe80::2%idle"]}, "", True),
+        ({"lan": ["192.168.1.5"], "guests": ["192.168.2.1"]}, "", False),
+        ({"lan": ["192.168.1.5"], "wan": ["203.0.113.5"]}, "", False),
+        ({"lan": ["192.168.1.5"], "wan": ["203.0.113.5"]}, "allow-interfaces=lan, other\n", True),
+        ({"lan": ["192.168.1.5"], "wan": ["203.0.113.5"]}, "#allow-interfaces=lan\n", False),
+        ({"lan": ["192.168.1.5"], "wan": ["203.0.113.5"]}, "allow-interfaces=lan,wan\n", False),
+    ],
+)
+def test_the_box_announces_itself_in_the_building_only(interfaces, conf, may):
+    """avahi speaks on every interface it has: one outside, and the box says nothing (SEC-11)."""
+    plan = replace(PLAN, networks=("192.168.1.0/24",))
+
+    assert may_announce(plan, interfaces, conf) is may
