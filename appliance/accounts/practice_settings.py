@@ -42,6 +42,8 @@ def read(connection: Connection, settings: Settings) -> dict[str, Value]:
     links = practice.link_rules(connection)
     terms = locums.rules(connection)
     kept = purge.keeping(connection)
+    usual = practice.Searched(dicom=bool(settings.index_dicom_fields))
+    searched = practice.searched(connection, usual)
     found: dict[str, Value] = {
         "practice.name": practice.name(connection),
         "practice.address": practice.address(connection),
@@ -56,7 +58,8 @@ def read(connection: Connection, settings: Settings) -> dict[str, Value]:
         "links.longest-days": links.longest_days,
         "links.days": links.days,
         "links.password": links.needs_password,
-        "search.dicom": practice.wants_dicom(connection, usual=bool(settings.index_dicom_fields)),
+        "search.texts": searched.texts,
+        "search.dicom": searched.dicom,
         "locums.case-copies": terms.case_copies,
         "locums.most-days": terms.most_days,
         "emergency.minutes": emergency.minutes(connection),
@@ -183,10 +186,12 @@ def _links(
 
 
 def _search(
-    connection: Connection, _present: Mapping[str, Value], coming: Mapping[str, Value], doer: Doer
+    connection: Connection, present: Mapping[str, Value], coming: Mapping[str, Value], doer: Doer
 ) -> None:
-    facts.put(connection, practice.DICOM, coming["search.dicom"], now=doer.now)
-    _record(connection, doer, "search.dicom", coming["search.dicom"])
+    for key in (practice.TEXTS, practice.DICOM):
+        if coming[key] != present[key]:
+            facts.put(connection, key, coming[key], now=doer.now)
+            _record(connection, doer, key, coming[key])
 
 
 def _locums(
@@ -241,7 +246,7 @@ _STORES: Final[tuple[tuple[tuple[str, ...], _Store], ...]] = (
     ),
     (("shares.bin-days",), _bins),
     (("links.longest-days", "links.days", "links.password"), _links),
-    (("search.dicom",), _search),
+    (("search.texts", "search.dicom"), _search),
     (("locums.case-copies", "locums.most-days"), _locums),
     (("emergency.minutes",), _emergency),
     (("ledger.months", "ledger.reason"), _ledger),

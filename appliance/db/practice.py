@@ -18,6 +18,7 @@ NIGHTS: Final = "nights.window"
 BIN_DAYS: Final = "shares.bin-days"
 #: {"longest_days": 90, "days": 7, "password": false}
 LINKS: Final = "links.rules"
+TEXTS: Final = "search.texts"
 DICOM: Final = "search.dicom"
 USUAL_BIN_DAYS: Final = 30
 
@@ -29,6 +30,18 @@ class LinkRules:
     longest_days: int = outside_links.LONGEST_DAYS
     days: int = outside_links.DEFAULT_DAYS  # that the form proposes
     needs_password: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What the search knows of documents besides their names."""
+
+    texts: bool = True  # the words in them
+    dicom: bool = False  # patient and examination of pictures
+
+    def __str__(self) -> str:
+        """Return it as an index remembers under which choice it was made."""
+        return f"texts={self.texts:d} dicom={self.dicom:d}"
 
 
 def name(connection: Connection) -> str:
@@ -70,10 +83,13 @@ def link_rules(connection: Connection) -> LinkRules:
     return LinkRules(longest, min(int(found["days"]), longest), bool(found["password"]))
 
 
-def wants_dicom(connection: Connection, *, usual: bool) -> bool:
-    """Return whether the search reads the fields of pictures; ``usual``: what the settings file says."""
-    found = facts.find(connection, DICOM)
-    return found if isinstance(found, bool) else usual
+def searched(connection: Connection, usual: Searched) -> Searched:
+    """Return what the search reads of documents; ``usual``: where the practice has not chosen."""
+    texts, dicom = facts.find(connection, TEXTS), facts.find(connection, DICOM)
+    return Searched(
+        texts if isinstance(texts, bool) else usual.texts,
+        dicom if isinstance(dicom, bool) else usual.dicom,
+    )
 
 
 def _text(connection: Connection, fact: str) -> str:

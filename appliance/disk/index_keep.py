@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from appliance.db.practice import Searched
 from appliance.db.shares import Share
 from appliance.disk import paths
 from appliance.disk.index_file import DONE, GONE, NO_TEXT, ROOT, WAITING, Index, Row
@@ -49,7 +50,7 @@ class Keeper:
         share: Share,
         index: Index,
         *,
-        wants_dicom: bool = False,
+        searched: Searched = Searched(),  # noqa: B008 - frozen
         on_folder: Callable[[int, int], None] = _ignore,
     ) -> None:
         """Keep ``index`` like the folder of ``share``.
@@ -57,13 +58,13 @@ class Keeper:
         Args:
             share: read anew by the caller when it changes.
             index: open; this is its one writer.
-            wants_dicom: fields of pictures are searched too.
+            searched: what is read of documents.
             on_folder: called with each folder's number and a descriptor before it is read: a watcher that
                 begins then misses nothing.
         """
         self.share = share
         self.index = index
-        self._wants_dicom = wants_dicom
+        self._searched = searched
         self._on_folder = on_folder
         self._looks = _Looks()
         self.changes = 0  # entries added, altered, moved or put aside since the start
@@ -294,7 +295,7 @@ class Keeper:
         return facts.st_ino == row.inode and kind_of(facts.st_mode) == row.kind
 
     def _text(self, name: bytes, kind: str, size: int) -> int:
-        is_text = kind == "f" and may_have_text(name, size, wants_dicom=self._wants_dicom)
+        is_text = kind == "f" and may_have_text(name, size, self._searched)
         return WAITING if is_text else NO_TEXT
 
     def _forget_some(self) -> bool:

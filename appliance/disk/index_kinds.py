@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from appliance.db.practice import Searched
 from appliance.units import MIB
 
 #: Larger files are not read for their text: a scanned book has none, an archive is no document.
@@ -19,13 +20,15 @@ def ending(name: bytes) -> str:
     return last.decode("latin-1").lower() if point else ""
 
 
-def may_have_text(name: bytes, size: int, *, wants_dicom: bool) -> bool:
-    """Return whether a file of this name is worth being read for its text."""
+def may_have_text(name: bytes, size: int, wanted: Searched) -> bool:
+    """Return whether a file of this name is worth being read for its text, as the practice chose."""
     if size == 0 or name.startswith((b"~$", b".~lock")):
         return False
     end = ending(name)
+    if end in DICOM:
+        return wanted.dicom and size <= LARGEST
+    if not wanted.texts:
+        return False
     if end in PLAIN:
         return size <= LARGEST_PLAIN
-    if end in PDF or end in OFFICE:
-        return size <= LARGEST
-    return wants_dicom and end in DICOM and size <= LARGEST
+    return (end in PDF or end in OFFICE) and size <= LARGEST

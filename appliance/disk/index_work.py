@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from appliance.db.practice import Searched
 from appliance.db.shares import Share
 from appliance.disk.index_file import UNREADABLE, WAITING, Index, Row, path_of, remove
 from appliance.disk.index_keep import Keeper
@@ -33,8 +34,8 @@ REST_S: Final = 15.0
 READ_AT_ONCE: Final = 2
 TEXTS_AT_ONCE: Final = 50  # written in one transaction
 
-#: Fact of an index: whether the fields of pictures are in it.
-WITH_DICOM: Final = "dicom"
+#: Fact of an index: what of documents is in it, as ``Searched`` says it.
+SEARCHED: Final = "searched"
 
 _log = logging.getLogger("armoire.index")
 
@@ -69,7 +70,7 @@ class Librarian:
         living: Callable[[], Iterable[Share]],
         *,
         watcher: Callable[[Path], Watcher] = make_watcher,
-        wants_dicom: Callable[[], bool] | None = None,
+        searched: Callable[[], Searched] | None = None,
         on_blind: Callable[[frozenset[int]], None] = _ignore,
     ) -> None:
         """Begin with nothing open.
@@ -78,14 +79,15 @@ class Librarian:
             settings: of the box.
             living: returns the shares there are now.
             watcher: makes what tells of changes below a folder; may raise OSError.
-            wants_dicom: whether the fields of pictures are read, as the practice chose it; None: the settings'.
+            searched: what is read of documents, as the practice chose it; None: as the settings say.
             on_blind: told of the shares of which some folders are not watched, when they become others.
         """
         self._settings = settings
         self._living = living
         self._make_watcher = watcher
-        self._asked_dicom = wants_dicom or (lambda: bool(settings.index_dicom_fields))
-        self._wants_dicom = self._asked_dicom()
+        self._usual = Searched(dicom=bool(settings.index_dicom_fields))
+        self._ask_searched = searched or (lambda: self._usual)
+        self._searched = self._ask_searched()
         self._kept: dict[int, _Kept] = {}
         self._on_blind = on_blind
         self._blind: frozenset[int] | None = None
@@ -136,9 +138,9 @@ class Librarian:
 
     def _follow(self, now: float) -> None:
         living = {each.id: each for each in self._living() if not each.is_time_machine}
-        wants_dicom = self._asked_dicom()
-        if wants_dicom != self._wants_dicom:
-            self._wants_dicom = wants_dicom
+        searched = self._ask_searched()
+        if searched != self._searched:
+            self._searched = searched
             for number in list(
                 self._kept
             ):  # what was read of pictures goes, or is still to be read
@@ -174,25 +176,22 @@ class Librarian:
         keeper = Keeper(
             share,
             index,
-            wants_dicom=self._wants_dicom,
+            searched=self._searched,
             on_folder=watcher.watch,
         )
         keeper.look_at_all()
         self._kept[share.id] = _Kept(share, keeper, watcher, now + AGAIN_S)
 
     def _index_of(self, share: Share) -> Index:
-        """Open a share's index; one made under the other choice about pictures is made anew."""
+        """Open a share's index; one made under another choice of the practice is made anew."""
         path = path_of(self._settings, share.id)
         index = Index(path)
-        usual = (
-            "yes" if self._settings.index_dicom_fields else "no"
-        )  # of files older than the choice
-        wanted = "yes" if self._wants_dicom else "no"
-        if (index.noted(WITH_DICOM) or usual) != wanted:
+        made_for = index.noted(SEARCHED) or str(self._usual)  # of files older than the choice
+        if made_for != str(self._searched):
             index.close()
             remove(path)
             index = Index(path)
-        index.note(WITH_DICOM, wanted)
+        index.note(SEARCHED, str(self._searched))
         return index
 
     def _drop(self, number: int) -> None:

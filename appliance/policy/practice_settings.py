@@ -164,6 +164,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         expected=mark("Yes or no."),
     ),
     Setting(
+        "search.texts", Group.SEARCH, Kind.YES_NO, Action.SHARES_CHANGE,
+        mark("Find documents by the words in them"),
+        hint=mark("Else by their names only, and the box keeps no words of theirs."),
+        expected=mark("Yes or no."),
+    ),
+    Setting(
         "search.dicom", Group.SEARCH, Kind.YES_NO, Action.SHARES_CHANGE,
         mark("Find medical images by patient and examination too"),
         hint=mark(

@@ -22,6 +22,7 @@ from appliance.worker import locks, log
 
 if TYPE_CHECKING:
     from appliance.db.engine import Database
+    from appliance.db.practice import Searched
     from appliance.db.shares import Share
 
 #: The people at their desks come first.
@@ -52,22 +53,22 @@ class _Living:
         return self._known
 
 
-class _WantsDicom:
-    """Whether the search reads the fields of pictures; the last answer while the database does not give one."""
+class _Searched:
+    """What is read of documents; the last answer while the database does not give one."""
 
-    def __init__(self, database: "Database", settings: Settings) -> None:
+    def __init__(self, database: "Database", usual: "Searched") -> None:
         self._database = database
-        self._usual = bool(settings.index_dicom_fields)
-        self._known = self._usual
+        self._usual = usual
+        self._known = usual
 
-    def __call__(self) -> bool:
+    def __call__(self) -> "Searched":
         from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - see ``serve``
 
         from appliance.db import practice  # noqa: PLC0415
 
         try:
             with self._database.read() as connection:
-                self._known = practice.wants_dicom(connection, usual=self._usual)
+                self._known = practice.searched(connection, self._usual)
         except SQLAlchemyError as error:
             _log.error("the database: %s", log.where(error))
         return self._known
@@ -98,13 +99,14 @@ def serve(settings: Settings, stop: threading.Event) -> int:
                 return 0
         # Late: a box without a share spares the 30 MB.
         from appliance.db.engine import open_database  # noqa: PLC0415
+        from appliance.db.practice import Searched  # noqa: PLC0415
         from appliance.disk.index_work import Librarian  # noqa: PLC0415
 
         database = open_database(settings.database)
         librarian = Librarian(
             settings,
             _Living(database),
-            wants_dicom=_WantsDicom(database, settings),
+            searched=_Searched(database, Searched(dicom=bool(settings.index_dicom_fields))),
             on_blind=partial(_write_blind, database),
         )
         try:

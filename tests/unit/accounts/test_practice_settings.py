@@ -74,6 +74,7 @@ def test_every_choice_reaches_the_room_that_goes_by_it(
         "links.longest-days": 30,
         "links.days": 3,
         "links.password": True,
+        "search.texts": False,
         "search.dicom": True,
         "locums.case-copies": True,
         "locums.most-days": 30,
@@ -94,13 +95,15 @@ def test_every_choice_reaches_the_room_that_goes_by_it(
         assert (rules.idle_minutes, rules.second_factor_for_all) == (10, True)
         assert practice.bin_days(connection) == 60
         assert practice.link_rules(connection) == practice.LinkRules(30, 3, needs_password=True)
-        assert practice.wants_dicom(connection, usual=False)
+        assert practice.searched(connection, practice.Searched()) == practice.Searched(
+            texts=False, dicom=True
+        )
         assert locums.rules(connection) == locums.Rules(30, case_copies=True)
         assert emergency.minutes(connection) == 15
         assert purge.keeping(connection) == purge.Keeping(24, "Contentieux en cours")
-    assert len(told(database)) == 11  # three of the practice, eight groups
+    assert len(told(database)) == 12  # three of the practice, two of the search, seven groups
     assert change(wanted) == []
-    assert len(told(database)) == 11
+    assert len(told(database)) == 12
 
 
 def test_nothing_is_stored_when_one_value_is_wrong(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.db.practice import Searched
 from appliance.disk.index_file import path_of
 from appliance.disk.index_search import Place, find
 from appliance.disk.index_watch import Fanotify, Inotify
@@ -188,25 +189,38 @@ def test_texts_are_read_by_the_sandbox_and_found(settings, share, previews):
     librarian.close()
 
 
-def test_the_fields_of_pictures_are_read_or_forgotten_as_the_practice_chooses(settings, share):
-    """Chosen while it runs or while it is stopped: what the other choice had read does not stay."""
+def test_what_is_read_of_documents_follows_the_practices_choice(settings, share):
+    """Chosen while it runs or while it is stopped: what another choice had read does not stay."""
     (share.folder / "image.dcm").write_bytes(b"\0" * 128 + b"DICM")
-    chosen = [False]
+    (share.folder / "note.txt").write_text("Madame Lefèvre")
+    chosen = [Searched()]
 
-    def states() -> list[int]:
+    def states() -> dict[str, bool]:
+        """Return name → whether its text is read, or was tried."""
         index = librarian._kept[share.id].keeper.index
-        return [row[0] for row in index.connection.execute("SELECT text FROM entry WHERE id > 1")]
+        return {
+            name: text != 0
+            for name, text in index.connection.execute(
+                "SELECT CAST(name AS TEXT), text FROM entry WHERE id > 1"
+            )
+        }
 
-    librarian = Librarian(settings, lambda: [share], wants_dicom=lambda: chosen[0])
-    settle(librarian, lambda: bool(librarian._kept) and states() == [0])
-    chosen[0] = True
-    librarian._shares_at = float("-inf")  # it asks every few seconds
-    settle(librarian, lambda: states() not in ([0], []))
+    def follows(image: bool, note: bool) -> None:
+        librarian._shares_at = float("-inf")  # it asks every few seconds
+        settle(librarian, lambda: bool(librarian._kept))
+        settle(librarian, lambda: states() == {"image.dcm": image, "note.txt": note})
+
+    librarian = Librarian(settings, lambda: [share], searched=lambda: chosen[0])
+    follows(image=False, note=True)
+    chosen[0] = Searched(dicom=True)
+    follows(image=True, note=True)
+    chosen[0] = Searched(texts=False, dicom=True)
+    follows(image=True, note=False)
     librarian.close()
 
-    chosen[0] = False
-    librarian = Librarian(settings, lambda: [share], wants_dicom=lambda: chosen[0])
-    settle(librarian, lambda: bool(librarian._kept) and states() == [0])
+    chosen[0] = Searched(texts=False)
+    librarian = Librarian(settings, lambda: [share], searched=lambda: chosen[0])
+    follows(image=False, note=False)
     librarian.close()
 
 
