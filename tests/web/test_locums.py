@@ -197,6 +197,15 @@ def test_others_prepare_nothing(client_as, role):
     assert client.post("/locums/new").status_code == 403
 
 
+def test_what_a_locum_may_copy_is_an_owners_word(client_as, database):
+    """Not the technical administrator's, who sees no document: neither here nor in the settings."""
+    technician = client_as(Role.TECHNICAL_ADMIN)
+    data = {"most_days": "90", "case_copies": "on"}
+    assert technician.post("/locums/rules", data=data).status_code == 403
+    with database.read() as connection:
+        assert not locums.rules(connection).case_copies
+
+
 def test_a_case_copy_is_allowed_by_a_setting_and_always_noted(owner, database, form, share):
     """Into a folder of the replacement, and by this way only."""
     assert owner.post("/locums/new", data=form | {"case_copies": "on"}).status_code == 422

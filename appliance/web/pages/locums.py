@@ -72,7 +72,7 @@ async def list_terms(request: Request, box: TheBox, visitor: TheVisitor) -> Resp
     return render(request, _list(box, visitor))
 
 
-@router.post("/locums/rules", name="locums-rules", dependencies=[needs(Action.SETTINGS_CHANGE)])
+@router.post("/locums/rules", name="locums-rules", dependencies=[needs(Action.PEOPLE_CHANGE)])
 async def set_rules(
     request: Request,
     box: TheBox,
@@ -226,7 +226,7 @@ def _list(box: Box, visitor: Visitor, problems: tuple[tuple[str, str], ...] = ()
             if each.answers(visitor.person)
         ]
         rules = locums.rules(connection)
-    return LocumsPage(lines, rules, visitor.may(Action.SETTINGS_CHANGE), problems)
+    return LocumsPage(lines, rules, visitor.may(Action.PEOPLE_CHANGE), problems)
 
 
 def show(
