@@ -100,19 +100,20 @@ def _networks(connection: Connection) -> tuple[str, ...]:
 
     A larger network that holds the tunnel's does not let it in by the way.
     """
-    found = without_tunnel(local_networks.declared(connection))
+    # What reaches beyond the building is passed over whole, before anything is cut out of it.
+    found = without_tunnel(_local(local_networks.declared(connection)))
     if network.smb_in_tunnel(connection):
         found = (*found, ip_network(tunnel.NETWORK))
-    return _local(found)
+    return tuple(sorted(str(each) for each in found))
 
 
-def _local(declared: Iterable[Network]) -> tuple[str, ...]:
+def _local(declared: Iterable[Network]) -> tuple[Network, ...]:
     """Return the declared networks that no one reaches from outside: over SMB there are no others (SEC-11)."""
     found = []
     for each in declared:
         with suppress(InvalidInput):
-            found.append(str(local_network(str(each))))
-    return tuple(sorted(found))
+            found.append(local_network(str(each)))
+    return tuple(found)
 
 
 def _ascii(text: str) -> str:
