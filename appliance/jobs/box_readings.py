@@ -61,7 +61,7 @@ def box_findings(
     said += copy_findings(connection, settings, now, known=known)
     said += drill_findings(connection, now) + people_findings(connection, now)
     said += notice_findings(connection, now)
-    return said + certificate_findings(connection, now)
+    return said + certificate_findings(connection, settings, now)
 
 
 def _worker(connection: Connection, now: datetime) -> Finding | None:

@@ -7,8 +7,10 @@ Between them lie only things that are public: a request, a chain, an answer that
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
+from cryptography import x509
 from sqlalchemy import Connection
 
 from appliance.db import facts
@@ -20,11 +22,14 @@ from appliance.model import Job, JobState, PersonId
 from appliance.policy import certificate
 from appliance.policy.certificate import LastTry, Served, Wish
 from appliance.policy.findings import Finding
+from appliance.settings import Settings
 
 #: Facts. What somebody asked for; the web's signing request; the chain the authority gave.
 WISH: Final = "certificate.wish"
 REQUEST: Final = "certificate.request"
 CHAIN: Final = "certificate.chain"
+#: In the settings' ``tls``: the certificate that the practice brought itself.
+BROUGHT: Final = "own.crt"
 #: What the web interface shows now.
 SERVED: Final = "certificate.served"
 #: The order at the authority that is not finished, and the DNS records it asks for.
@@ -95,15 +100,26 @@ def wishes(connection: Connection, now: datetime) -> list[Spec]:
     return [RenewCertificate()] if read(connection).is_due(now) else []
 
 
-def certificate_findings(connection: Connection, now: datetime) -> list[Finding]:
-    """Return what there is to say about the certificate."""
-    found = wish(connection)
-    if found is None:
-        return []
+def certificate_findings(
+    connection: Connection, settings: Settings, now: datetime
+) -> list[Finding]:
+    """Return what there is to say about the certificates: that by ACME, and one the practice brought."""
+    said = certificate.brought_findings(brought_until(settings.tls), now=now)
+    if wish(connection) is None:
+        return said
     known = read(connection)
-    return certificate.findings(
+    return said + certificate.findings(
         known.wish, known.served, known.last_try, now=now, record_since=known.record_since
     )
+
+
+def brought_until(folder: Path) -> datetime | None:
+    """Return when the certificate ends that the practice brought; None: none, or not this account's to read."""
+    try:
+        leaf = x509.load_pem_x509_certificates((folder / BROUGHT).read_bytes())[0]
+    except (OSError, ValueError):
+        return None
+    return leaf.not_valid_after_utc
 
 
 def wish(connection: Connection) -> Wish | None:

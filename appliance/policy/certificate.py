@@ -30,6 +30,8 @@ LOOK_AGAIN: Final = timedelta(minutes=10)
 LOOKS_FOR: Final = timedelta(days=7)
 #: Less than this left, and the renewal does not work: grave.
 ALARM: Final = timedelta(days=7)
+#: A certificate that the practice brought is spoken of so long before its end: people have to fetch another.
+BROUGHT_WARNING: Final = timedelta(days=30)
 
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 #: Names no public authority signs for. Source: RFC 6761, RFC 8375, ICANN on «.internal».
@@ -210,3 +212,20 @@ def findings(
         return [Finding("certificate.not-renewed", grave, text, action, facts)]
     text = mark("The certificate of «%(name)s» could not be had; the box shows its own.")
     return [Finding("certificate.not-had", Severity.WARNING, text, action, facts)]
+
+
+def brought_findings(ends: datetime | None, *, now: datetime) -> list[Finding]:
+    """Return what there is to say about a certificate that the practice brought itself; None: there is none."""
+    if ends is None or ends - now > BROUGHT_WARNING:
+        return []
+    action = mark(
+        "Bring the next one («armoire certificate use»), or let the box have one by ACME."
+    )
+    if ends <= now:
+        text = mark(
+            "The certificate that the practice brought has expired: browsers warn of the box."
+        )
+        return [Finding("certificate.brought-expired", Severity.ALARM, text, action)]
+    text = mark("The certificate that the practice brought is valid for another %(left)s.")
+    grave = Severity.ALARM if ends - now <= ALARM else Severity.WARNING
+    return [Finding("certificate.brought-ends", grave, text, action, {"left": ends - now})]

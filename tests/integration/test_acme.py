@@ -165,9 +165,10 @@ def test_by_dns_a_person_enters_a_record_and_the_box_goes_on_by_itself(
     assert not known.is_due(now)
     assert known.is_due(now + timedelta(minutes=11))
     with served.box.database.read() as connection:
-        assert [each.code for each in certificates.certificate_findings(connection, now)] == [
-            "certificate.record-awaited"
-        ]
+        assert [
+            each.code
+            for each in certificates.certificate_findings(connection, served.box.settings, now)
+        ] == ["certificate.record-awaited"]
     assert served.run() is JobState.WARNED
     assert served.reading().records == known.records, "another record would have to be entered"
     served.enter_records()

@@ -4,6 +4,11 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from appliance.clock import utc_now
 from appliance.db import facts
@@ -135,6 +140,25 @@ def test_a_program_that_watches_learns_how_long_it_is_valid(settings, database):
         known = Served((NAME,), now, now + timedelta(seconds=90), "", now)
         certificates.keep_served(connection, known, now=now)
     assert lines() == ["armoire_certificate_left_seconds 90"]
+
+
+def test_one_that_was_brought_is_told_apart_and_its_end_is_on_the_status_page(page, settings):
+    """The box shows it to everybody, and cannot renew it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(utc_now() - timedelta(days=360))
+        .not_valid_after(utc_now() + timedelta(days=5))
+        .sign(key, hashes.SHA256())
+    )
+    tls.use_own(settings, made.public_bytes(Encoding.PEM), b"a key")
+    assert "The practice brought a certificate of its own" in page.get("/certificate").text
+    assert "certificate that the practice brought is valid for" in page.get("/status").text
 
 
 def test_giving_it_up_ends_everything(page, database):

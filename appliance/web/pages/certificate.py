@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, ClassVar
 
-from cryptography import x509
 from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
@@ -29,19 +27,12 @@ _CHANGES = [needs(Action.NETWORK_CHANGE), proven()]
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
-    """A certificate the practice put there itself."""
-
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class CertificatePage(Page):
     """What is shown, what waits, what went wrong."""
 
     template: ClassVar[str] = "certificate.html"
     known: Reading
-    brought: Brought | None
+    brought_until: datetime | None  # of a certificate the practice put there itself
     renew_at: datetime | None
     is_busy: bool
     why: str  # why the last try failed; empty: it did not
@@ -122,7 +113,7 @@ async def _page(
     known = await box.read_aside(certificates.read)
     page = CertificatePage(
         known,
-        await aside(_brought, box.settings.tls),
+        await aside(certificates.brought_until, box.settings.tls),
         None if known.served is None else policy.renew_at(known.served),
         known.last is not None and known.last.finished_at is None and known.wish is not None,
         _why(known.last, language_of(request)) if known.wish is not None else "",
@@ -137,11 +128,3 @@ def _why(job: Job | None, language: str) -> str:
     if job is None or not job.error_code:
         return ""
     return explain_stored(job.error_code, job.error_facts, "en" if language == "en" else "fr")
-
-
-def _brought(folder: Path) -> Brought | None:
-    try:
-        leaf = x509.load_pem_x509_certificates((folder / "own.crt").read_bytes())[0]
-    except (OSError, ValueError):
-        return None
-    return Brought(leaf.not_valid_after_utc)

@@ -91,6 +91,23 @@ def test_what_is_said_grows_graver_as_the_end_comes_near():
 
 
 @pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (31 * DAY, None),
+        (30 * DAY, ("certificate.brought-ends", Severity.WARNING)),
+        (7 * DAY, ("certificate.brought-ends", Severity.ALARM)),
+        (timedelta(), ("certificate.brought-expired", Severity.ALARM)),
+        (-DAY, ("certificate.brought-expired", Severity.ALARM)),
+    ],
+)
+def test_a_certificate_that_was_brought_is_spoken_of_a_month_before(left, said):
+    """The box cannot renew it: people have to fetch another."""
+    found = certificate.brought_findings(NOW + left, now=NOW)
+    assert [(each.code, each.severity) for each in found] == ([said] if said else [])
+    assert certificate.brought_findings(None, now=NOW) == []
+
+
+@pytest.mark.parametrize(
     ("typed", "name"),
     [
         (" Cloud.Cabinet-Martin.FR. ", "cloud.cabinet-martin.fr"),
