@@ -182,6 +182,8 @@ export function menu(label, entries, x, y, back) {
     event.stopPropagation();
   });
   made.addEventListener("contextmenu", (event) => event.preventDefault());
-  addEventListener("pointerdown", away, true); addEventListener("scroll", away, true); addEventListener("resize", away);
+  addEventListener("pointerdown", away, true); addEventListener("resize", away);
+  // What scrolled before, towards the very row, is told a frame later: it must not shut what it led to.
+  requestAnimationFrame(() => requestAnimationFrame(() => { if (made.isConnected) addEventListener("scroll", away, true); }));
   lines[0]?.focus();
 }
