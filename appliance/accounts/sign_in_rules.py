@@ -15,6 +15,7 @@ from appliance.model import PersonId
 from appliance.policy import throttle
 
 FACT: Final = "sign-in.rules"
+_IDLE: Final = int(throttle.IDLE.total_seconds() // 60)
 _IDLE_MOST: Final = int(throttle.IDLE_AT_MOST.total_seconds() // 60)
 _LOCAL_MOST: Final = int(throttle.LOCAL_SESSION.total_seconds() // 3600)
 _REMOTE_MOST: Final = int(throttle.REMOTE_SESSION.total_seconds() // 3600)
@@ -24,7 +25,7 @@ _REMOTE_MOST: Final = int(throttle.REMOTE_SESSION.total_seconds() // 3600)
 class Rules:
     """How long a session lives, and of whom a second factor is asked at the practice too."""
 
-    idle_minutes: int = _IDLE_MOST  # 5 to 30
+    idle_minutes: int = _IDLE  # 5 to 30
     local_hours: int = _LOCAL_MOST  # 1 to 12
     remote_hours: int = _REMOTE_MOST  # 1 to 4
     second_factor_for_all: bool = False

@@ -78,7 +78,7 @@ def test_signing_out_ends_the_session_on_the_server(owner):
 
 
 @pytest.mark.parametrize(
-    ("column", "past"), [("seen_at", timedelta(minutes=31)), ("ends_at", timedelta(seconds=1))]
+    ("column", "past"), [("seen_at", timedelta(minutes=16)), ("ends_at", timedelta(seconds=1))]
 )
 def test_an_idle_or_old_session_has_ended(owner, database, column, past):
     """Ended by the server's clock, not by the browser."""
