@@ -49,7 +49,7 @@ def show(session: Session) -> Answer:
         rows += [
             (
                 f"{each.address}",
-                f"{say(mark('listens') if each.is_bound else mark('closed'))}: {say(REASON_WORDS[each.why])}",
+                f"{say(mark('listens') if each.is_bound else mark('closed'))} · {say(REASON_WORDS[each.why])}",
             )
             for each in found
         ]
