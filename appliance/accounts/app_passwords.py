@@ -38,6 +38,7 @@ class Scope(StrEnum):
     DISK_READ = "disk:read"
     DISK_WRITE = "disk:write"
     SNAPSHOTS_READ = "snapshots:read"
+    LINKS = "links"  # links for correspondents, and what came by them
     STATUS_READ = "status:read"  # how the nights went, tasks, copies; no document
     BOX_WRITE = "box:write"  # start a night, cancel a task
 
@@ -45,6 +46,7 @@ class Scope(StrEnum):
 SCOPE_TEXTS: Final[dict[Scope, str]] = {
     Scope.DISK_READ: mark("read files of the disk"),
     Scope.DISK_WRITE: mark("add, change and delete files of the disk"),
+    Scope.LINKS: mark("make links for correspondents, accept what they send"),
     Scope.SNAPSHOTS_READ: mark("look into snapshots"),
     Scope.STATUS_READ: mark("see how the box is doing"),
     Scope.BOX_WRITE: mark("start and stop tasks"),

@@ -7,9 +7,12 @@ from fastapi import APIRouter
 from appliance.web import metrics
 from appliance.web.api import certificate as api_certificate
 from appliance.web.api import copies as api_copies
-from appliance.web.api import network as api_network
-from appliance.web.api import settings as api_settings
 from appliance.web.api import disk, disk_details, upload, v1
+from appliance.web.api import links as api_links
+from appliance.web.api import locums as api_locums
+from appliance.web.api import network as api_network
+from appliance.web.api import people as api_people
+from appliance.web.api import settings as api_settings
 from appliance.web.pages import (
     access_review,
     account,
@@ -140,5 +143,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     links_send.router,
     v1.router,
     api_copies.router,
+    api_links.router,
+    api_people.router,
+    api_locums.router,
+    api_locums.emergency_router,
     api_settings.router,
 )

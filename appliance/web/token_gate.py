@@ -51,6 +51,8 @@ def scope_needed(method: str, path: str) -> Scope | None:
         return disk
     if len(parts) == 4 and parts[1] == "disk" and parts[3] in {"file", "zip"}:
         return Scope.DISK_READ  # a zip is asked for by POST: what goes into it may be long
+    if path == "/api/v1/links" or path.startswith("/api/v1/links/"):
+        return Scope.LINKS
     if path == "/api/v1/search" or path.startswith("/api/v1/snapshots/"):
         return Scope.SNAPSHOTS_READ if is_reading else None
     if path.startswith("/api/v1/sources/") and path.endswith("/history"):

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.accounts import sessions
 from appliance.accounts.app_passwords import Kind, Scope
+from appliance.clock import utc_now
+from appliance.web.security import COOKIE
 from tests.support.dav_box import DavBox
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -29,39 +32,60 @@ def test_no_operation_fails_or_breaks_its_description(tmp_path):
         (box.folder / "letters" / "march.txt").write_bytes(b"a letter")
         token = box.make(Kind.API, *Scope)
         # A share that is there: every other name ends at «not found», and says nothing about what is behind.
-        (tmp_path / "schemathesis.toml").write_text(
-            '[parameters]\n"path.share" = "documents"\n"query.p" = ["", "bGV0dGVycw"]\n'
-        )
-        done = subprocess.run(
-            [
-                str(Path(sys.executable).with_name("schemathesis")),
-                *("run", f"https://127.0.0.1:{box.port}/api/v1/openapi.json"),
-                *("--header", f"Authorization:Bearer {token}"),
-                *("--checks", ",".join(CHECKS)),
-                *("--phases", "examples,coverage,fuzzing"),
-                *("--max-time", str(SECONDS)),
-                *(
-                    "--continue-on-failure",
-                    "--tls-verify",
-                    "false",
-                    "--no-color",
-                    "--warnings",
-                    "off",
-                ),
-                *("--seed", "11", "--request-timeout", "20"),
-                *("--report", "json", "--report-dir", str(tmp_path / "report")),
-            ],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=150,
-            check=False,
-        )
+        done = walk(box, tmp_path, SECONDS, "--header", f"Authorization:Bearer {token}")
         alive = box.process.poll() is None
+    check(done, alive, more_than=30)
+
+
+def test_what_no_token_opens_keeps_to_its_description_for_a_session(tmp_path):
+    """People, replacements, emergency access, links: as a browser that showed just now who it is."""
+    with DavBox(tmp_path) as box:
+        with box.database.write() as connection:
+            token = sessions.start(
+                connection, box.doctor.id, now=utc_now(), address="127.0.0.1", user_agent="tests"
+            )
+            connection.exec_driver_sql("UPDATE session SET proven_at = created_at")
+        done = walk(
+            box, tmp_path, max(10, SECONDS // 2),
+            *("--header", f"Cookie:{COOKIE}={token}"),
+            *("--header", "Sec-Fetch-Site:same-origin"),
+            *("--include-path-regex", "^/api/v1/(people|locums|emergency|access-review|links)"),
+        )  # fmt: skip
+        alive = box.process.poll() is None
+    check(done, alive, more_than=18)
+
+
+def walk(box, place, seconds, *more):
+    """Let schemathesis ask every operation, or those that ``more`` names."""
+    (place / "schemathesis.toml").write_text(
+        '[parameters]\n"path.share" = "documents"\n"query.p" = ["", "bGV0dGVycw"]\n'
+    )
+    return subprocess.run(
+        [
+            str(Path(sys.executable).with_name("schemathesis")),
+            *("run", f"https://127.0.0.1:{box.port}/api/v1/openapi.json"),
+            *more,
+            *("--checks", ",".join(CHECKS)),
+            *("--phases", "examples,coverage,fuzzing"),
+            *("--max-time", str(seconds)),
+            *("--continue-on-failure", "--tls-verify", "false", "--no-color", "--warnings", "off"),
+            *("--seed", "11", "--request-timeout", "20"),
+            *("--report", "json", "--report-dir", str(place / "report")),
+        ],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+
+
+def check(done, alive, *, more_than):
+    """Nothing failed, and every operation that was chosen was asked."""
     print(done.stdout[-30_000:], done.stderr[-2_000:])
     assert alive
     assert done.returncode == 0
     selected, tested = (
         int(re.search(rf"{word}: (\d+)", done.stdout)[1]) for word in ("Selected", "Tested")
     )
-    assert tested == selected > 30
+    assert tested == selected > more_than

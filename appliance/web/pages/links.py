@@ -108,7 +108,7 @@ async def list_links(
     is_all = bool(everybody) and visitor.may(Action.LINKS_SEE_ALL)
     whose = None if is_all else visitor.person.id
     lines = await box.read_aside(
-        lambda c: _lines(c, visitor, links.listed(c, person_id=whose), utc_now())
+        lambda c: lines_of(c, visitor, links.listed(c, person_id=whose), utc_now())
     )
     return render(request, LinksPage(lines, is_all))
 
@@ -132,7 +132,7 @@ async def revoke_link(box: TheBox, visitor: TheVisitor, link_id: int) -> Respons
     """
 
     def work(connection: Connection) -> None:
-        one = _mine(connection, visitor, link_id)
+        one = mine(connection, visitor, link_id)
         links.revoke(connection, one, by=visitor.person.id, now=utc_now())
 
     await box.write(work)
@@ -175,20 +175,10 @@ async def decide(request: Request, box: TheBox, visitor: TheVisitor, link_id: in
     form = await request.form()
     is_accept = form.get("do") == "accept"
     wanted = {whole(str(each)) for each in form.getlist("r")}
-    link, held = await box.read_aside(lambda c: _held(c, visitor, link_id))
-    held.demand(Right.ADD)
-
-    def work() -> None:
-        with box.database.read() as connection:
-            found = quarantine.of_link(connection, link_id)
-        act = quarantine.accept if is_accept else quarantine.refuse
-        for one in reversed(found):
-            if one.decided_at is None and ("all" in form or one.id in wanted):
-                act(box.database, held, link, one, doer=doer_of(visitor), now=utc_now())
-
+    chosen = None if "all" in form else {each for each in wanted if each is not None}
     try:
-        await aside(work)
-    except NotAllowed:
+        await decide_about(box, visitor, link_id, chosen, is_accept=is_accept)
+    except (NotAllowed, NotFound):
         raise
     except ArmoireError as error:
         problem = explain(error, language_of(request))
@@ -196,12 +186,44 @@ async def decide(request: Request, box: TheBox, visitor: TheVisitor, link_id: in
     return RedirectResponse(f"/links/{link_id}", 303)
 
 
+async def decide_about(
+    box: Box, visitor: Visitor, link_id: int, wanted: set[int] | None, *, is_accept: bool
+) -> int:
+    """Accept or refuse files that wait; return how many that were.
+
+    Args:
+        box: of the request.
+        visitor: who decides.
+        link_id: by which they came.
+        wanted: their numbers; None: all that wait.
+        is_accept: or else they are refused, for good.
+
+    Raises:
+        NotFound, NotAllowed, and as ``quarantine.accept``: those before it are decided about.
+    """
+    link, held = await box.read_aside(lambda c: held_by_link(c, visitor, link_id))
+    held.demand(Right.ADD)
+
+    def work() -> int:
+        with box.database.read() as connection:
+            found = quarantine.of_link(connection, link_id)
+        act = quarantine.accept if is_accept else quarantine.refuse
+        count = 0
+        for one in reversed(found):
+            if one.decided_at is None and (wanted is None or one.id in wanted):
+                act(box.database, held, link, one, doer=doer_of(visitor), now=utc_now())
+                count += 1
+        return count
+
+    return await aside(work)
+
+
 async def _show(
     request: Request, box: Box, visitor: Visitor, link_id: int, problem: str = ""
 ) -> Response:
     def look(connection: Connection) -> LinkPage:
-        one = _mine(connection, visitor, link_id)
-        (line,) = _lines(connection, visitor, [one], utc_now())
+        one = mine(connection, visitor, link_id)
+        (line,) = lines_of(connection, visitor, [one], utc_now())
         names = people.names(connection)
         can_decide, folder = False, ""
         try:
@@ -243,15 +265,25 @@ async def _show(
     return render(request, await box.read_aside(look), 409 if problem else 200)
 
 
-def _mine(connection: Connection, visitor: Visitor, link_id: int) -> Link:
+def mine(connection: Connection, visitor: Visitor, link_id: int) -> Link:
+    """Return one's own link, or with LINKS_SEE_ALL anybody's.
+
+    Raises:
+        NotFound: there is none, or it is another's.
+    """
     one = links.get(connection, link_id)
     if one.person_id != visitor.person.id and not visitor.may(Action.LINKS_SEE_ALL):
         raise NotFound("link", str(link_id))
     return one
 
 
-def _held(connection: Connection, visitor: Visitor, link_id: int) -> tuple[Link, Held]:
-    one = _mine(connection, visitor, link_id)
+def held_by_link(connection: Connection, visitor: Visitor, link_id: int) -> tuple[Link, Held]:
+    """Return a link and what the visitor may do on its share now.
+
+    Raises:
+        NotFound: there is no such link, or no right on its share.
+    """
+    one = mine(connection, visitor, link_id)
     share = shares.get(connection, one.share_id)
     return one, access.on_share(connection, visitor.person, share.name, now=utc_now())
 
@@ -259,16 +291,17 @@ def _held(connection: Connection, visitor: Visitor, link_id: int) -> tuple[Link,
 def _received(
     connection: Connection, visitor: Visitor, link_id: int, received_id: int
 ) -> tuple[Link, Held, Received]:
-    link, held = _held(connection, visitor, link_id)
+    link, held = held_by_link(connection, visitor, link_id)
     one = quarantine.get(connection, link_id, received_id)
     if one.decided_at is not None:
         raise FileMissing
     return link, held, one
 
 
-def _lines(
+def lines_of(
     connection: Connection, visitor: Visitor, found: list[Link], now: datetime
 ) -> list[LinkLine]:
+    """Return links as they are listed; another's only to who sees all of them."""
     names, waits = people.names(connection), quarantine.waiting(connection)
     labels = {each.id: each.label for each in shares.all_living(connection)}
     return [

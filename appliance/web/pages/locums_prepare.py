@@ -72,7 +72,7 @@ async def prepare(request: Request, box: TheBox, visitor: TheVisitor) -> Respons
     now = utc_now()
     try:
         term, token, until = await box.write(
-            lambda c: _prepare(c, box, visitor, form, values, replaces, now)
+            lambda c: prepare_term(c, box, visitor, values, _ticked(c, form), replaces, now)
         )
     except InvalidInput as error:
         problems = [(error.name, translate(error.expected, language))]
@@ -84,23 +84,33 @@ async def prepare(request: Request, box: TheBox, visitor: TheVisitor) -> Respons
     return render(request, page, 422)
 
 
-def _prepare(
+def prepare_term(
     connection: Connection,
     box: Box,
     visitor: Visitor,
-    form: FormData,
     values: dict[str, str],
+    wanted: dict[int, frozenset[Right]],
     replaces: int,
     now: datetime,
 ) -> tuple[Term, str, datetime]:
+    """Agree on a term inside the caller's write; return it, its one-time link's token and until when that is good.
+
+    Args:
+        connection: of the write.
+        box: of the request.
+        visitor: who prepares it.
+        values: name, login or known, rpps, starts, ends, case_copies.
+        wanted: rights by share.
+        replaces: whom; 0: of an associate themselves.
+        now: aware.
+
+    Raises:
+        InvalidInput, NotFound, NotAllowed, AlreadyExists.
+    """
     replaced = _doctor(connection, visitor, replaces)
     starts_at = to_moment(values.get("starts", ""), box.zone, "starts")
     ends_at = to_moment(values.get("ends", ""), box.zone, "ends")
     who = _account(connection, visitor, values, now)
-    wanted: dict[int, frozenset[Right]] = {}
-    for share in shares.all_living(connection):
-        ticked = [str(each) for each in form.getlist(f"share-{share.id}")]
-        wanted[share.id] = frozenset(right for right in Right if right.value in ticked)
     term = locums.prepare(
         connection,
         person_id=who.id,
@@ -117,6 +127,14 @@ def _prepare(
         own = _own_share(connection, box, who, replaced, now)
         locums.add_own_share(connection, term.id, own.id)
     return term, *new_link(connection, visitor, term, now)
+
+
+def _ticked(connection: Connection, form: FormData) -> dict[int, frozenset[Right]]:
+    wanted: dict[int, frozenset[Right]] = {}
+    for share in shares.all_living(connection):
+        ticked = [str(each) for each in form.getlist(f"share-{share.id}")]
+        wanted[share.id] = frozenset(right for right in Right if right.value in ticked)
+    return wanted
 
 
 def _account(

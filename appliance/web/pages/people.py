@@ -82,24 +82,11 @@ async def add_person(
         problems.append((error.name, translate(error.expected, language)))
     if role not in {one.value for one in OFFERED}:
         problems.append(("role", translate(mark("Choose what this person may do."), language)))
-    now = utc_now()
-
-    def change(connection: Connection) -> tuple[Person, str]:
-        made = people.add(
-            connection,
-            login=login,
-            name=" ".join(name.split()),
-            role=Role(role),
-            language=practice.language(connection),
-            password_hash=None,
-            now=now,
-        )
-        _record(connection, "person.add", visitor, made.id, role=role)
-        return made, links.make_link_for(connection, made, now)
-
     if not problems:
         try:
-            made, token = await box.write(change)
+            made, token = await box.write(
+                lambda c: open_account(c, visitor, name=name, login=login, role=Role(role))
+            )
         except AlreadyExists as error:
             problems.append(("login", explain(error, language)))
         else:
@@ -117,14 +104,7 @@ async def make_link(
     request: Request, box: TheBox, visitor: TheVisitor, person_id: PersonId
 ) -> Response:
     """Make a new one-time link for a person who lost the password or is blocked."""
-    now = utc_now()
-
-    def change(connection: Connection) -> tuple[Person, str]:
-        person = _open(connection, person_id)
-        _record(connection, "link.made", visitor, person.id)
-        return person, links.make_link_for(connection, person, now)
-
-    person, token = await box.write(change)
+    person, token = await box.write(lambda c: fresh_link(c, visitor, person_id))
     return _show_link(request, box, visitor, person, token)
 
 
@@ -139,18 +119,60 @@ async def close_account(box: TheBox, visitor: TheVisitor, person_id: PersonId) -
     Raises:
         InvalidInput: it is one's own: somebody must stay responsible.
     """
+    await box.write(lambda c: close(c, visitor, person_id))
+    return RedirectResponse("/people", 303)
+
+
+def open_account(
+    connection: Connection, visitor: TheVisitor, *, name: str, login: str, role: Role
+) -> tuple[Person, str]:
+    """Open an account without a password, inside the caller's write; return it and its one-time link's token.
+
+    Raises:
+        AlreadyExists: somebody has this login.
+    """
+    now = utc_now()
+    made = people.add(
+        connection,
+        login=login,
+        name=" ".join(name.split()),
+        role=role,
+        language=practice.language(connection),
+        password_hash=None,
+        now=now,
+    )
+    _record(connection, "person.add", visitor, made.id, role=role.value)
+    return made, links.make_link_for(connection, made, now)
+
+
+def fresh_link(
+    connection: Connection, visitor: TheVisitor, person_id: PersonId
+) -> tuple[Person, str]:
+    """Make a new one-time link for a person; return both.
+
+    Raises:
+        NotFound: there is no such account.
+        InvalidInput: it is closed.
+    """
+    person = _open(connection, person_id)
+    _record(connection, "link.made", visitor, person.id)
+    return person, links.make_link_for(connection, person, utc_now())
+
+
+def close(connection: Connection, visitor: TheVisitor, person_id: PersonId) -> None:
+    """Close an account and end what was open of it.
+
+    Raises:
+        NotFound: there is no such account.
+        InvalidInput: it is closed already, or one's own: somebody must stay responsible.
+    """
     if person_id == visitor.person.id:
         raise InvalidInput("person", mark("Nobody closes their own account."))
     now = utc_now()
-
-    def change(connection: Connection) -> None:
-        person = _open(connection, person_id)
-        people.disable(connection, person.id, now=now)
-        locums.end_all(connection, person.id, now=now)
-        _record(connection, "person.close", visitor, person.id)
-
-    await box.write(change)
-    return RedirectResponse("/people", 303)
+    person = _open(connection, person_id)
+    people.disable(connection, person.id, now=now)
+    locums.end_all(connection, person.id, now=now)
+    _record(connection, "person.close", visitor, person.id)
 
 
 def _open(connection: Connection, person_id: PersonId) -> Person:
