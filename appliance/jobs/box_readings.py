@@ -57,7 +57,7 @@ def box_findings(
     blind = facts.find(connection, BLIND)
     found.append(blind_finding(len(blind)) if isinstance(blind, list) else None)
     said = [each for each in [*found, *_clocks(connection, now)] if each is not None]
-    said += network_findings(connection, settings)
+    said += network_findings(connection, settings, now)
     said += copy_findings(connection, settings, now, known=known)
     said += drill_findings(connection, now) + people_findings(connection, now)
     said += notice_findings(connection, now)

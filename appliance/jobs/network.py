@@ -5,7 +5,7 @@ Each change is written to the ledger. The web interface and Samba see it by them
 
 import socket
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import psutil
@@ -28,8 +28,21 @@ from appliance.settings import Settings
 OPENED: Final = "network.opened"
 #: Fact, of ``accounts.tunnel``: name and port the practice's router is reached under.
 ENDPOINT: Final = "tunnel.endpoint"
+#: Fact: visitors of the Internet who reached an address of the practice and were sent away: since, at, count.
+TURNED_AWAY: Final = "network.turned-away"
+#: Told for so long after the last of them.
+TOLD_FOR: Final = timedelta(days=1)
 #: Fact: Samba listens in the tunnel too.
 SMB_IN_TUNNEL: Final = "network.smb-in-tunnel"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """Visitors of the Internet who reached the box, and were sent away: its router lets them in."""
+
+    count: int
+    since: datetime
+    at: datetime  # the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +168,28 @@ def close(
     return True
 
 
+def turned_away(connection: Connection, now: datetime) -> TurnedAway | None:
+    """Return who was sent away lately, or None: nobody."""
+    found = facts.find(connection, TURNED_AWAY)
+    if not isinstance(found, dict):
+        return None
+    at = datetime.fromisoformat(str(found["at"]))
+    if now - at > TOLD_FOR:
+        return None
+    return TurnedAway(int(found["count"]), datetime.fromisoformat(str(found["since"])), at)
+
+
+def note_turned_away(connection: Connection, count: int, *, now: datetime) -> None:
+    """Note that ``count`` more were sent away; no address: it would be a list of strangers."""
+    known = turned_away(connection, now)
+    value = {
+        "count": count + (0 if known is None else known.count),
+        "since": (now if known is None else known.since).isoformat(),
+        "at": now.isoformat(),
+    }
+    facts.put(connection, TURNED_AWAY, value, now=now)
+
+
 def smb_in_tunnel(connection: Connection) -> bool:
     """Return whether the file explorer reaches the box through the tunnel too."""
     return facts.find(connection, SMB_IN_TUNNEL) is True
@@ -170,9 +205,25 @@ def set_smb_in_tunnel(
     )
 
 
-def network_findings(connection: Connection, settings: Settings) -> list[Finding]:
+def network_findings(connection: Connection, settings: Settings, now: datetime) -> list[Finding]:
     """Return what there is to say about the way in."""
     said = []
+    knocking = turned_away(connection, now)
+    if knocking is not None and opened(connection) is None:
+        said.append(
+            Finding(
+                "network.knocking",
+                Severity.WARNING,
+                mark(
+                    "The practice's router lets visitors from the Internet through to the box: %(count)s were sent away "
+                    "since %(since)s."
+                ),
+                mark(
+                    "Remove the forwarded port or the «DMZ» in the router; the tunnel needs one UDP port and nothing else."
+                ),
+                {"count": knocking.count, "since": knocking.since},
+            )
+        )
     found = opened(connection)
     if found is not None:
         said.append(

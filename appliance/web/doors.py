@@ -7,6 +7,7 @@ sent away before a byte was read from them.
 
 import asyncio
 import errno
+import itertools
 import logging
 import socket
 import ssl
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the interfaces and at what was decided.
 LOOK_S: Final = 2.0
+#: Looks between two notes that visitors of the Internet were sent away: a scan is told once in so many.
+NOTE_EVERY: Final = 15
 #: Seconds without taking anybody when the system has no file left.
 BREATHE_S: Final = 0.5
 #: Addresses that cannot be bound yet, or any more: a duplicate is looked for, the cable was pulled.
@@ -45,6 +48,7 @@ class Doors:
         self._rule = Rule(())
         self._sockets: dict[str, socket.socket] = {}
         self._complained: set[str] = set()
+        self._turned_away = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._greet: Callable[[socket.socket], None] = lambda line: line.close()
 
@@ -52,6 +56,11 @@ class Doors:
     def addresses(self) -> list[str]:
         """Where it listens now."""
         return sorted(self._sockets)
+
+    def take_turned_away(self) -> int:
+        """Return how many visitors of the Internet were sent away since this was last asked."""
+        count, self._turned_away = self._turned_away, 0
+        return count
 
     def may_stay(self, own: str, peer: str) -> bool:
         """Return whether a connection that is open may go on."""
@@ -145,6 +154,7 @@ class Doors:
                 # A reset and not a word: nothing here tells that this is a box.
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 line.close()
+                self._turned_away += 1
                 continue
             line.setblocking(False)
             self._greet(line)
@@ -169,6 +179,8 @@ class Server(uvicorn.Server):
         self.doors = doors
         #: Called in a thread when the box listens elsewhere than before.
         self.on_new: Callable[[], object] = lambda: None
+        #: Called in a thread with how many visitors of the Internet were sent away.
+        self.on_turned_away: Callable[[int], object] = lambda _: None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -217,9 +229,11 @@ class Server(uvicorn.Server):
             line.close()  # no TLS, or they went away: nothing anybody should read about
 
     async def _watch(self) -> None:
-        while True:
+        for turn in itertools.count():
             await asyncio.sleep(LOOK_S)
             try:
+                if turn % NOTE_EVERY == 0 and (count := self.doors.take_turned_away()):
+                    await asyncio.to_thread(self.on_turned_away, count)
                 is_other = await self.doors.settle()
             except Exception as error:  # noqa: BLE001 - what was in force stays in force
                 log.error("doors.not-settled kind=%s", type(error).__name__)  # noqa: TRY400

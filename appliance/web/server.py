@@ -12,6 +12,7 @@ from typing import Final
 
 import uvicorn
 
+from appliance.clock import utc_now
 from appliance.db import local_networks
 from appliance.jobs import network
 from appliance.policy.listening import Card, Rule
@@ -69,7 +70,14 @@ def make_server(settings: Settings, *, read_only: bool = False) -> Server:
             rule = replace(rule, networks=(*rule.networks, *local_networks.of_the_box()))
         return rule, network.cards()
 
-    return Server(config, Doors(settings.listen_port, config.backlog, look))
+    def note(count: int) -> None:
+        with box.database.write() as connection:
+            network.note_turned_away(connection, count, now=utc_now())
+
+    server = Server(config, Doors(settings.listen_port, config.backlog, look))
+    if not read_only:
+        server.on_turned_away = note
+    return server
 
 
 class Renewal:

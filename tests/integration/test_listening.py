@@ -126,8 +126,8 @@ def test_nothing_of_the_internet_is_listened_on_until_somebody_decides(scene: Sc
     assert scene.becomes(STRANGER, INTERNET, "box")
     assert scene.says(STRANGER, LAN) == "box"
     with scene.database.read() as connection:
-        finding = network.network_findings(connection, scene.settings)[0]
-    assert finding.code == "network.open"
+        told = network.network_findings(connection, scene.settings, utc_now())
+    finding = next(each for each in told if each.code == "network.open")
     assert "Dr Anne Martin" in finding.words("fr")
 
     held = _begun(scene, STRANGER, INTERNET)
@@ -139,6 +139,21 @@ def test_nothing_of_the_internet_is_listened_on_until_somebody_decides(scene: Sc
     with kept:  # the practice's own connection lived on
         kept.sendall(b"GET /healthz HTTP/1.1\r\nhost: box\r\n\r\n")
         assert kept.recv(4096)
+
+
+def test_strangers_who_were_sent_away_are_counted(scene: Scene) -> None:
+    """The router lets them through: that has to be known before somebody opens the box."""
+    assert scene.says(STRANGER, LAN) == "sent away"
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        with scene.database.read() as connection:
+            told = network.turned_away(connection, utc_now())
+        if told is not None:
+            break
+        assert time.monotonic() < deadline
+        assert scene.says(STRANGER, LAN) == "sent away"
+        time.sleep(0.5)
+    assert told.count >= 1
 
 
 def test_an_address_that_appears_is_taken_up_and_one_that_goes_is_let_go(scene: Scene) -> None:

@@ -140,7 +140,7 @@ def test_opening_is_a_decision_with_a_name(owner, at_practice, database, setting
     assert owner.post("/network/close").status_code == 303
     assert len(events(database, "network.closed")) == 1
     with database.read() as connection:
-        said = network.network_findings(connection, settings)
+        said = network.network_findings(connection, settings, utc_now())
     assert "network.open" not in {each.code for each in said}
 
 
@@ -162,6 +162,26 @@ def test_the_self_check_says_what_to_try_and_knows_where_it_is_asked_from(
     assert "you are looking at this page from the Internet (82.64.10.20)" in (
         owner.get("/network/visible").text
     )
+
+
+def test_a_router_that_lets_strangers_through_is_told(owner, at_practice, database, settings):
+    """On the home page and on the self-check, for a day; counted, and no address kept."""
+    now = utc_now()
+    with database.write() as connection:
+        network.note_turned_away(connection, 3, now=now - timedelta(hours=2))
+        network.note_turned_away(connection, 4, now=now)
+    with database.read() as connection:
+        (finding,) = [
+            each
+            for each in network.network_findings(connection, settings, now)
+            if each.code == "network.knocking"
+        ]
+        later = network.network_findings(connection, settings, now + timedelta(days=2))
+    assert "7" in finding.words("fr")
+    assert "network.knocking" not in {each.code for each in later}
+    page = owner.get("/network/visible").text
+    assert "7 were sent away" in page
+    assert "As far as the box knows, no" not in page
 
 
 def test_the_firewall_comes_as_a_file(owner, at_practice):

@@ -13,7 +13,7 @@ from appliance.clock import utc_now
 from appliance.db import local_networks
 from appliance.errors import InputError, InvalidInput
 from appliance.jobs import network
-from appliance.jobs.network import Opened
+from appliance.jobs.network import Opened, TurnedAway
 from appliance.language import explain, mark
 from appliance.model import PersonId
 from appliance.policy import listening
@@ -79,6 +79,7 @@ class VisiblePage(Page):
     box_address: str
     own: list[str]  # addresses of the box that the Internet could reach
     is_open: bool
+    turned_away: TurnedAway | None  # lately: the router lets strangers through
 
 
 _DONE: Final = {
@@ -202,6 +203,7 @@ async def show_visible(request: Request, box: TheBox) -> Response:
                 if each.why is listening.Reason.OUTSIDE
             ],
             rule.is_open,
+            network.turned_away(connection, utc_now()),
         )
 
     return render(request, await box.read_aside(gather))
