@@ -1,12 +1,13 @@
 """What a person does in several steps, done in a real browser on a phone or a desk, in French, from its first page to its end."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from appliance.accounts import passwords, people, sessions
 from appliance.clock import utc_now
@@ -301,3 +302,25 @@ def test_the_journal_is_asked_about_an_account(window: Open, tmp_path: Path) -> 
     with page.expect_download() as waiting:
         page.get_by_role("link", name=re.compile("tableur|CSV")).click()
     assert "Documents du cabinet" in waiting.value.path().read_text("utf-8-sig")
+
+
+def test_an_answer_that_takes_long_shows_that_it_goes_on(window: Open) -> None:
+    """Said to who listens too; gone with the answer."""
+    page = window(size=PHONE)
+    page.goto("/ledger")
+    # While a page is on its way to the next one it answers no question: it writes down what it showed.
+    page.evaluate(
+        """() => new MutationObserver(() => {
+          const bar = document.querySelector(".slow progress");
+          if (bar) sessionStorage.shown = `${bar.checkVisibility()} ${bar.parentElement.innerText.trim()}`;
+        }).observe(document.body, { childList: true })"""
+    )
+
+    def slowly(route: Route) -> None:
+        time.sleep(2)  # of the browser's own time: it is not waited for here
+        route.continue_()
+
+    page.route("**/ledger/verify", slowly)
+    button(page, "Vérifier la chaîne maintenant")
+    page.wait_for_function("sessionStorage.shown === 'true Un instant…'")
+    expect(page.locator(".slow")).to_have_count(0)

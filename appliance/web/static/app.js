@@ -13,6 +13,20 @@ document.addEventListener("submit", (event) => {
   if (question && !confirm(question)) event.preventDefault();
 });
 
+// An answer that takes longer than a moment: a bar on top says that it goes on. Forms whose answer is a file, or
+// comes into another window, leave the page as it is.
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented || event.target.matches("[target], [data-picks], [data-download]")) return;
+  const bar = document.createElement("progress");
+  const words = document.createElement("span");
+  const slow = document.createElement("div");
+  bar.setAttribute("aria-hidden", "true");
+  words.className = "unseen"; words.textContent = document.body.dataset.wait;
+  slow.className = "slow"; slow.setAttribute("role", "status"); slow.append(bar, words);
+  const timer = setTimeout(() => document.body.append(slow), 600);
+  addEventListener("pagehide", () => { clearTimeout(timer); slow.remove(); }, { once: true });
+});
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
