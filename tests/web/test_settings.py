@@ -59,6 +59,10 @@ def test_every_setting_is_on_the_page_with_its_words(owner: TestClient) -> None:
         assert page.count(f'name="{each.key}"') == 1, each.key
     for group in Group:
         assert f'id="{group.value}"' in page
+    links = set(re.findall(r'<li><a href="(/[a-z/]+)">', page))
+    assert links >= {"/network", "/certificate", "/notices/settings", "/devices", "/copies", "/kit"}
+    for link in links:
+        assert owner.get(link).status_code == 200, link
     assert "Europe/Paris" in page
     assert "armoire.toml" in page
 

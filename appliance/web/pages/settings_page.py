@@ -7,7 +7,6 @@ from typing import ClassVar, Final
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import NoMatchFound
 
 from appliance.accounts import practice_settings
 from appliance.clock import utc_now
@@ -104,31 +103,36 @@ _LINKS: Final[Mapping[Group, tuple[tuple[str, Action, str], ...]]] = {
     ),
     Group.LEDGER: (("/ledger", Action.LEDGER_SEE, mark("Journal")),),
 }
-#: Route, action, name, what is set there; shown where the box has such a page.
+#: Address, action, name, what is set there.
 _ELSEWHERE: Final = (
-    ("network", Action.NETWORK_CHANGE, mark("Network"), mark("where the box may be reached from")),
+    ("/network", Action.NETWORK_CHANGE, mark("Network"), mark("where the box may be reached from")),
     (
-        "certificate",
+        "/certificate",
         Action.NETWORK_CHANGE,
         mark("Certificate"),
         mark("how browsers know the box"),
     ),
     (
-        "notices-settings",
+        "/notices/settings",
         Action.SETTINGS_CHANGE,
         mark("Messages"),
         mark("what the box tells you by e-mail, and at which hours"),
     ),
-    ("devices", Action.DISK_USE, mark("From anywhere"), mark("telephones and laptops outside")),
-    ("copies", Action.COPIES_SEE, mark("Copies"), mark("where copies lie, and their hosts")),
-    ("kit", Action.KIT_PRINT, mark("Recovery kit"), mark("who keeps the words")),
+    (
+        "/devices",
+        Action.SETTINGS_CHANGE,
+        mark("From anywhere"),
+        mark("telephones and laptops outside"),
+    ),
+    ("/copies", Action.COPIES_SEE, mark("Copies"), mark("where copies lie, and their hosts")),
+    ("/kit", Action.KIT_PRINT, mark("Recovery kit"), mark("who keeps the words")),
 )
 
 
 @router.get("/settings", name="settings")
 async def show(request: Request, box: TheBox, visitor: TheVisitor, done: str = "") -> Response:
     """Show every setting."""
-    return render(request, await _page(request, box, visitor, done=done))
+    return render(request, await _page(box, visitor, done=done))
 
 
 @router.post("/settings/{group}", name="settings-change")
@@ -161,7 +165,7 @@ async def change(request: Request, box: TheBox, visitor: TheVisitor, group: str)
         )
     except InvalidInput as error:
         said = translate(error.expected, language_of(request))
-        page = await _page(request, box, visitor, typed=wanted, problems=((error.name, said),))
+        page = await _page(box, visitor, typed=wanted, problems=((error.name, said),))
         return render(request, page, 422)
     return RedirectResponse(f"/settings?done={group}#{group}", 303)
 
@@ -178,7 +182,6 @@ def demand_proof(visitor: Visitor, wanted: Mapping[str, object]) -> None:
 
 
 async def _page(
-    request: Request,
     box: Box,
     visitor: Visitor,
     *,
@@ -209,7 +212,7 @@ async def _page(
                 any(each.key in wrong for each in fields),
             )
         )
-    return SettingsPage(groups, _fixed(box), FILE_NAME, _elsewhere(request, visitor), problems)
+    return SettingsPage(groups, _fixed(box), FILE_NAME, _elsewhere(visitor), problems)
 
 
 def _field(
@@ -252,12 +255,5 @@ def _fixed(box: Box) -> list[FixedLine]:
     ]
 
 
-def _elsewhere(request: Request, visitor: Visitor) -> list[tuple[str, str, str]]:
-    found = []
-    for route, action, name, text in _ELSEWHERE:
-        if visitor.may(action):
-            try:
-                found.append((str(request.app.url_path_for(route)), name, text))
-            except NoMatchFound:
-                continue
-    return found
+def _elsewhere(visitor: Visitor) -> list[tuple[str, str, str]]:
+    return [(to, name, text) for to, action, name, text in _ELSEWHERE if visitor.may(action)]
