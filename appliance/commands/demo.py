@@ -10,7 +10,7 @@ from appliance.commands.following import enqueue, follow
 from appliance.commands.framework import Command, answers, option
 from appliance.commands.running import run_both
 from appliance.commands.session import Answer, Session, nothing_to_show
-from appliance.commands.setting_up import first_link, prepare
+from appliance.commands.setting_up import base_url, first_link, prepare
 from appliance.db import repositories, shares, snapshots, sources
 from appliance.demo.practice import PATIENTS, DemoMachine, Practice, open_the_way
 from appliance.demo.servers import HOST
@@ -161,6 +161,7 @@ def _open_share(session: Session, practice: Practice) -> None:
             folder=practice.share,
         )
         set_up.give_rights(connection, made, ALL, by=None, now=now, role=Role.OWNER)
+        shares.change(connection, made.id, over_dav=True)
 
 
 def _machine(session: Session, machine: DemoMachine, known: Source | None) -> Source:
@@ -218,6 +219,29 @@ def _invite(session: Session) -> None:
     address = first_link(session)
     if address is None:
         session.tell(mark("Sign in with your account, or make a link: «armoire link LOGIN»."))
-        return
-    session.tell(mark("Open this once to make the first account:"))
-    session.err.print(address, style="bold")
+    else:
+        session.tell(mark("Open this once to make the first account:"))
+        session.err.print(address, style="bold", soft_wrap=True)
+    _tell_ways_in(session)
+
+
+def _tell_ways_in(session: Session) -> None:
+    """Say how the share is opened without a browser."""
+    with session.database.read() as connection:
+        if not any(
+            each.name == SHARE[0] and each.over_dav for each in shares.all_living(connection)
+        ):
+            return
+    session.tell(
+        mark(
+            "The practice's share in a file explorer or a program, by WebDAV: your login, and a password "
+            "from «My account», «Passwords of programs»."
+        )
+    )
+    session.err.print(f"{base_url(session.settings)}/dav/{SHARE[0]}", style="bold", soft_wrap=True)
+    session.tell(
+        mark(
+            "SMB, as Windows opens it, gives each person an account of the system: not in this demonstration, "
+            "on a box (systemd/README.md)."
+        )
+    )

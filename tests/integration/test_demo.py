@@ -105,6 +105,7 @@ def test_a_later_time_goes_on_with_the_same_practice_serves_it_and_ends_with_ctr
         for part in ("sshd", "reader_main", "worker", "serve"):
             assert part in running
         assert box("demo", "--no-serve", timeout_s=60).code == 1  # one at a time
+        assert _propfind(box, f"https://127.0.0.1:{port}/dav/partage", unchecked) == 207
         begun = time.monotonic()
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 0
@@ -114,8 +115,38 @@ def test_a_later_time_goes_on_with_the_same_practice_serves_it_and_ends_with_ctr
 
     assert time.monotonic() - begun < 30
     assert f"https://127.0.0.1:{port}/link#" in told
+    assert f"https://127.0.0.1:{port}/dav/partage\n" in told
     until(lambda: left(box.data) == [], timeout_s=10)
     assert not (box.data / "run" / "reader.sock").exists()
+
+
+def _propfind(box: Armoire, address: str, context: ssl.SSLContext) -> int:
+    """Ask the address the demonstration tells for its files, with a password of a program."""
+    from base64 import b64encode
+
+    from appliance.accounts import app_passwords, people
+    from appliance.accounts.app_passwords import Kind
+    from appliance.clock import utc_now
+    from appliance.db.engine import open_database
+    from appliance.model import Role
+    from appliance.settings import Settings
+
+    database = open_database(Settings(data=box.data).database)
+    try:
+        with database.write() as c:
+            who = people.add(
+                c, login="anne.martin", name="Anne Martin", role=Role.OWNER, language="fr",
+                password_hash=None, now=utc_now(),
+            )  # fmt: skip
+            words, _ = app_passwords.make(c, who.id, kind=Kind.DAV, label="explorer", now=utc_now())
+    finally:
+        database.close()
+    key = b64encode(f"anne.martin:{words}".encode()).decode()
+    request = urllib.request.Request(
+        address, method="PROPFIND", headers={"Authorization": f"Basic {key}", "Depth": "1"}
+    )
+    with urllib.request.urlopen(request, context=context) as answer:
+        return answer.status
 
 
 def test_a_killed_demonstration_leaves_no_server_behind(box):
