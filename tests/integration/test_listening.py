@@ -7,12 +7,12 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from appliance.accounts import people
 from appliance.clock import utc_now
+from appliance.db import facts, local_networks
 from appliance.db.engine import Database, open_database
 from appliance.jobs import network
 from appliance.model import Person, Role
@@ -36,6 +36,12 @@ class Scene:
     database: Database
     doctor: Person
     serving: subprocess.Popen[bytes]
+    given: list[str]  # addresses of lan0 that a test leaves behind
+
+    def give(self, address: str) -> None:
+        """Give the box an address, for this test."""
+        self.place.give(address)
+        self.given.append(address)
 
     def says(self, own: str, address: str) -> str:
         """What somebody at ``own`` meets at an address of the box: «box», «closed» or «sent away»."""
@@ -61,11 +67,25 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scene(served: Scene) -> Iterator[Scene]:
+    """The box as it was in the beginning, whatever a test before did."""
+    yield served
+    with served.database.write() as connection:
+        facts.put(connection, local_networks.FACT, None, now=utc_now())
+        network.close(connection, now=utc_now())
+    for each in reversed(served.given):  # with a primary address its others go
+        served.place.take(each)
+    served.given[:] = [f"{LAN}/24"]
+    served.place.give(f"{LAN}/24")
+    assert served.becomes(COLLEAGUE, LAN, "box")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A box with an address at the practice, one of the Internet, one in another network, and a tunnel."""
     require()
     place = Place()
-    settings = Settings(data=tmp_path / "data")
+    settings = Settings(data=tmp_path_factory.mktemp("listening") / "data")
     settings.data.mkdir()
     database = open_database(settings.database, create=True)
     try:
@@ -86,7 +106,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
             ["ip", "netns", "exec", place.box, *PROGRAM, "serve"], env=environment, cwd=ROOT
         )
         try:
-            made = Scene(place, settings, database, doctor, serving)
+            made = Scene(place, settings, database, doctor, serving, [f"{LAN}/24"])
             assert made.becomes(COLLEAGUE, LAN, "box")
             yield made
         finally:
@@ -158,9 +178,9 @@ def test_strangers_who_were_sent_away_are_counted(scene: Scene) -> None:
 
 def test_an_address_that_appears_is_taken_up_and_one_that_goes_is_let_go(scene: Scene) -> None:
     """A cable, another router, DHCP: no restart. Declared networks are followed as they change."""
-    scene.place.stand_at("192.168.88.20")
+    scene.place.stand_at("192.168.88.20", "fd77::20")
     assert scene.says("192.168.88.20", LAN) == "box"
-    scene.place.give(f"{ELSEWHERE}/24")
+    scene.give(f"{ELSEWHERE}/24")
     assert scene.becomes("192.168.88.20", ELSEWHERE, "box")
 
     with scene.database.write() as connection:
@@ -176,10 +196,10 @@ def test_an_address_that_appears_is_taken_up_and_one_that_goes_is_let_go(scene: 
     assert scene.becomes("192.168.88.20", ELSEWHERE, "closed")
 
     scene.place.take(f"{LAN}/24")
-    scene.place.give("192.168.77.6/24")
+    scene.given.remove(f"{LAN}/24")
+    scene.give("192.168.77.6/24")
     assert scene.becomes(COLLEAGUE, "192.168.77.6", "box")
-    scene.place.give("fd77::5/64")
-    scene.place.stand_at("fd77::20")
+    scene.give("fd77::5/64")
     with scene.database.write() as connection:
         network.declare(connection, "fd77::/64", now=utc_now())
     assert scene.becomes("fd77::20", "fd77::5", "box")
@@ -191,7 +211,7 @@ def test_the_box_asks_no_router_for_anything(scene: Scene) -> None:
         listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     with listening:
         assert listening.getsockname()[0] == ""  # every interface
-        scene.place.give("192.168.77.7/24")
+        scene.give("192.168.77.7/24")
         with scene.database.write() as connection:
             network.declare(connection, "192.168.77.0/24", now=utc_now())
         assert scene.becomes(COLLEAGUE, "192.168.77.7", "box")
