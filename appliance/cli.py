@@ -39,6 +39,8 @@ COMMANDS: Final = {
     "ledger": "appliance.commands.ledger:ledger",
     "clock": "appliance.commands.clock:clock",
     "certificate": "appliance.commands.certificate:certificate",
+    "links": "appliance.commands.links:group",
+    "notices": "appliance.commands.notices:group",
     "network": "appliance.commands.network:network",
     "target": "appliance.commands.targets:target",
     "host": "appliance.commands.hosts:host",
