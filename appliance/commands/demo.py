@@ -11,7 +11,8 @@ from appliance.commands.framework import Command, answers, option
 from appliance.commands.running import run_both
 from appliance.commands.session import Answer, Session, nothing_to_show
 from appliance.commands.setting_up import base_url, first_link, prepare
-from appliance.db import repositories, shares, snapshots, sources
+from appliance.db import facts, repositories, shares, snapshots, sources
+from appliance.db.practice import NAME
 from appliance.demo.practice import PATIENTS, DemoMachine, Practice, open_the_way
 from appliance.demo.servers import HOST
 from appliance.disk import set_up
@@ -56,6 +57,7 @@ def demo(session: Session, *, no_serve: bool, patients: int, no_database: bool) 
     with practice:
         if practice.database is None and not no_database:
             session.tell(mark("PostgreSQL cannot run here: the practice has no database."))
+        _name(session)
         _add_sources(session, practice)
         host = prepare_copies(session, practice)
         if practice.days == 0:
@@ -110,6 +112,14 @@ def _fill(session: Session, practice: Practice) -> None:
             progress.update(tasks[what], completed=done)
 
         practice.fill(report)
+
+
+def _name(session: Session) -> None:
+    """Name the practice, as the first step of the first day does; its papers bear it."""
+    with session.database.write() as connection:
+        if facts.find(connection, NAME) is None:
+            said = session.say(mark("Demonstration practice"))
+            facts.put(connection, NAME, said, now=utc_now())
 
 
 def _add_sources(session: Session, practice: Practice) -> None:

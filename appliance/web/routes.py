@@ -13,6 +13,7 @@ from appliance.web.api import locums as api_locums
 from appliance.web.api import network as api_network
 from appliance.web.api import people as api_people
 from appliance.web.api import settings as api_settings
+from appliance.web.api import welcome as api_welcome
 from appliance.web.pages import (
     access_review,
     account,
@@ -148,4 +149,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_locums.router,
     api_locums.emergency_router,
     api_settings.router,
+    api_welcome.router,
 )

@@ -296,6 +296,19 @@ def test_a_step_done_is_seen_at_once_on_the_page_of_the_status(
     assert "6 steps are left" in owner.get("/status").text
 
 
+def test_the_api_says_the_same(owner: TestClient, client_as: Callable[[Role], TestClient]) -> None:
+    """How far it is, and what is put off."""
+    found = owner.get("/api/v1/first-steps").json()
+    assert (found["left"], found["minutes_left"]) == (7, 14)
+    assert [each["name"] for each in found["steps"]] == list(states(owner))
+    later = owner.put("/api/v1/first-steps/kit/later", json={"is_later": True}).json()
+    assert later["steps"][-1]["state"] == "later"
+    again = owner.put("/api/v1/first-steps/kit/later", json={"is_later": False}).json()
+    assert again["steps"][-1]["state"] == "to-do"
+    assert owner.put("/api/v1/first-steps/x/later", json={"is_later": True}).status_code == 404
+    assert client_as(Role.ASSOCIATE).get("/api/v1/first-steps").status_code == 403
+
+
 def test_after_signing_in_the_documents_are_the_first_page(
     client_as: Callable[[Role], TestClient], database: Database, owner: TestClient
 ) -> None:

@@ -48,6 +48,7 @@ STATE_NAMES: Final = {
     StepState.TO_DO: mark("to do"),
     StepState.LATER: mark("later"),
 }
+LANGUAGES: Final[tuple[Language, ...]] = ("fr", "en")
 _TONES: Final = {
     StepState.DONE: tones.GOOD,
     StepState.WAITING: tones.BUSY,
@@ -122,7 +123,7 @@ class WelcomePage(Page):
 async def show(request: Request, box: TheBox, visitor: TheVisitor, step: str = "") -> Response:
     """Show how far it is; the browser is back, whichever step it left for."""
     first_steps.forget_count(request)
-    page = await _page(request, box, visitor, step)
+    page = await _page(box, visitor, step)
     answer = render(request, page)
     answer.delete_cookie(first_steps.COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return answer
@@ -138,7 +139,7 @@ async def go(box: TheBox, visitor: TheVisitor, step: str) -> Response:
     if step not in set(StepName):
         raise NotFound("page", step)
     name = StepName(step)
-    where = await box.read_aside(lambda c: _place(_facts(c, box, visitor.person, "fr"), name))
+    where = await box.read_aside(lambda c: _place(_facts(c, box, visitor.person), name))
     answer = RedirectResponse(where, 303)
     answer.set_cookie(
         first_steps.COOKIE, name.value, path="/", secure=True, httponly=True, samesite="lax"
@@ -164,7 +165,7 @@ async def name_practice(
             )
         )
     except InvalidInput as error:
-        page = await _page(request, box, visitor, StepName.PRACTICE)
+        page = await _page(box, visitor, StepName.PRACTICE)
         problem = (error.name, translate(error.expected, language_of(request)))
         typed = replace(page.facts, name=name, postal=postal)
         return render(request, replace(page, facts=typed, problems=(problem,)), 422)
@@ -195,7 +196,7 @@ async def make_shares(
             if isinstance(error, InvalidInput)
             else explain(error, language)
         )
-        page = await _page(request, box, visitor, StepName.SHARE)
+        page = await _page(box, visitor, StepName.SHARE)
         ticked = tuple(each.key for each in chosen)
         typed = replace(page, problems=(("wanted", said),), wanted=ticked, label=label, who=who)
         return render(request, typed, 422)
@@ -263,13 +264,11 @@ def _place(facts: Facts, step: StepName) -> str:
             return "/settings"
 
 
-async def _page(request: Request, box: Box, visitor: Visitor, wanted: str) -> WelcomePage:
-    language = language_of(request)
-
+async def _page(box: Box, visitor: Visitor, wanted: str) -> WelcomePage:
     def gather(connection: Connection) -> WelcomePage:
         steps = first_steps.found(connection, box.settings, visitor.person)
         shown = wanted if wanted in set(StepName) else policy.current(steps)
-        facts = _facts(connection, box, visitor.person, language)
+        facts = _facts(connection, box, visitor.person)
         return WelcomePage(
             steps=[
                 StepLine(
@@ -309,7 +308,7 @@ def _window(plan: Plan, now: datetime, zone: ZoneInfo) -> Window | None:
     return latest if is_now else next_window(plan, now, zone)
 
 
-def _facts(connection: Connection, box: Box, person: Person, language: Language) -> Facts:
+def _facts(connection: Connection, box: Box, person: Person) -> Facts:
     living = shares.all_living(connection)
     machines = [each for each in sources.all_living(connection) if each.kind in _MACHINES]
     places = targets.all_living(connection)
@@ -319,7 +318,7 @@ def _facts(connection: Connection, box: Box, person: Person, language: Language)
     offered = [
         TemplateLine(each.key, each.label, each.text)
         for each in SHARE_TEMPLATES
-        if slug(translate(each.label, language)) not in names
+        if not names & {slug(translate(each.label, spoken)) for spoken in LANGUAGES}
     ]
     return Facts(
         name=practice.name(connection),
