@@ -193,7 +193,7 @@ def test_by_http_a_door_is_open_only_while_the_authority_asks(
     served.ask(Way.HTTP)
     assert served.run() is JobState.SUCCEEDED
     served.shown(NAME, pebble.trust())
-    _await_closed(pebble)
+    _await_closed(served)
     deadline = time.monotonic() + 60
     answers = {
         "answers": {"abc": "abc.def"},
@@ -219,10 +219,13 @@ def test_by_http_a_door_is_open_only_while_the_authority_asks(
         time.sleep(0.1)
 
 
-def _await_closed(pebble: Pebble) -> None:
+def _await_closed(served: Served) -> None:
     """Wait until the web interface has closed the door of the order before."""
     deadline = time.monotonic() + 60
-    while _status(pebble.http_port, "/") is not None:
+    while (
+        served.side._listener is not None
+        or _status(served.box.settings.acme_http_port, "/") is not None
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -376,10 +379,11 @@ def test_an_authority_that_says_no_is_told_in_words_and_the_old_one_stays(
     error = refused(NameNotResolved, Way.HTTP)
     assert error.name == other
     pebble.dns_says("clear-servfail", host=f"{other}.")
-    _await_closed(pebble)
+    _await_closed(served)
     monkeypatch.setattr(acme, "listen", lambda _settings: _Deaf())
     assert refused(PortClosed, Way.HTTP).name in {NAME, other}
     monkeypatch.undo()
+    _await_closed(served)
     monkeypatch.setattr(certificate_renew, "_prove_by_http", _lie)
     refused(AnswerWrong, Way.HTTP)
     monkeypatch.undo()
