@@ -12,6 +12,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from appliance.db.memory import Memory
 from appliance.db.migrate import upgrade
+from appliance.db.together import Together
 from appliance.errors import DatabaseUnusable, NotInitialised
 
 BUSY_MS: Final = 10_000
@@ -25,6 +26,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         is_file = engine.dialect.name == "sqlite" and engine.url.database
+        self._together = Together(self.write)
         self._memory = Memory(Path(engine.url.database or "")) if is_file else None
 
     @contextmanager
@@ -45,6 +47,17 @@ class Database:
             connection.begin(),
         ):
             yield connection
+
+    def write_together(self, change: Callable[[Connection], Result]) -> Result:
+        """Return what ``change(connection)`` returns, in a write that others of this process may share.
+
+        Each change happens whole or not at all, and has happened for good when this returns; only the commit is
+        common. To be called in a thread: it waits for the disk.
+
+        Raises:
+            Exception: what ``change`` or the commit raised.
+        """
+        return self._together.run(change)  # type: ignore[no-any-return]  # what this change returns
 
     def recall(self, key: Hashable, look: Callable[[Connection], Result]) -> Result:
         """Return ``look(connection)``, from memory for as long as nobody has committed anything since.

@@ -60,13 +60,11 @@ class Box:
     zone: ZoneInfo
 
     async def write(self, change: Callable[[Connection], Result]) -> Result:
-        """Run ``change`` in one write transaction, in a thread: it waits for the disk."""
+        """Run ``change`` in one write, whole or not at all, in a thread: it waits for the disk.
 
-        def work() -> Result:
-            with self.database.write() as connection:
-                return change(connection)
-
-        return await anyio.to_thread.run_sync(work)
+        Writes that wait at the same time share a commit.
+        """
+        return await anyio.to_thread.run_sync(self.database.write_together, change)
 
     async def read_aside(self, look: Callable[[Connection], Result]) -> Result:
         """Run a slower read in a thread; indexed point reads run inline with ``database.read()``."""

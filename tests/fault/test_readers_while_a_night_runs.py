@@ -18,12 +18,12 @@ pytestmark = [pytest.mark.fault, pytest.mark.integration, pytest.mark.timeout(18
 PEOPLE = 40
 LARGE = 12
 #: At least so long, and at most: a night of the scene takes some seconds.
-LEAST_S, MOST_S = 4.0, 60.0
+LEAST_S, MOST_S = 4.0, 20.0
 
 
 @pytest.fixture
 def scene(tmp_path):
-    made = Scene.make(tmp_path, PEOPLE, files=200, large=LARGE)
+    made = Scene.make(tmp_path, PEOPLE, files=120, large=LARGE)
     yield made
     made.box.close()
 
