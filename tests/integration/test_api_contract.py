@@ -45,13 +45,19 @@ def test_what_no_token_opens_keeps_to_its_description_for_a_session(tmp_path):
                 connection, box.doctor.id, now=utc_now(), address="127.0.0.1", user_agent="tests"
             )
             connection.exec_driver_sql("UPDATE session SET proven_at = created_at")
+        asked = {"cookie": f"{COOKIE}={token}", "sec-fetch-site": "same-origin"}
         done = walk(
             box, tmp_path, max(10, SECONDS // 2),
-            *("--header", f"Cookie:{COOKIE}={token}"),
-            *("--header", "Sec-Fetch-Site:same-origin"),
+            *("--header", f"Cookie:{asked['cookie']}"),
+            *("--header", f"Sec-Fetch-Site:{asked['sec-fetch-site']}"),
             *("--include-path-regex", "^/api/v1/(people|locums|emergency|access-review|links)"),
         )  # fmt: skip
         alive = box.process.poll() is None
+        # It was let in all along: nothing of what it sent ended its own session.
+        line = box.line()
+        line.request("GET", "/api/v1/people", headers=asked)
+        assert line.getresponse().status == 200
+        line.close()
     check(done, alive, more_than=18)
 
 
