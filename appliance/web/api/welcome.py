@@ -52,7 +52,7 @@ async def show(box: TheBox, visitor: TheVisitor) -> StepsBody:
 async def put_off(box: TheBox, visitor: TheVisitor, step: str, wanted: LaterBody) -> StepsBody:
     """Put a step off, or take it up again; 404 when there is no such step."""
     if step not in set(StepName):
-        raise NotFound("step", step[:40])
+        raise NotFound("page", step[:40])
     name = StepName(step)
     await box.write(lambda c: first_steps.put_off(c, name, is_later=wanted.is_later, now=utc_now()))
     return await _all(box, visitor)
