@@ -72,7 +72,7 @@ def test_the_map_shows_every_copy_where_an_owner_declared_it(owner, copied):
     maps = re.findall(r'<svg class="map (\w+)"(.*?)</svg>', page, re.DOTALL)
     assert [name for name, _ in maps] == ["wide", "tall"]
     for _, drawing in maps:
-        links = re.findall(r'<a href="([^"]+)" aria-label="([^"]+)"', drawing)
+        links = re.findall(r'<a href="([^"]+)"><title>([^<]+)</title>', drawing)
         assert {href for href, _ in links} == {
             "/copies/hebergeur", "/copies/coffre", "/copies/pasteur", "/copies/disque-a",
         }  # fmt: skip
