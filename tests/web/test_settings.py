@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 
 from appliance.accounts import people, practice_settings
 from appliance.clock import utc_now
+from appliance.db import sources
 from appliance.db.engine import Database
 from appliance.db.schema import session
 from appliance.disk import set_up
@@ -18,6 +20,7 @@ from appliance.ledger import chain
 from appliance.model import PersonId, Role
 from appliance.policy.practice_settings import SETTINGS, Group, Value
 from appliance.settings import Settings
+from tests.web.practice import Practice
 
 
 def values(database: Database, settings: Settings) -> dict[str, Value]:
@@ -112,6 +115,20 @@ def test_a_change_holds_at_once_and_is_told(
     assert page.count('<span class="badge is-good" role="status">Kept</span>') == 1
     assert "<b>des</b>" not in page
     assert form_of(page, group).get(key, "no") == given.replace("\r\n", "\n")
+
+
+def test_who_has_something_of_their_own_is_named(
+    owner: TestClient, practice: Practice, database: Database
+) -> None:
+    """What is chosen here does not reach them: that is said before, not found out after."""
+    assert "Of their own:" not in owner.get("/settings").text
+    with database.write() as connection:
+        plan = replace(practice.machine.plan, window_start="12:00", window_end="14:00")
+        sources.change(connection, practice.machine.id, plan=plan)
+    page = owner.get("/settings").text
+    here = f'<a href="/sources/{practice.machine.id}/plan">Poste accueil</a> (12:00 – 14:00)'
+    assert page.count("Of their own:") == 1
+    assert here in page
 
 
 def test_bad_input_is_refused_with_words_and_kept_in_the_form(

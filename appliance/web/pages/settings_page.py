@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.accounts import practice_settings
 from appliance.clock import utc_now
+from appliance.db import shares, sources
 from appliance.errors import InvalidInput, NotFound, ProofNeeded
 from appliance.language import mark, translate
 from appliance.policy.practice_settings import (
@@ -59,6 +60,7 @@ class GroupBox:
     fields: list[FieldLine]
     may_change: bool
     links: list[tuple[str, str]]  # address, words: what belongs here and is set elsewhere
+    others: list[tuple[str, str, str]]  # address, name, value: who was given something else
     is_done: bool  # just saved
     has_problem: bool
 
@@ -84,6 +86,7 @@ class SettingsPage(Page):
     problems: tuple[tuple[str, str], ...] = ()
 
 
+_Others = dict[Group, list[tuple[str, str, str]]]
 _LINKS: Final[Mapping[Group, tuple[tuple[str, Action, str], ...]]] = {
     Group.PRACTICE: (("/welcome", Action.FIRST_STEPS, mark("First steps")),),
     Group.NIGHTS: (
@@ -189,10 +192,11 @@ async def _page(
     typed: Mapping[str, object] | None = None,
     problems: tuple[tuple[str, str], ...] = (),
 ) -> SettingsPage:
-    def gather(connection: Connection) -> dict[str, Value]:
-        return practice_settings.read(connection, box.settings)
+    def gather(connection: Connection) -> tuple[dict[str, Value], _Others]:
+        held = practice_settings.read(connection, box.settings)
+        return held, _others(connection, held, visitor)
 
-    values = await box.read_aside(gather)
+    values, others = await box.read_aside(gather)
     wrong = {name for name, _ in problems}
     groups = []
     for group in Group:
@@ -208,11 +212,35 @@ async def _page(
                 fields,
                 any(each.may_change for each in fields),
                 [(to, text) for to, action, text in _LINKS[group] if visitor.may(action)],
+                others.get(group, []),
                 done == group.value,
                 any(each.key in wrong for each in fields),
             )
         )
     return SettingsPage(groups, _fixed(box), FILE_NAME, _elsewhere(visitor), problems)
+
+
+def _others(connection: Connection, held: Mapping[str, Value], visitor: Visitor) -> _Others:
+    """Return who was given hours or days of their own: what is chosen here does not reach them."""
+    found: _Others = {}
+    if visitor.may(Action.SOURCES_CHANGE):
+        usual = (held["nights.start"], held["nights.end"])
+        found[Group.NIGHTS] = [
+            (
+                f"/sources/{each.id}/plan",
+                each.label,
+                f"{each.plan.window_start} – {each.plan.window_end}",
+            )
+            for each in sources.all_living(connection)
+            if (each.plan.window_start, each.plan.window_end) != usual
+        ]
+    if visitor.may(Action.SHARES_CHANGE):
+        found[Group.SHARES] = [
+            (f"/shares/{each.name}", each.label, str(each.bin_days))
+            for each in shares.all_living(connection)
+            if each.bin_days != held["shares.bin-days"]
+        ]
+    return found
 
 
 def _field(
