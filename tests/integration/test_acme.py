@@ -144,6 +144,12 @@ def served(tmp_path: Path, pebble: Pebble) -> Iterator[Served]:
     made.close()
 
 
+@pytest.fixture(autouse=True)
+def one_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The DNS of these tests has no second name server that would have to follow."""
+    monkeypatch.setattr(certificate_renew, "SETTLE_S", 0.0)
+
+
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less of it, where waiting is what is tested."""
