@@ -11,6 +11,7 @@ from appliance.web.api import disk, disk_details, upload, v1
 from appliance.web.api import links as api_links
 from appliance.web.api import locums as api_locums
 from appliance.web.api import network as api_network
+from appliance.web.api import notices as api_notices
 from appliance.web.api import people as api_people
 from appliance.web.api import settings as api_settings
 from appliance.web.api import welcome as api_welcome
@@ -146,6 +147,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_copies.router,
     api_links.router,
     api_people.router,
+    api_notices.router,
     api_locums.router,
     api_locums.emergency_router,
     api_settings.router,

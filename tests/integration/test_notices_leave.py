@@ -229,6 +229,20 @@ def test_a_refused_recipient_is_given_up_and_others_get_theirs(box, tmp_path):
     assert all(row.next_at is None for row in box.rows())
 
 
+def test_who_has_left_is_told_nothing_any_more(box, tmp_path):
+    """What waited for an account that was closed meanwhile is given up."""
+    with mail.MailServer(tmp_path) as server:
+        box.use(server)
+        box.mail_way()
+        box.tell()
+        box.spread()
+        with box.database.write() as c:
+            people.disable(c, box.anne.id, now=utc_now())
+        box.send()
+        assert server.received == []
+    assert box.rows()[0].given_up_at is not None
+
+
 def test_later_is_tried_again(box, tmp_path):
     """A server that is busy is no reason to give up."""
     with mail.MailServer(tmp_path, busy=True) as server:

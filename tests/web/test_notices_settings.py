@@ -273,3 +273,22 @@ def test_a_finding_s_story_is_told_in_words_among_the_notices(owner, database):
     assert (
         "This is over: «Reception» has not been backed up for 3 days." in owner.get("/notices").text
     )
+
+
+def test_programs_read_notices_and_try_a_way(boss, database, person_of):
+    """One's own and the practice's; of a secretary the practice's are not there."""
+    add(boss)
+    add(boss, whose="practice", email="cabinet@example.org", topic=["box"])
+    mine, ours = boss.get("/api/v1/notices/ways").json()
+    assert (mine["label"], mine["is_practice"]) == ("me@example.org", False)
+    assert (ours["label"], ours["is_practice"]) == ("cabinet@example.org", True)
+    assert boss.post(f"/api/v1/notices/ways/{ours['id']}/test").status_code == 204
+    assert boss.post("/api/v1/notices/ways/99/test").status_code == 404
+    with database.write() as c:
+        notices.put(
+            c, "x.y", "To %(who)s", {"who": "you", "at": utc_now()}, person_id=None, now=utc_now()
+        )
+    (new,) = [each for each in boss.get("/api/v1/notices").json() if each["seen_at"] is None]
+    assert (new["code"], new["text"], new["facts"]["who"]) == ("x.y", "To you", "you")
+    assert boss.post("/api/v1/notices/seen", json={"notice": new["id"]}).json() == {"count": 1}
+    assert boss.post("/api/v1/notices/seen", json={}).json() == {"count": 0}

@@ -3,6 +3,8 @@
 The web seals what is secret; only the worker opens it and sends.
 """
 
+from contextlib import suppress
+from datetime import datetime
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -135,20 +137,22 @@ async def test_way(box: TheBox, visitor: TheVisitor, way_id: int) -> Response:
     Raises:
         NotFound: there is none, or it is another's.
     """
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        way = _mine(connection, visitor, way_id)
-        before = deliveries.last_test(connection, way.id)
-        if before is None or not before.waits:  # a second click sends no second one
-            deliveries.test(connection, way, by=visitor.person.id, now=now)
-        try:
-            queue.enqueue(connection, SendNotices(), now=now)
-        except AlreadyQueued:
-            return  # it takes this one along, or the planner asks for another
-
-    await box.write(change)
+    await box.write(lambda c: send_test(c, visitor, way_id, utc_now()))
     return _done("test")
+
+
+def send_test(connection: Connection, visitor: Visitor, way_id: int, now: datetime) -> None:
+    """Queue a test by one way, inside the caller's write; one that still waits is enough.
+
+    Raises:
+        NotFound: there is no such way, or it is another's.
+    """
+    way = _mine(connection, visitor, way_id)
+    before = deliveries.last_test(connection, way.id)
+    if before is None or not before.waits:
+        deliveries.test(connection, way, by=visitor.person.id, now=now)
+    with suppress(AlreadyQueued):  # it takes this one along, or the planner asks for another
+        queue.enqueue(connection, SendNotices(), now=now)
 
 
 @router.post("/ways/{way_id}/remove", name="notices-way-remove", dependencies=[proven()])

@@ -12,12 +12,12 @@ from appliance.accounts import deliveries, notice_ways, people
 from appliance.accounts.deliveries import Delivery
 from appliance.accounts.notice_ways import Way
 from appliance.clock import utc_now
-from appliance.db import facts, secrets
+from appliance.db import facts, practice, secrets
 from appliance.errors import ArmoireError, NotFound
 from appliance.jobs import notice_readings
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import SendNotices
-from appliance.language import DEFAULT, Language, mark
+from appliance.language import Language, mark
 from appliance.model import JobState
 from appliance.policy import notices as policy
 from appliance.policy.notice_ways import Kind
@@ -144,8 +144,11 @@ def _opened(name: str, sealed: bytes | None, settings: Settings) -> Secret | Non
 
 def _language(connection: Connection, way: Way) -> Language:
     if way.person_id is None:
-        return DEFAULT
-    return "en" if people.get(connection, way.person_id).language == "en" else "fr"
+        return practice.language(connection)
+    whom = people.get(connection, way.person_id)
+    if whom.disabled_at is not None:
+        raise NotSent("recipient")  # the account was closed while this waited
+    return "en" if whom.language == "en" else "fr"
 
 
 def _message_id(box: str, waiting: Sequence[Delivery]) -> str:
