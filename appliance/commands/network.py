@@ -37,7 +37,14 @@ def show(session: Session) -> Answer:
         if opened is not None:
             out.print(
                 say(
-                    mark("The box is open to the Internet by decision of %(name)s, on %(at)s."),
+                    mark(
+                        "Correspondents' links can be opened from the Internet, by decision of %(name)s, on %(at)s. "
+                        "Nobody can sign in from there."
+                    )
+                    if opened.links_only
+                    else mark(
+                        "The box is open to the Internet by decision of %(name)s, on %(at)s."
+                    ),
                     name=who,
                     at=when(opened.at),
                 ),
@@ -70,6 +77,7 @@ def show(session: Session) -> Answer:
         ],
         "opened_at": None if opened is None else opened.at,
         "opened_by": None if opened is None else int(opened.by),
+        "opened_for": None if opened is None else "links" if opened.links_only else "all",
         "front": settings.front_address or None,
         "smb_in_tunnel": smb_in_tunnel,
     }

@@ -51,6 +51,7 @@ class Opened:
 
     by: PersonId
     at: datetime
+    links_only: bool = False  # correspondents' links, and no page where somebody could sign in
 
 
 def cards() -> list[Card]:
@@ -136,13 +137,27 @@ def opened(connection: Connection) -> Opened | None:
     found = facts.find(connection, OPENED)
     if not isinstance(found, dict):
         return None
-    return Opened(PersonId(int(found["by"])), datetime.fromisoformat(str(found["at"])))
+    return Opened(
+        PersonId(int(found["by"])),
+        datetime.fromisoformat(str(found["at"])),
+        found.get("links_only") is True,
+    )
 
 
-def open_to_internet(connection: Connection, *, by: PersonId, now: datetime) -> None:
+def open_to_internet(
+    connection: Connection, *, by: PersonId, now: datetime, links_only: bool = False
+) -> None:
     """Open the box to the Internet by decision of a person, inside the caller's write."""
-    facts.put(connection, OPENED, {"by": int(by), "at": now.isoformat()}, now=now)
-    events.record(connection, at=now, event="network.opened", subject="box", person_id=by)
+    value = {"by": int(by), "at": now.isoformat(), "links_only": links_only}
+    facts.put(connection, OPENED, value, now=now)
+    events.record(
+        connection,
+        at=now,
+        event="network.opened",
+        subject="box",
+        person_id=by,
+        links_only=links_only,
+    )
 
 
 def name_of(connection: Connection, who: PersonId) -> str:
@@ -225,7 +240,20 @@ def network_findings(connection: Connection, settings: Settings, now: datetime) 
             )
         )
     found = opened(connection)
-    if found is not None:
+    if found is not None and found.links_only:
+        said.append(
+            Finding(
+                "network.open-for-links",
+                Severity.NOTICE,
+                mark(
+                    "Correspondents' links can be opened from the Internet, by decision of %(name)s, on %(at)s. Nobody can "
+                    "sign in from there."
+                ),
+                mark("When no link is in use any more, close the box under «Network»."),
+                {"name": name_of(connection, found.by), "at": found.at},
+            )
+        )
+    elif found is not None:
         said.append(
             Finding(
                 "network.open",

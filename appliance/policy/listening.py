@@ -105,11 +105,13 @@ def may_come(peer: str, rule: Rule) -> bool:
     except ValueError:
         return False
     return (
-        rule.is_open
-        or is_building(address)
-        or any(address in network for network in rule.networks)
-        or is_tunnel(address)
+        rule.is_open or is_inside(address) or any(address in network for network in rule.networks)
     )
+
+
+def is_inside(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Return whether no one can come from this address through the Internet itself."""
+    return is_building(address) or is_tunnel(address)
 
 
 def plain(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

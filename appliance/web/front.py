@@ -1,4 +1,4 @@
-"""A web server in front of the box: who it says is visiting is believed of that one only (docs/decisions/0190).
+"""Who comes, and how far: a front is believed when it was named (docs/decisions/0190), strangers get links only.
 
 A front that says nothing would make everybody a visitor from the box itself, at the practice, with one factor: what
 comes from it without the visitor's address is refused. So is what a front nobody named seems to have sent.
@@ -16,7 +16,6 @@ from appliance.errors import ArmoireError, ClosedOutside, FrontSilent, FrontUnkn
 from appliance.jobs import network
 from appliance.policy import listening
 from appliance.settings import Settings
-from appliance.web.deps import Box
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +25,9 @@ _MARKS: Final = frozenset(
 )
 #: What a front says that sends files itself, as Rack's servers do; without it their bodies would be empty.
 ACCEL_TYPE: Final = "X-Accel-Redirect"
+#: What correspondents need, when the box is open for their links only: no page where somebody could sign in.
+_FOR_LINKS: Final = ("/l/", "/static/")
+_LANGUAGE: Final = "/language"
 #: Asked by fronts themselves, whether the box is up; it tells nothing else.
 _HEALTH: Final = "/healthz"
 
@@ -35,6 +37,7 @@ class Front:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
+        self._settings = settings
         self._address = settings.front_address
         self._sends_files = settings.front_accel == 1
 
@@ -48,24 +51,29 @@ class Front:
             if self._address and is_same(peer, self._address):
                 headers = Headers(scope=scope)
                 visitor = visitor_of(headers.getlist("x-forwarded-for"), peer)
-                self._let_in(scope["app"].state.box, visitor)
+                with scope["app"].state.box.database.read() as connection:
+                    closed = not listening.may_come(
+                        visitor, network.rule(connection, self._settings)
+                    )
+                if closed:
+                    raise ClosedOutside
                 scope["client"] = (visitor, 0)
                 scope.setdefault("state", {})["accel"] = (
                     self._sends_files and headers.get("x-sendfile-type") == ACCEL_TYPE
                 )
+                peer = visitor
             elif looks_sent_on(scope, peer):
                 raise FrontUnknown
+            if not is_inside(peer) and not _is_for_links(scope["path"]):
+                with scope["app"].state.box.database.read() as connection:
+                    opened = network.opened(connection)
+                if opened is not None and opened.links_only:
+                    raise ClosedOutside
         except ArmoireError as error:
             log.warning("front.refused %s", error.code)
             await scope["app"].state.on_refused(Request(scope), error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
-
-    @staticmethod
-    def _let_in(box: Box, visitor: str) -> None:
-        with box.database.read() as connection:
-            if not listening.may_come(visitor, network.rule(connection, box.settings)):
-                raise ClosedOutside
 
 
 def visitor_of(values: list[str], front: str) -> str:
@@ -104,6 +112,19 @@ def _is_loopback(peer: str) -> bool:
         return listening.plain(peer).is_loopback
     except ValueError:
         return False
+
+
+@lru_cache(maxsize=1_000)
+def is_inside(peer: str) -> bool:
+    """Return whether ``peer`` is no address of the Internet; what is no address (a test's) is let pass."""
+    try:
+        return listening.is_inside(listening.plain(peer))
+    except ValueError:
+        return True
+
+
+def _is_for_links(path: str) -> bool:
+    return path.startswith(_FOR_LINKS) or path == _LANGUAGE
 
 
 def looks_sent_on(scope: Scope, peer: str) -> bool:

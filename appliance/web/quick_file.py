@@ -23,7 +23,7 @@ from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.settings import Settings
 from appliance.web.deps import Box
-from appliance.web.front import looks_sent_on
+from appliance.web.front import is_inside, looks_sent_on
 from appliance.web.pages.files import Openings
 from appliance.web.security import RAW_HEADERS, at_hand
 from appliance.web.share_file import SANDBOX, SMALL
@@ -77,6 +77,7 @@ def _find(scope: Scope, share: str) -> _Answer | None:
         query is None
         or any(name in _CONDITIONS for name, _ in scope["headers"])
         or looks_sent_on(scope, peer)
+        or not is_inside(peer)  # perhaps the box is open for correspondents' links only
     ):
         return None
     visitor = at_hand(scope)

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pyotp
 import pytest
 from sqlalchemy import select, update
+from starlette.testclient import TestClient
 
 from appliance.accounts import second_factors, tunnel
 from appliance.clock import utc_now
@@ -125,7 +126,11 @@ def test_opening_is_a_decision_with_a_name(owner, at_practice, database, setting
     assert not events(database, "network.opened")
 
     assert owner.post("/network/open", data={"sure": "yes"}).status_code == 303
-    assert len(events(database, "network.opened")) == 1
+    assert events(database, "network.opened") == [{"links_only": True}]
+    assert "Nobody can sign in from there" in owner.get("/network").text
+    assert owner.get("/api/v1/network").json()["opened_for"] == "links"
+    everything = owner.post("/network/open", data={"sure": "yes", "extent": "all"})
+    assert everything.status_code == 303
     shown = owner.get("/network").text
     assert "The box is open to the Internet by decision of Claude Martin owner" in shown
     assert owner.get("/api/v1/network").json()["opened_by"] == int(me.id)
@@ -214,3 +219,39 @@ def test_the_file_explorer_is_let_into_the_tunnel_by_switch(owner, at_practice, 
     owner.post("/network/smb", data={"wanted": "no"})
     with database.read() as connection:
         assert not network.smb_in_tunnel(connection)
+
+
+def test_open_for_links_strangers_see_nothing_else(anonymous, database, person_of):
+    """A correspondent's page, its style, and the language; no sign-in page, no API, no WebDAV."""
+    me = person_of(Role.OWNER)
+    strange = TestClient(
+        anonymous.app,
+        base_url="https://testserver",
+        headers={"sec-fetch-site": "same-origin", "accept-language": "en"},
+        follow_redirects=False,
+        client=("82.64.10.20", 40_000),
+    )
+    with database.write() as connection:
+        network.open_to_internet(connection, by=me.id, now=utc_now(), links_only=True)
+    closed = (
+        "/",
+        "/sign-in",
+        "/link",
+        "/first-account",
+        "/trust",
+        "/api/v1/status",
+        "/dav/",
+        "/metrics",
+        "/lx",
+    )
+    for path in closed:
+        answer = strange.get(path)
+        assert answer.status_code == 403, path
+        assert "tunnel" in answer.text
+    assert strange.post("/sign-in", data={"login": "x", "password": "y"}).status_code == 403
+    assert strange.get("/l/" + "a" * 43).status_code == 410  # a link that is none
+    assert strange.get("/healthz").status_code == 200
+    assert anonymous.get("/sign-in").status_code == 200
+    with database.write() as connection:
+        network.open_to_internet(connection, by=me.id, now=utc_now())
+    assert strange.get("/sign-in").status_code == 200

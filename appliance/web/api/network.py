@@ -47,6 +47,9 @@ class NetworkBody:
     addresses: list[DoorBody]
     opened_at: datetime | None  # to the Internet, by decision
     opened_by: int | None  # a person's id
+    opened_for: (
+        str | None
+    )  # all · links: of correspondents, and no page where somebody could sign in
     front: str | None
     smb_in_tunnel: bool
     devices: list[DeviceSeenBody]
@@ -136,6 +139,7 @@ def _body(connection: Connection, box: Box) -> NetworkBody:
         ],
         None if opened is None else opened.at,
         None if opened is None else int(opened.by),
+        None if opened is None else "links" if opened.links_only else "all",
         box.settings.front_address or None,
         network.smb_in_tunnel(connection),
         [

@@ -79,6 +79,7 @@ class VisiblePage(Page):
     box_address: str
     own: list[str]  # addresses of the box that the Internet could reach
     is_open: bool
+    is_links_only: bool
     turned_away: TurnedAway | None  # lately: the router lets strangers through
 
 
@@ -138,7 +139,9 @@ async def forget(
 
 
 @router.post("/network/open", name="network-open", dependencies=_CHANGES)
-async def open_box(request: Request, box: TheBox, visitor: TheVisitor, sure: Text = "") -> Response:
+async def open_box(
+    request: Request, box: TheBox, visitor: TheVisitor, sure: Text = "", extent: Text = "links"
+) -> Response:
     """Open the box to the Internet: a decision with a name, a second factor and a warning that was read."""
     me = visitor.person.id
 
@@ -147,7 +150,7 @@ async def open_box(request: Request, box: TheBox, visitor: TheVisitor, sure: Tex
             raise InvalidInput("sure", mark("Tick the box: you have read what can happen."))
         if not second_factors.has_any(connection, me, box.settings.tls):
             raise InvalidInput("sure", mark("Make a second factor for your account first."))
-        network.open_to_internet(connection, by=me, now=utc_now())
+        network.open_to_internet(connection, by=me, now=utc_now(), links_only=extent != "all")
 
     try:
         await box.write(change)
@@ -189,6 +192,7 @@ async def show_visible(request: Request, box: TheBox) -> Response:
     def gather(connection: Connection) -> VisiblePage:
         rule = network.rule(connection, box.settings)
         endpoint = tunnel.endpoint(connection)
+        opened = network.opened(connection)
         closed = listening.Rule(rule.networks)
         return VisiblePage(
             here,
@@ -203,6 +207,7 @@ async def show_visible(request: Request, box: TheBox) -> Response:
                 if each.why is listening.Reason.OUTSIDE
             ],
             rule.is_open,
+            opened is not None and opened.links_only,
             network.turned_away(connection, utc_now()),
         )
 
