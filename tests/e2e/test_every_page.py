@@ -18,39 +18,10 @@ from tests.support.filled_box import FilledBox, filled, page_routes
 pytestmark = pytest.mark.e2e
 
 AXE = Path(__file__).parents[1] / "data" / "axe" / "axe.min.js"
-#: Doors that answer with a file, figures or another address: no page of ours.
-NO_PAGE = {
-    "home",  # goes on to the disk, or to how the box does
-    "browse-at",  # goes on to a night
-    "copy-paper",
-    "disk_file",
-    "disk_version",
-    "file",
-    "ledger-account-csv",
-    "link_file",
-    "link_received",
-    "link_zip",
-    "metrics",
-    "network-firewall",  # a file of rules
-    "preview_info",
-    "preview_past_info",
-    "preview_past_picture",
-    "preview_past_pixels",
-    "preview_picture",
-    "preview_pixels",
-    "preview_snapshot_info",
-    "preview_snapshot_picture",
-    "preview_snapshot_pixels",
-    "sign-in-outside",
-    "sign-in-outside-back",
-    "trust-crt",
-    "trust-profile",
-    "welcome-go",  # goes on to a step's page
-}
 #: Seen by people without a session; by those who owe their second factor.
 OUTSIDE = {"sign-in", "link", "link_open"}
 HALF = {"sign-in-second"}
-PAGES = [each for each in page_routes() if each.name not in NO_PAGE]
+PAGES = page_routes()
 
 LOOK = """async (rules) => {
   for (const each of document.querySelectorAll("details")) each.open = true;
@@ -122,7 +93,9 @@ def look_at(page: Page, site: FilledBox, address: str, status: int = 200) -> Non
     answer = page.goto(address)
     assert answer is not None
     assert answer.status == status, "give it an example in tests/support/filled_box.py"
-    assert answer.headers["content-type"].startswith("text/html"), "no page: add it to NO_PAGE"
+    assert answer.headers["content-type"].startswith("text/html"), (
+        "no page: add it to NO_PAGE there"
+    )
     if page.locator("[data-disk]").count():
         page.wait_for_selector("[data-disk][data-ready]")
     assert page.get_attribute("html", "lang") == "fr"

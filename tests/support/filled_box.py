@@ -54,6 +54,37 @@ PDF = b"%PDF-1.4\n%%EOF\n"
 GB = 1_000_000_000
 LETTER = "Courriers/Lettre à Dr Petit.txt"
 
+#: Doors that answer with a file, figures or another address: no page of ours.
+NO_PAGE = {
+    "home",  # goes on to the disk, or to how the box does
+    "browse-at",  # goes on to a night
+    "copy-paper",
+    "disk_file",
+    "disk_past_zip",
+    "disk_version",
+    "file",
+    "ledger-account-csv",
+    "link_file",
+    "link_received",
+    "link_zip",
+    "metrics",
+    "network-firewall",  # a file of rules
+    "preview_info",
+    "preview_past_info",
+    "preview_past_picture",
+    "preview_past_pixels",
+    "preview_picture",
+    "preview_pixels",
+    "preview_snapshot_info",
+    "preview_snapshot_picture",
+    "preview_snapshot_pixels",
+    "sign-in-outside",
+    "sign-in-outside-back",
+    "trust-crt",
+    "trust-profile",
+    "welcome-go",  # goes on to a step's page
+}
+
 
 @dataclass(frozen=True)
 class FilledBox:
@@ -96,7 +127,7 @@ _QUERIES = {
 
 
 def page_routes() -> list[APIRoute]:
-    """Return the routes that may answer a browser with a page; programs' doors and fragments are left out."""
+    """Return the routes that answer a browser with a page; what NO_PAGE names, programs' doors and fragments are left out."""
     found = [
         route
         for router in ROUTERS
@@ -104,6 +135,7 @@ def page_routes() -> list[APIRoute]:
         if isinstance(route, APIRoute)
         and "GET" in route.methods
         and not route.path.startswith(("/api/", "/live/"))
+        and route.name not in NO_PAGE
     ]
     return sorted(found, key=lambda route: route.path)
 
