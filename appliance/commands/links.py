@@ -11,12 +11,12 @@ from appliance.clock import utc_now
 from appliance.commands.framework import Command, Group, answers, option
 from appliance.commands.session import Answer, Session, clean, table, when
 from appliance.commands.setting_up import base_url
-from appliance.db import shares
+from appliance.db import practice, shares
 from appliance.disk import access, links, quarantine
 from appliance.errors import NotFound
 from appliance.language import mark
 from appliance.model import Person
-from appliance.policy.outside_links import ASK, DEFAULT_DAYS, FILE_KINDS, GIVE, LONGEST_DAYS, Rules
+from appliance.policy.outside_links import ASK, FILE_KINDS, GIVE, LONGEST_DAYS, Rules
 
 _STATES: Final = {
     "open": mark("open"),
@@ -111,13 +111,13 @@ def list_links(session: Session, *, only_open: bool) -> Answer:
     help=mark("Whose link it is: their rights hold."),
 )
 @option("--ask", is_flag=True, help=mark("Ask for files into this folder instead of giving."))
-@option("--days", type=click.IntRange(1, LONGEST_DAYS), default=DEFAULT_DAYS, show_default=True,
-        help=mark("Days until it ends."))  # fmt: skip
+@option("--days", type=click.IntRange(1, LONGEST_DAYS),
+        help=mark("Days until it ends; without it as the practice chose."))  # fmt: skip
 @option("--uses", type=click.IntRange(1, 1000), help=mark("Downloads after which it ends."))
 @option("--no-password", is_flag=True, help=mark("Whoever has the address needs no password."))
 @answers
 def make(
-    session: Session, share: str, path: str, *, label: str, login: str, ask: bool, days: int,
+    session: Session, share: str, path: str, *, label: str, login: str, ask: bool, days: int | None,
     uses: int | None, no_password: bool,
 ) -> Answer:  # fmt: skip
     """Make a link."""
@@ -125,6 +125,7 @@ def make(
     with session.database.read() as connection:
         maker = _person(session, login)
         held = access.on_share(connection, maker, share, now=now)
+        usual = practice.link_rules(connection).days
     made = links.make(
         session.database,
         held,
@@ -132,7 +133,7 @@ def make(
         kind=ASK if ask else GIVE,
         person_id=maker.id,
         label=label,
-        days=days,
+        days=usual if days is None else days,
         now=now,
         hash_password=None if no_password else passwords.make_hash,
         most_uses=None if ask else uses,

@@ -9,13 +9,14 @@ from sqlalchemy import Connection
 
 from appliance.accounts import passwords
 from appliance.clock import utc_now
+from appliance.db import practice
 from appliance.disk import links, quarantine
 from appliance.disk.links import Made
 from appliance.disk.quarantine import Received
 from appliance.errors import InvalidInput
 from appliance.language import mark
 from appliance.packed import pack_path, unpack_path
-from appliance.policy.outside_links import ASK, DEFAULT_DAYS, FILE_KINDS, GIVE, Rules
+from appliance.policy.outside_links import ASK, FILE_KINDS, GIVE, Rules
 from appliance.policy.roles import Action
 from appliance.web.api.upload import held_by
 from appliance.web.deps import TheBox, TheVisitor, aside, needs
@@ -53,7 +54,7 @@ class NewLinkBody:
     label: str  # for whom
     p: str = ""  # base64url of the path in the share
     kind: Literal["give", "ask"] = "give"
-    days: int = DEFAULT_DAYS
+    days: int | None = None  # None: as the practice chose
     most_uses: int | None = None  # of a «give»
     has_password: bool = True
     kinds: list[str] = field(default_factory=lambda: sorted(FILE_KINDS))  # of an «ask»
@@ -126,6 +127,9 @@ async def make_link(
     if wanted.kind == ASK and wanted.most_uses is not None:
         raise InvalidInput("most_uses", mark("Only of a link that gives, please."))
 
+    with box.database.read() as connection:
+        usual = practice.link_rules(connection).days
+
     def work() -> Made:
         return links.make(
             box.database,
@@ -134,7 +138,7 @@ async def make_link(
             kind=wanted.kind,
             person_id=visitor.person.id,
             label=wanted.label,
-            days=wanted.days,
+            days=usual if wanted.days is None else wanted.days,
             now=utc_now(),
             hash_password=passwords.make_hash if wanted.has_password else None,
             most_uses=wanted.most_uses if wanted.kind == GIVE else None,
