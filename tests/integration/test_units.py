@@ -76,6 +76,13 @@ def practice(box: Booted) -> str:
     ).split()[-1]
 
 
+@pytest.fixture(scope="module")
+def night(box: Booted) -> list[dict[str, str]]:
+    """The jobs of a night of the box's own state, run by the worker in its unit."""
+    box.wait_for(lambda: "set-up: succeeded" in box.journal(), "the box's own source")
+    return json.loads(armoire(box, "--json backup boitier"))["jobs"]
+
+
 def readme() -> str:
     return " ".join((ROOT / "systemd/README.md").read_text("utf-8").split())
 
@@ -98,10 +105,12 @@ def listens(box: Booted) -> set[str]:
     return {each.split()[4] for each in box.sh("ss -lntuH").splitlines()}
 
 
-def armoire(box: Booted, words: str, timeout_s: float = 120) -> str:
+def armoire(
+    box: Booted, words: str, timeout_s: float = 180, account: str = "armoire-worker"
+) -> str:
     """Run a command of the box as the README has it run."""
     return box.sh(
-        "cd /opt/armoire; sudo -u armoire-worker -g armoire .venv/bin/armoire"
+        f"cd /opt/armoire; sudo -u {account} -g armoire .venv/bin/armoire"
         f" --data /var/lib/armoire {words}",
         timeout_s,
     )
@@ -126,14 +135,10 @@ def test_the_box_is_up_after_the_lines_of_the_readme(box: Booted):
     assert box.run("systemctl", "--failed", "--quiet").stdout == ""
 
 
-def test_a_night_is_made_inside_the_unit(box: Booted):
+def test_a_night_is_made_inside_the_unit(box: Booted, night: list[dict[str, str]]):
     """Borg is started, writes, and gives the bytes back: with the unit's own rights and calls."""
-    box.wait_for(lambda: "set-up: succeeded" in box.journal(), "the box's own source")
-
-    done = json.loads(armoire(box, "--json backup boitier"))["jobs"]
-
-    assert {each["kind"] for each in done} >= {"snapshot.take", "snapshot.verify"}
-    assert {each["state"] for each in done} == {"succeeded"}, box.journal()
+    assert {each["kind"] for each in night} >= {"snapshot.take", "snapshot.verify"}
+    assert {each["state"] for each in night} == {"succeeded"}, box.journal()
 
 
 def test_all_that_the_file_explorer_needs_comes_up_by_itself(box: Booted, practice: str):
@@ -187,13 +192,20 @@ def test_files_of_every_door_are_made_in_the_sandboxes(box: Booted, practice: st
 
     assert box.sh(f"curl -sk -u anne.martin:{practice} {web}/from-web/c.txt") == "two\n"
     before = box.sh("cat /run/armoire-versions/documents/@GMT-*/from-web/a.txt")
-    assert before == "one\n"
-    modes = box.sh("cd /var/lib/armoire/shares/documents; stat -c '%a %G %n' . from-web from-web/*")
+    assert set(before.split()) == {"one"}  # of each night there was by now
+    share = "/var/lib/armoire/shares/documents"
+    box.sh(f"{ask} -X MKCOL {web}/back")
+    armoire(box, f"restore documents@latest:{share[1:]}/from-web/a.txt --to {share}/back")
+    assert box.sh(f"curl -sk -u anne.martin:{practice} {web}/back/a.txt") == "one\n"
+    modes = box.sh(
+        "cd /var/lib/armoire/shares/documents; stat -c '%a %G %n' . from-web from-web/* back/*"
+    )
     assert modes.splitlines() == [
         "2770 armoire .",
         "2770 armoire from-web",
         "660 armoire from-web/a.txt",
         "660 armoire from-web/c.txt",
+        "660 armoire back/a.txt",
     ]
 
 
@@ -299,11 +311,49 @@ def test_the_tunnel_comes_up_when_the_worker_wrote_it_down(box: Booted, practice
     assert state(box, "armoire-tunnel.service") in {"inactive", "activating"}
 
 
-def test_the_box_of_the_second_building_starts(box: Booted):
-    """It waits for copies on its port, in a sandbox that knows nothing of a box."""
+@pytest.mark.usefixtures("night", "practice")
+def test_a_copy_goes_from_one_unit_to_another(box: Booted):
+    """ssh out of the worker's sandbox, into the sandbox of the box of the second building."""
     box.sh("cd /opt/armoire; sudo systemctl enable --now armoire-receive")
-
     box.wait_for(lambda: any(each.endswith(":2222") for each in listens(box)), "receive")
+    added = json.loads(
+        armoire(
+            box,
+            f"--json target add other --kind box --host {INSIDE} --user practice"
+            " --nature same-practice-elsewhere --distance 40",
+        )
+    )
+    let_in = f"receive add practice --key '{added['public_key']}' --quota 5"
+    armoire(box, let_in, account="armoire-receive")
+    armoire(box, f"target confirm other --host-key {added['fingerprint']}")
+
+    pushed = json.loads(armoire(box, "--json push other"))
+
+    assert pushed["targets"][0]["generation"] == 1
+    assert box.sh("find /var/lib/armoire/receive -path '*generations*' -type f | wc -l") != "0\n"
+
+
+def test_a_picture_is_made_small_between_two_sandboxes(box: Booted):
+    """The web hands an open file to the process that can only compute, and gets a picture back."""
+    tried = inside(
+        box,
+        "armoire-web",
+        """
+        import os
+        from pathlib import Path
+        from PIL import Image
+        from appliance.disk.preview import client
+        from appliance.disk.preview.protocol import Do, Wanted
+        from appliance.settings import Settings
+        path = Path("/var/lib/armoire/run/probe.png")
+        Image.new("RGB", (300, 200), (9, 9, 9)).save(path)
+        with path.open("rb") as file:
+            settings = Settings(data=Path("/var/lib/armoire"))
+            made = client.ask(settings, Wanted(Do.PICTURE, ending="png"), [file.fileno()])
+        said = {"type": made.type}
+        """,
+    )
+    assert tried == {"type": "image/webp"}
 
 
 def test_a_disk_that_is_none_of_ours_is_mounted_said_and_let_go(box: Booted):
@@ -368,6 +418,6 @@ def inside(box: Booted, unit: str, script: str) -> dict[str, str]:
     )
     box.sh(f"systemctl daemon-reload; systemctl start {unit}-tried; journalctl --sync")
     told = box.journal("--unit", f"{unit}-tried")
-    found = re.search(r"^SAID (.*)$", told, re.MULTILINE)
-    assert found is not None, told
-    return dict(json.loads(found[1]))
+    found = re.findall(r"^SAID (.*)$", told, re.MULTILINE)
+    assert found, told
+    return dict(json.loads(found[-1]))
