@@ -7,6 +7,7 @@ A search is given the shares a person may see, and opens their indexes only: rig
 import re
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Final
 
 from appliance.db.shares import Share
 from appliance.db.sqlite_file import Access, open_sqlite
+from appliance.disk import index_rarity
 from appliance.disk.index_file import (
     APPLICATION_ID,
     FORMAT,
@@ -25,6 +27,7 @@ from appliance.disk.index_file import (
     path_of,
     unpacked,
 )
+from appliance.disk.index_rarity import TRIGRAM
 from appliance.policy.plain_words import normalise, split
 from appliance.settings import Settings
 
@@ -33,8 +36,6 @@ CANDIDATES: Final = 200
 #: Folders with a word whose contents are looked through for the other words, and how much of each.
 FOLDERS: Final = 40
 BELOW: Final = 1_000
-#: Below this the index of names is of no use: its tokens are three letters.
-TRIGRAM: Final = 3
 #: Letters of a text around what was found.
 AROUND: Final = 70
 #: Words of a search; more are passed over.
@@ -116,9 +117,11 @@ def find(
     is_more, waiting = False, 0
     for share in shares:
         try:
-            with _opened(path_of(settings, share.id)) as connection:
+            path = path_of(settings, share.id)
+            with _opened(path) as connection:
                 if place is Place.NAMES:
-                    found, overflows = _names(connection, share, wanted, limit)
+                    known = index_rarity.common(path, connection)
+                    found, overflows = _names(connection, share, wanted, limit, known)
                 else:
                     found, overflows = _texts(connection, share, wanted, limit)
                     waiting += _count_waiting(connection)
@@ -236,28 +239,20 @@ def _joined(folder: bytes, name: bytes) -> bytes:
     return folder + b"/" + name if folder else name
 
 
-def _trigrams(word: str) -> list[str]:
-    # Side by side and not overlapping: half as many lists to intersect, hardly more names.
-    last = len(word) - TRIGRAM
-    starts = [*range(0, last, TRIGRAM), last] if last >= 0 else []
-    return [word[start : start + TRIGRAM] for start in starts]
-
-
-def _match(words: Sequence[str]) -> str:
-    trigrams = dict.fromkeys(each for word in words for each in _trigrams(word))
-    return " AND ".join('"' + each.replace('"', '""') + '"' for each in trigrams)
-
-
 def _select(
-    connection: sqlite3.Connection, table: str, words: Sequence[str], limit: int
+    connection: sqlite3.Connection,
+    table: str,
+    words: Sequence[str],
+    limit: int,
+    known: Counter[str],
 ) -> list[_Values]:
     """Return the entries whose name has all the words, the last met first."""
-    values: list[object] = [_match(words)]
+    chosen = index_rarity.rarest(words, known)
+    match = " AND ".join('"' + each.replace('"', '""') + '"' for each in chosen)
+    values: list[object] = [match]
     where = [f"{table} MATCH ?"]
     for word in words:
-        if (
-            len(word) != TRIGRAM
-        ):  # letters three by three say which may have it; ``instr`` which have
+        if word not in chosen:  # letters three by three say which may have it; ``instr`` which have
             where.append("instr(e.norm, ?) > 0")
             values.append(word)
     values.append(limit)
@@ -269,14 +264,18 @@ def _select(
 
 
 def _names(
-    connection: sqlite3.Connection, share: Share, words: Sequence[str], limit: int
+    connection: sqlite3.Connection,
+    share: Share,
+    words: Sequence[str],
+    limit: int,
+    known: Counter[str],
 ) -> tuple[list[_Near], bool]:
     candidates = max(CANDIDATES, limit)
-    rows = _select(connection, "names", words, candidates)
+    rows = _select(connection, "names", words, candidates, known)
     is_more = len(rows) >= candidates
     found = {row[0]: row for row in rows}
     if len(words) > 1 and len(rows) < limit:
-        for row in _through_folders(connection, words):
+        for row in _through_folders(connection, words, known):
             found.setdefault(row[0], row)
     best = sorted(
         ((_rank(row[3], words), row[6], row) for row in found.values()),
@@ -294,7 +293,9 @@ def _names(
     return near, is_more
 
 
-def _through_folders(connection: sqlite3.Connection, words: Sequence[str]) -> list[_Values]:
+def _through_folders(
+    connection: sqlite3.Connection, words: Sequence[str], known: Counter[str]
+) -> list[_Values]:
     """Return what lies in folders that have some of the words, and has the others itself or on its way."""
     found: list[_Values] = []
     seen: set[int] = set()
@@ -302,7 +303,7 @@ def _through_folders(connection: sqlite3.Connection, words: Sequence[str]) -> li
     for word in words:
         if len(word) < TRIGRAM:
             continue
-        for folder in _select(connection, "folder_names", (word,), FOLDERS):
+        for folder in _select(connection, "folder_names", (word,), FOLDERS, known):
             # Breadth first and bounded: a folder of everything is not walked to its end.
             front = [(folder[0], frozenset(each for each in words if each not in folder[3]))]
             while front and left > 0:
