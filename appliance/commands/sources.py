@@ -49,14 +49,14 @@ def check_name(name: str) -> str:
     return name
 
 
-def plan_of(window: str | None) -> Plan:
-    """Return the plan for a window «20:00-06:00»; the usual one for None.
+def plan_of(window: str | None) -> Plan | None:
+    """Return the plan for a window «20:00-06:00»; None for None: the practice's usual hours.
 
     Raises:
         InvalidInput: this is no window.
     """
     if window is None:
-        return Plan()
+        return None
     if not _WINDOW.fullmatch(window):
         raise wrong("--window", mark("Write it as 20:00-06:00."))
     start, end = window.split("-")

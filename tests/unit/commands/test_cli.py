@@ -27,7 +27,7 @@ from appliance.jobs import queue
 from appliance.jobs.kinds import CheckMachine
 from appliance.language import translate
 from appliance.ledger import chain
-from appliance.model import Role, SourceId, SourceKind
+from appliance.model import Plan, Role, SourceId, SourceKind
 
 
 @pytest.fixture(autouse=True)
@@ -382,7 +382,8 @@ def test_what_a_person_types_about_a_machine_is_checked():
     for wrong in ("", "A", "a b", "a@b", "a:b", "-a", "a" * 65, "é"):
         with pytest.raises(InvalidInput):
             check_name(wrong)
-    assert plan_of("21:30-05:00").window_start == "21:30"
+    assert plan_of("21:30-05:00") == Plan(window_start="21:30", window_end="05:00")
+    assert plan_of(None) is None  # the hours the practice chose
     (use,) = recipes_of(["postgresql"], ["postgresql.databases=a,b", "postgresql.port=1"])
     assert use.values == {"databases": "a,b", "port": "1"}
     with pytest.raises(InvalidInput):
