@@ -13,9 +13,11 @@ from appliance.clock import utc_now
 from appliance.db import local_networks
 from appliance.db.schema import ledger
 from appliance.db.schema import session as session_table
+from appliance.disk import set_up
 from appliance.jobs import network
 from appliance.jobs.box_readings import box_findings
 from appliance.model import Role
+from appliance.packed import pack_path
 
 
 @pytest.fixture
@@ -255,3 +257,20 @@ def test_open_for_links_strangers_see_nothing_else(anonymous, database, person_o
     with database.write() as connection:
         network.open_to_internet(connection, by=me.id, now=utc_now())
     assert strange.get("/sign-in").status_code == 200
+
+
+def test_whoever_makes_a_link_is_told_when_no_correspondent_can_open_it(
+    owner, database, settings, person_of
+):
+    """A link that nobody can open would be found out by the correspondent."""
+    me = person_of(Role.OWNER)
+    with database.write() as connection:
+        made = set_up.make_share(
+            connection, settings, name="documents", label="D", person_id=me.id, now=utc_now()
+        )
+    (made.folder / "a.txt").write_text("a")
+    data = {"share": "documents", "p": pack_path(b"a.txt"), "label": "Dr Petit", "days": "5"}
+    assert "this link opens at the practice" in owner.post("/links/new", data=data).text
+    with database.write() as connection:
+        network.open_to_internet(connection, by=me.id, now=utc_now(), links_only=True)
+    assert "this link opens at the practice" not in owner.post("/links/new", data=data).text

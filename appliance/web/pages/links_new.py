@@ -15,6 +15,7 @@ from appliance.disk import links, listing
 from appliance.disk.access import Held
 from appliance.disk.links import Made
 from appliance.errors import InvalidInput, NotFound
+from appliance.jobs import network
 from appliance.language import explain
 from appliance.packed import pack_path, unpack_path
 from appliance.policy.outside_links import (
@@ -71,6 +72,7 @@ class MadePage(Page):
     password: str | None
     ends_at: datetime
     back: str
+    is_closed: bool  # to the Internet: the correspondent cannot come
 
 
 @router.get("/new", name="link_new")
@@ -149,6 +151,8 @@ async def make_link(
             problem=explain(error, language_of(request)),
         )
         return render(request, page, 422)
+    with box.database.read() as connection:
+        is_closed = network.opened(connection) is None
     return render(
         request,
         MadePage(
@@ -160,6 +164,7 @@ async def make_link(
             password=made.password,
             ends_at=made.link.ends_at,
             back=f"/disk/{share}?p={pack_path(path.rpartition(b'/')[0])}",
+            is_closed=is_closed,
         ),
     )
 
