@@ -15,14 +15,14 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect
 
-from appliance.accounts import links, people
+from appliance.accounts import links, people, sessions
 from appliance.clock import utc_now
 from appliance.commands.setting_up import BOX_ID
 from appliance.db import facts, shares, sources, targets, workers
 from appliance.disk import access
 from appliance.jobs import kinds, queue
 from appliance.jobs.kinds import PushCopy, SetUpSource, TakeSnapshot, VerifySnapshot
-from appliance.model import BOX_SOURCE, JobState
+from appliance.model import BOX_SOURCE, JobState, Role
 from appliance.worker import box_source
 from tests.support.box import Box
 from tests.support.browser import (
@@ -35,6 +35,7 @@ from tests.support.browser import (
     picture,
     served,
     too_wide,
+    window,
 )
 from tests.support.reading import ReaderProcess
 from tests.support.sshd import SshServer
@@ -42,6 +43,14 @@ from tests.support.sshd import SshServer
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 PASSWORD = "Vingt2-lampes"
+
+
+@dataclass
+class Site:
+    """Where somebody is signed in."""
+
+    address: str
+    token: str
 
 
 @dataclass
@@ -350,3 +359,41 @@ def test_the_settings_in_a_browser(page: Page, day: Day) -> None:
     page.locator("#ledger-reason").fill("Contentieux en cours")
     page.locator("#ledger button.main").click()
     expect(page.locator("#ledger .badge")).to_have_text("Enregistré")
+
+
+def test_the_steps_and_the_settings_without_a_script(browser: Browser, day: Day) -> None:
+    """Forms and links alone: opened, filled in, put off, kept."""
+    with day.box.database.write() as connection:
+        owner = people.add(
+            connection,
+            login="claire.martin",
+            name="Claire Martin",
+            role=Role.OWNER,
+            language="fr",
+            password_hash=None,
+            now=utc_now(),
+        )
+        token = sessions.start(
+            connection, owner.id, now=utc_now(), address="127.0.0.1", user_agent="e2e"
+        )
+    page = window(browser, Site(day.address, token), java_script_enabled=False, viewport=PHONE)
+    page.goto("/welcome")
+    page.locator("#name").fill("Cabinet des Lilas")
+    page.get_by_role("button", name="Enregistrer et continuer").click()
+    assert state(page, "practice") == "terminé"
+    page.locator("#step-share > summary").click()
+    page.get_by_label("Comptabilité").check()
+    page.get_by_role("button", name="Créer ces partages").click()
+    assert state(page, "share") == "terminé"
+    page.locator("#step-kit > summary").click()
+    page.locator("#step-kit").get_by_role("button", name="Plus tard").click()
+    assert state(page, "kit") == "plus tard"
+    page.locator("#step-machine > summary").click()
+    page.get_by_role("link", name="Ajouter le premier poste").click()
+    page.get_by_role("link", name="Revenir aux premiers pas").click()
+    page.goto("/settings")
+    page.locator("#links-password").check()
+    page.locator("#links button.main").click()
+    expect(page.locator("#links .badge")).to_have_text("Enregistré")
+    expect(page.locator("#links-password")).to_be_checked()
+    page.context.close()
