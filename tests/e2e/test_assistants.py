@@ -324,3 +324,51 @@ def test_an_answer_that_takes_long_shows_that_it_goes_on(window: Open) -> None:
     button(page, "Vérifier la chaîne maintenant")
     page.wait_for_function("sessionStorage.shown === 'true Un instant…'")
     expect(page.locator(".slow")).to_have_count(0)
+
+
+def test_the_settings_are_kept_and_what_cannot_be_is_said(window: Open) -> None:
+    """Each group by itself."""
+    page = window(size=PHONE)
+    page.goto("/settings")
+    group = page.get_by_role("region", name="Le cabinet", exact=True)
+    group.get_by_label("Nom du cabinet").fill("Cabinet des Tilleuls")
+    group.get_by_role("button", name="Enregistrer").click()
+    expect(group.get_by_role("status")).to_be_visible()
+    expect(group.get_by_label("Nom du cabinet")).to_have_value("Cabinet des Tilleuls")
+    assert too_wide(page) <= 0
+
+
+def test_a_network_is_declared_and_taken_back(window: Open) -> None:
+    """What is no network is said; one's own is not shut by a slip."""
+    page = window(size=PHONE)
+    page.goto("/network")
+    page.get_by_label("Un autre réseau").fill("n’importe quoi")
+    button(page, "Déclarer")
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_label("Un autre réseau").fill("192.168.77.0/24")
+    button(page, "Déclarer")
+    page.get_by_role("button", name="Supprimer 192.168.77.0/24").click()
+    expect(page.get_by_text("192.168.77.0/24")).to_have_count(0)
+
+
+def test_the_password_of_the_file_explorer_is_shown_once(window: Open) -> None:
+    """Beside the name to type with it."""
+    page = window(size=PHONE)
+    page.goto("/connect")
+    button(page, "Faire mon mot de passe")
+    secret = page.locator("#smb-password").inner_text()
+    assert len(secret) > 10
+    assert too_wide(page) <= 0
+    page.goto("/connect")
+    assert secret not in page.content()
+
+
+def test_how_people_sign_in_is_decided(window: Open) -> None:
+    """The rule holds at once; an account is prepared by its number."""
+    page = window(size=PHONE)
+    page.goto("/access")
+    page.get_by_label("Sans clic, une session se ferme après").select_option(label="15 minutes")
+    page.get_by_role("form", name="Règles").get_by_role("button", name="Enregistrer").click()
+    expect(page.get_by_role("status").first).to_be_visible()
+    page.goto("/account")
+    expect(page.get_by_text("15 minutes sans")).to_be_visible()

@@ -162,6 +162,7 @@ def filled(settings: Settings) -> Iterator[FilledBox]:
     _fill_share(share)
     box.night(source)
     (share.folder / LETTER).write_text("Cher confrère, voici la suite.\n")
+    (share.folder / "Ordonnance 30.txt").unlink()
     shared_night = box.night(source)
     places = {
         "source_id": str(practice.machine.id),
