@@ -107,6 +107,7 @@ class Doors:
                 self._bind(address)
             except OSError as error:
                 if is_first and error.errno not in _NOT_NOW:
+                    log.error("doors.not-bound %s port %s: %s", address, self._port, error.strerror)  # noqa: TRY400
                     raise
                 if address not in self._complained:
                     log.warning("doors.not-bound %s errno=%s", address, error.errno)
@@ -188,9 +189,8 @@ class Server(uvicorn.Server):
         assert not sockets  # noqa: S101 - ``make_server`` gives none
         try:
             self.doors.open()
-        except OSError as error:
-            log.error("doors.not-bound errno=%s %s", error.errno, error.strerror)  # noqa: TRY400
-            sys.exit(STARTUP_FAILURE)
+        except OSError:
+            sys.exit(STARTUP_FAILURE)  # said where it was met
         await super().startup(sockets=[])
         loop = asyncio.get_running_loop()
         self.doors.begin(loop, self._greet)
