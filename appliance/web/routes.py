@@ -14,6 +14,7 @@ from appliance.web.api import network as api_network
 from appliance.web.api import notices as api_notices
 from appliance.web.api import people as api_people
 from appliance.web.api import settings as api_settings
+from appliance.web.api import shares as api_shares
 from appliance.web.api import welcome as api_welcome
 from appliance.web.pages import (
     access_review,
@@ -148,6 +149,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_links.router,
     api_people.router,
     api_notices.router,
+    api_shares.router,
     api_locums.router,
     api_locums.emergency_router,
     api_settings.router,

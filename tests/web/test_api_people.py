@@ -264,3 +264,55 @@ def test_what_came_by_a_request_is_accepted_or_refused(owner, share, database):
     assert not (share.folder / "exam" / "b.pdf").exists()
     states = {each["name"]: each["state"] for each in owner.get(here).json()}
     assert states == {"a.pdf": "accepted", "b.pdf": "declined"}
+
+
+# --- shares --------------------------------------------------------------------------------
+
+
+def test_a_share_is_made_given_rights_on_set_and_closed(boss, database, person_of):
+    """Whoever makes it may do all there; each change is in the ledger."""
+    made = boss.post(f"{API}/shares", json={"label": "Comptes rendus"})
+    assert made.status_code == 201, made.text
+    assert made.json()["name"] == "comptes-rendus"
+    assert [each["person_id"] for each in made.json()["grants"]] == [person_of(Role.OWNER).id]
+    here = f"{API}/shares/comptes-rendus"
+    given = boss.post(f"{here}/rights", json={"role": "secretary", "rights": ["see", "add"]})
+    assert {"rights": ["add", "see"], "person_id": None, "role": "secretary"} in given.json()[
+        "grants"
+    ]
+    changed = boss.patch(here, json={"bin_days": 60, "over_dav": True, "quota_bytes": 10**9})
+    assert (changed.json()["bin_days"], changed.json()["over_dav"]) == (60, True)
+    assert boss.patch(here, json={"quota_bytes": 0}).json()["quota_bytes"] is None
+    assert boss.get(f"{API}/shares").json()[0]["label"] == "Comptes rendus"
+    assert boss.post(f"{here}/close").status_code == 204
+    assert boss.get(here).status_code == 404
+    with database.read() as c:
+        for event in ("share.changed", "share.closed"):
+            assert chain.newest(c, event=event)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("", {"label": " "}, 422),
+        ("", {"label": "Etc", "folder": "/etc"}, 422),
+        ("", {"label": "Documents"}, 409),
+        ("/documents/rights", {"rights": ["see"]}, 422),
+        ("/documents/rights", {"rights": ["see"], "role": "secretary", "person_id": 1}, 422),
+        ("/documents/rights", {"rights": ["fly"], "role": "secretary"}, 422),
+        ("/documents/rights", {"rights": ["see"], "role": "god"}, 422),
+        ("/documents/rights", {"rights": ["see"], "role": "technical-admin"}, 422),
+        ("/documents/rights", {"rights": ["see"], "person_id": 9999}, 404),
+        ("/other/rights", {"rights": ["see"], "role": "secretary"}, 404),
+    ],
+)
+def test_what_may_not_be_of_a_share_is_refused(boss, share, path, body, status):
+    """By the page's own rules."""
+    assert boss.post(f"{API}/shares{path}", json=body).status_code == status
+
+
+def test_shares_are_made_by_who_may(client_as, share):
+    """Not by a secretary, whatever rights they hold on one."""
+    client = client_as(Role.SECRETARY)
+    assert client.get(f"{API}/shares").status_code == 403
+    assert client.post(f"{API}/shares", json={"label": "x"}).status_code == 403
