@@ -18,12 +18,17 @@ from typing import Final
 from appliance.disk import cached_open
 from appliance.disk.paths import RESERVED, open_folder, open_parent
 from appliance.errors import FileMissing
+from appliance.units import NS_PER_S
 
 #: Folders whose order is kept in memory.
 KEPT: Final = 32
 #: A folder with so many entries at most is read without a thread when it was read so lately: some 0.5 ms.
 SMALL: Final = 250
 LATELY_S: Final = 30.0
+#: A folder with so many entries is not read twice within a second.
+LARGE: Final = 2_000
+LARGEST: Final = 50_000
+AGAIN_S: Final = 1.0
 _NUMBERS: Final = re.compile(r"(\d+)")
 
 
@@ -59,7 +64,9 @@ def read(root: Path, path: bytes) -> Listing:
         InvalidInput, FileMissing, NotAFolder.
     """
     with open_folder(root, path) as folder:
-        return _read(folder, os.fstat(folder), is_top=not path)
+        facts = os.fstat(folder)
+        again = _again(facts)
+        return _read(folder, facts, is_top=not path) if again is None else again
 
 
 def read_known(root: Path, path: bytes) -> Listing | None:
@@ -102,7 +109,44 @@ def _read(folder: int, facts: os.stat_result, *, is_top: bool) -> Listing:
             except FileNotFoundError:
                 continue  # it went while we looked
     order = _order(facts.st_dev, facts.st_ino, facts.st_mtime_ns, entries)
-    return Listing(order, facts.st_ino, facts.st_mtime_ns)
+    found = Listing(order, facts.st_ino, facts.st_mtime_ns)
+    if LARGE <= len(order) <= LARGEST:
+        global _last  # noqa: PLW0603 - one, replaced as a whole
+        _last = _Last(facts.st_dev, found, time.monotonic())
+    return found
+
+
+def _again(facts: os.stat_result) -> Listing | None:
+    """Return what a large folder held a moment ago: its page is followed by its columns at once.
+
+    Names are those of the disk, for the folder says when they changed; of a file that is being written the size may
+    be a second old.
+    """
+    global _last  # noqa: PLW0603 - one, replaced as a whole
+    last = _last
+    if last is None:
+        return None
+    if time.monotonic() - last.at > AGAIN_S:
+        _last = None  # nobody needs its memory
+        return None
+    is_same = (last.device, last.listing.inode, last.listing.mtime_ns) == (
+        facts.st_dev,
+        facts.st_ino,
+        facts.st_mtime_ns,
+    )
+    # The system's clock for folders has steps: one that changed just now may have changed twice.
+    is_quiet = time.time_ns() - facts.st_mtime_ns > NS_PER_S
+    return last.listing if is_same and is_quiet else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    device: int
+    listing: Listing
+    at: float
+
+
+_last: _Last | None = None
 
 
 def entry(root: Path, path: bytes) -> Entry:

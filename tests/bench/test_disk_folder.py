@@ -16,7 +16,9 @@ from playwright.sync_api import Browser, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.bench.report import record
-from tests.e2e.test_disk import MANY, Site, _window, browser, site
+from tests.e2e.conftest import browser
+from tests.e2e.test_disk import MANY, Site, site
+from tests.support.browser import window as open_window
 from tests.support.sshd import free_port
 
 __all__ = ["browser", "site"]  # fixtures
@@ -55,7 +57,7 @@ def test_a_folder_of_20_000_is_usable_at_once(
     tmp_path: Path,
 ) -> None:
     """At most 0.6 s, median of five."""
-    page = _window(browser, site, viewport={"width": 1440, "height": 900})
+    page = open_window(browser, site, viewport={"width": 1440, "height": 900})
     _ours(page)
     mine = statistics.median(_ours(page) for _ in range(ROUNDS))
     page.context.close()

@@ -17,7 +17,8 @@ const collator = new Intl.Collator(document.documentElement.lang, { numeric: tru
 // --- what the folder holds ------------------------------------------------------------------
 
 let held = { n: [], k: "", s: [], m: [], raw: {} };
-let plainNames = [];
+let plainNames = null; // made when somebody looks for one
+const plains = () => (plainNames ??= held.n.map(plain));
 let order = []; // places in `held`, as shown
 let sorted = { by: "name", down: false };
 let wanted = "";
@@ -44,7 +45,7 @@ async function load(toName) {
   const keep = new Set([...picked].map((place) => held.n[place]));
   const at = toName ?? (order.length ? held.n[order[cursor]] : null);
   held = found;
-  plainNames = held.n.map(plain);
+  plainNames = null;
   picked.clear();
   if (keep.size) held.n.forEach((name, place) => { if (keep.has(name)) picked.add(place); });
   arrange();
@@ -56,7 +57,7 @@ async function load(toName) {
 function arrange() {
   const all = held.n.map((_, place) => place);
   const sought = plain(wanted).split(/\s+/).filter(Boolean);
-  order = sought.length ? all.filter((place) => sought.every((each) => plainNames[place].includes(each))) : all;
+  order = sought.length ? all.filter((place) => sought.every((each) => plains()[place].includes(each))) : all;
   const sign = sorted.down ? -1 : 1;
   if (sorted.by !== "name" || sorted.down) {
     order.sort((a, b) => {
@@ -291,7 +292,7 @@ grid.addEventListener("keydown", (event) => {
   else if (event.key.length === 1 && !control && !event.altKey) {
     const now = Date.now();
     typed = (now - typedAt < 900 ? typed : "") + plain(event.key); typedAt = now;
-    const found = order.findIndex((place) => plainNames[place].startsWith(typed));
+    const found = order.findIndex((place) => plains()[place].startsWith(typed));
     if (found >= 0) pick(found);
   }
 });

@@ -103,3 +103,28 @@ def test_what_is_ours_is_left_out_of_what_is_known_too(tmp_path: Path) -> None:
     assert known is not None
     assert [each.name for each in known.entries] == [b"a.txt"]
     assert listing.read_known(tmp_path, b"nothing") is None
+
+
+def test_a_large_folder_is_not_read_twice_within_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that comes or goes is seen at once all the same."""
+    monkeypatch.setattr(listing, "LARGE", 3)
+    monkeypatch.setattr(listing, "AGAIN_S", 60.0)
+    for number in range(4):
+        (tmp_path / f"{number}").touch()
+    long_ago = 1_700_000_000_000_000_000
+    os.utime(tmp_path, ns=(long_ago, long_ago))  # it has been quiet for long
+    first = listing.read(tmp_path, b"")
+    assert listing.read(tmp_path, b"") is first
+
+    (tmp_path / "5").touch()
+    assert len(listing.read(tmp_path, b"").entries) == 5
+    (tmp_path / "5").unlink()
+    assert len(listing.read(tmp_path, b"").entries) == 4  # it changed just now: read each time
+    assert listing.read(tmp_path, b"") is not listing.read(tmp_path, b"")
+
+    os.utime(tmp_path, ns=(long_ago, long_ago))
+    first = listing.read(tmp_path, b"")
+    monkeypatch.setattr(listing, "AGAIN_S", -1.0)
+    assert listing.read(tmp_path, b"") is not first
