@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from appliance.errors import InvalidInput
 from appliance.language import mark
+from appliance.policy.local_networks import BUILDING, Network
 
 #: Unix accounts of people: ``armoire-p<id>``, never a name that the system has.
 ACCOUNT: Final = "armoire-p"
@@ -31,21 +32,6 @@ _LOGIN: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]")
 _UNIX: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _NETBIOS: Final = re.compile(r"[A-Z0-9][A-Z0-9-]{0,14}")
 _FOLDER: Final = re.compile(r"(/[^/%\"\\;#\x00-\x1f\x7f]+)+")
-#: Networks that no one reaches from outside: RFC 1918, RFC 4193, link-local, the box itself.
-_LOCAL: Final = tuple(
-    ipaddress.ip_network(each)
-    for each in (
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "169.254.0.0/16",
-        "127.0.0.0/8",
-        "fc00::/7",
-        "fe80::/10",
-        "::1/128",
-    )
-)
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +170,7 @@ def local_network(text: str) -> Network:
         network = ipaddress.ip_network(text)
     except ValueError as error:
         raise InvalidInput("network", mark("This is not a local network.")) from error
-    for local in _LOCAL:
+    for local in BUILDING:
         if network.version == local.version and network.subnet_of(local):  # type: ignore[arg-type]
             return network
     raise InvalidInput("network", mark("This is not a local network."))

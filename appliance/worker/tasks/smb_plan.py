@@ -21,7 +21,6 @@ from appliance.db import facts, local_networks, shares
 from appliance.disk import access
 from appliance.disk.smb_config import (
     MOST_PEOPLE,
-    Network,
     SmbPerson,
     SmbPlan,
     SmbShare,
@@ -33,6 +32,7 @@ from appliance.errors import InvalidInput
 from appliance.jobs import network
 from appliance.policy import tunnel
 from appliance.policy.listening import without_tunnel
+from appliance.policy.local_networks import Network
 from appliance.policy.share_rights import WRITE, Right
 
 #: What was applied last: ``digest``, ``at``, ``addresses``, ``left_out``.
