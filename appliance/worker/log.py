@@ -1,6 +1,7 @@
 """What the worker and its jobs write to standard error: ids and codes, never a file's name (beam 7)."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -34,7 +35,15 @@ def file_of(settings: Settings, name: str) -> Iterator[IO[bytes]]:
     if path.exists() and path.stat().st_size > ROTATE_BYTES:
         path.replace(path.with_suffix(".log.1"))
     with path.open("ab") as file:
+        _share(file.fileno(), folder)
         yield file
+
+
+def _share(descriptor: int, folder: Path) -> None:
+    """Leave a log to whose folder it is in: a command run as root would shut the worker out of it."""
+    owner, ours = folder.stat(), os.fstat(descriptor)
+    if os.geteuid() == 0 and ours.st_uid != owner.st_uid:
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def where(error: BaseException) -> str:

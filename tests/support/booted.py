@@ -90,6 +90,7 @@ cd "$R"
 mkdir .old
 pivot_root . .old
 umount -l /.old
+mount --make-rshared / # as systemd does on a machine; in a container it leaves that to others
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 container=armoire \
   /lib/systemd/systemd --unit=booted.target --log-target=console --show-status=0
 """
