@@ -253,7 +253,7 @@ def arrivals(connection: Connection, now: datetime) -> list[tuple[int, int, int]
             func.min(received_file.c.received_at),
             func.max(received_file.c.received_at),
         )
-        .where(received_file.c.id > known)
+        .where(received_file.c.id > known, received_file.c.decided_at.is_(None))
         .group_by(received_file.c.link_id)
     )
     rows = connection.execute(query).all()

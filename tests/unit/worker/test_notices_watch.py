@@ -216,6 +216,15 @@ def test_files_that_arrive_one_after_the_other_are_one_notice(settings, database
     assert len(told(database, "link.")) == 2
 
 
+def test_files_that_were_decided_about_already_are_no_news(settings, database, anne, request_of):
+    """Who sat before the page needs no message."""
+    request_of(NOW)
+    with database.write() as c:
+        c.execute(received_file.update().values(decided_at=NOW, was_accepted=True))
+    notices_watch.turn(settings, database, NOW + 10 * MINUTE)
+    assert told(database, "link.") == []
+
+
 def test_files_that_never_stop_arriving_are_told_all_the_same(settings, database, anne, request_of):
     """A quarter of an hour after the first."""
     for minutes in range(16):
