@@ -14,6 +14,7 @@ from appliance.accounts import (
     app_passwords,
     emergency,
     locums,
+    notice_ways,
     notices,
     oidc_providers,
     passwords,
@@ -37,6 +38,7 @@ from appliance.packed import pack_path
 from appliance.policy import drills
 from appliance.policy.drills import Drill
 from appliance.policy.drills import RepositoryLine as DrillLine
+from appliance.policy.notice_ways import Kind, MailServer, Security
 from appliance.policy.outside_links import ASK, GIVE, Rules
 from appliance.policy.share_rights import Right
 from appliance.replication import kit
@@ -247,6 +249,14 @@ def _people(
         {"sponsor": "Dr Petit", "locum": "Dr Paul Durand", "ends_at": now, "href": "/locums/1"},
         person_id=owner.id, now=now,
     )  # fmt: skip
+    mails = MailServer("smtp.cabinet.example", 465, Security.TLS, "boitier@cabinet.example")
+    notice_ways.put_mail_server(connection, mails, None, by=owner.id, now=now)
+    for whose in (None, owner.id):
+        way = notice_ways.add(
+            connection, person_id=whose, kind=Kind.EMAIL, label="lilas@cabinet.example",
+            topics=["account"], by=owner.id, now=now,
+        )  # fmt: skip
+        notice_ways.failed(connection, way.id, "password", now=now)
     service = replace(oidc_providers.pro_sante_connect(), client_id="cabinet-des-lilas")
     oidc_providers.put(connection, service, None, box.settings.tls, by=owner.id, now=now)
     every = review.lines(connection, now=now)
