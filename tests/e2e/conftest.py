@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.support.browser import chromium
+
+#: A machine that runs three workers on two cores is slow; nothing waits that long where all is well.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")
