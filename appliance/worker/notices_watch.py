@@ -18,11 +18,11 @@ from appliance.db.schema import proof
 from appliance.db.schema_disk import link, received_file
 from appliance.db.schema_people import locum, notice_way
 from appliance.disk import quarantine_upkeep
-from appliance.jobs import notice_readings, readings
+from appliance.jobs import notice_readings, queue, readings
 from appliance.jobs.box_readings import box_findings
 from appliance.jobs.kinds import SendNotices, Spec
 from appliance.language import mark
-from appliance.model import Outcome, PersonId, SourceId
+from appliance.model import JobState, Outcome, PersonId, SourceId
 from appliance.policy import notices_findings
 from appliance.policy.findings import Finding, Severity
 from appliance.policy.notices import (
@@ -51,6 +51,7 @@ LONGEST_ARRIVAL: Final = timedelta(minutes=15)
 #: A term that begins or ends within that is told.
 SOON: Final = timedelta(hours=48)
 REMIND_EVERY: Final = timedelta(days=7)
+FAILED_AGAIN: Final = timedelta(minutes=5)
 PING_AGAIN: Final = timedelta(minutes=5)
 FORGOTTEN_AFTER: Final = timedelta(days=90)
 
@@ -100,8 +101,15 @@ def turn(settings: Settings, database: Database, now: datetime) -> list[Spec]:
         with database.write() as connection:
             deliveries.spread(connection, notice_ways.rules(connection), zone, now=now)
     with database.read() as connection:
-        is_due = deliveries.is_due(connection, now=now)
+        is_due = deliveries.is_due(connection, now=now) and not _has_just_failed(connection, now)
     return [SendNotices()] if is_due or is_word else []
+
+
+def _has_just_failed(connection: Connection, now: datetime) -> bool:
+    """Return whether the job that sends ended before it could say what went wrong: it is left alone for a while."""
+    found = queue.newest(connection, kind=SendNotices.kind, limit=1)
+    failed = {JobState.FAILED, JobState.INTERRUPTED}
+    return bool(found) and found[0].state in failed and now - found[0].queued_at < FAILED_AGAIN
 
 
 # --- findings ------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ from appliance.accounts.notice_ways import Kind
 from appliance.db import facts, secrets, shares, workers
 from appliance.db.schema_disk import link, received_file
 from appliance.db.schema_people import locum
+from appliance.jobs import queue
 from appliance.jobs.box_readings import box_findings
 from appliance.jobs.kinds import KINDS, SendNotices
 from appliance.jobs.notice_readings import notice_findings
 from appliance.ledger import proofs
-from appliance.model import Outcome, Role
+from appliance.model import JobState, Outcome, Role
 from appliance.policy.findings import Severity
 from appliance.policy.notice_ways import MailServer, Security
 from appliance.policy.notices import Rules
@@ -94,6 +95,19 @@ def test_the_worker_does_not_call_itself_dead(settings, database, anne):
         assert not workers.alive(c, now=NOW)
     notices_watch.turn(settings, database, NOW)
     assert told(database, "finding.") == []
+
+
+def test_a_job_that_crashes_is_not_begun_again_at_every_turn(settings, database, anne):
+    """A disk that is full, a key that is gone: in five minutes, not in thirty seconds."""
+    way(database)
+    wrong_clock(database)
+    assert notices_watch.turn(settings, database, NOW) == [SendNotices()]
+    with database.write() as c:
+        number = queue.enqueue(c, SendNotices(), now=NOW)
+        queue.claim(c, runner="tests", now=NOW, only=number)
+        queue.finish(c, number, JobState.FAILED, now=NOW)
+    assert notices_watch.turn(settings, database, NOW + MINUTE) == []
+    assert notices_watch.turn(settings, database, NOW + 6 * MINUTE) == [SendNotices()]
 
 
 def test_an_alarm_of_three_days_is_told_to_each_who_runs_the_box(settings, database, anne, add):
