@@ -109,11 +109,11 @@ def _read(folder: int, facts: os.stat_result, *, is_top: bool) -> Listing:
             except FileNotFoundError:
                 continue  # it went while we looked
     order = _order(facts.st_dev, facts.st_ino, facts.st_mtime_ns, entries)
-    found = Listing(order, facts.st_ino, facts.st_mtime_ns)
+    listing = Listing(order, facts.st_ino, facts.st_mtime_ns)
     if LARGE <= len(order) <= LARGEST:
         global _last  # noqa: PLW0603 - one, replaced as a whole
-        _last = _Last(facts.st_dev, found, time.monotonic())
-    return found
+        _last = _Last(facts.st_dev, listing, time.monotonic())
+    return listing
 
 
 def _again(facts: os.stat_result) -> Listing | None:
