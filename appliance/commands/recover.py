@@ -3,7 +3,7 @@
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,8 @@ from rich.console import Console
 
 from appliance.clock import utc_now
 from appliance.commands.framework import Command, answers, option
-from appliance.commands.recover_board import Board, begin
+from appliance.commands.recover_board import BACK, Board, begin
+from appliance.commands.recover_moved import check_names, read_moved
 from appliance.commands.recover_run import Plan, Recovering
 from appliance.commands.recover_search import Search, open_kit
 from appliance.commands.recover_show import (
@@ -26,6 +27,8 @@ from appliance.commands.recover_show import (
 from appliance.commands.recover_state import hand_over
 from appliance.commands.session import Answer, ExitCode, Session
 from appliance.commands.setting_up import base_url, prepare
+from appliance.db import sources
+from appliance.db.engine import open_database
 from appliance.errors import (
     AlreadyExists,
     AlreadyRunning,
@@ -39,6 +42,7 @@ from appliance.errors import (
 from appliance.jobs import recovery_status
 from appliance.jobs.recovery_status import Phase, RecoveryStatus
 from appliance.language import explain, mark
+from appliance.model import SourceKind
 from appliance.replication import recover_progress
 from appliance.replication.recover_choice import Proposal
 from appliance.settings import PREFIX, Settings, load
@@ -48,6 +52,7 @@ from appliance.worker import locks
 MOST_CHOICES: Final = 8
 #: A line on the terminal so often, where it is no terminal.
 SAY_S: Final = 30.0
+_STAYS: Final = mark("This share is back already; it stays where it is.")
 
 
 @click.command(
@@ -70,6 +75,8 @@ SAY_S: Final = 30.0
         help=mark("Where a disk with copies is mounted; it is known by its label."))  # fmt: skip
 @option("--first", "first", multiple=True, metavar="SOURCE",
         help=mark("Bring this source back first; may be given several times."))  # fmt: skip
+@option("--share", "moved", multiple=True, metavar="NAME=FOLDER",
+        help=mark("Bring this share back to another folder, empty or new; may be given several times."))  # fmt: skip
 @option("--yes", is_flag=True, help=mark("Take what is proposed without asking."))
 @option("--accept-incomplete", is_flag=True,
         help=mark("Bring back what can be had when objects are missing everywhere."))  # fmt: skip
@@ -88,6 +95,7 @@ def recover(
     chosen: tuple[str, ...],
     disks: tuple[Path, ...],
     first: tuple[str, ...],
+    moved: tuple[str, ...],
     yes: bool,
     accept_incomplete: bool,
     only_look: bool,
@@ -99,9 +107,12 @@ def recover(
     before = recovery_status.read_report(settings)
     if before is not None and before.phase is Phase.DONE:
         if not any(each.state == "failed" for each in before.shares):
+            if moved:
+                raise InvalidInput("share", _STAYS)
             return _answer(session, before)
         before = replace(before, phase=Phase.SHARES)  # those that failed are tried again
     _is_free(settings, before)
+    folders = read_moved(settings, moved, {} if before is None else before.folders)
     _settle_modes(settings.data)
     with locks.hold(locks.of_worker(settings)) as is_mine:
         if not is_mine:
@@ -109,7 +120,9 @@ def recover(
         heard = _Heard(session)
         progress = recover_progress.read_progress(settings.data)
         if before is not None and progress is not None and progress.finished_at:
-            board = Board(settings, before)
+            _can_move(settings, before, folders)
+            board = Board(settings, replace(before, folders=folders))
+            board.keep()
             Recovering(None, settings, board, on_tick=heard.tick, on_web=heard.web).run()
         else:
             search = Search(session, open_kit(session, kit_file, words_fd), chosen, disks)
@@ -120,6 +133,7 @@ def recover(
                 search,
                 heard,
                 first=first,
+                folders=folders,
                 yes=yes,
                 accept_incomplete=accept_incomplete,
                 is_readable=not without_reading,
@@ -137,6 +151,30 @@ def _is_free(settings: Settings, before: RecoveryStatus | None) -> None:
     begun = before is not None or recover_progress.read_progress(settings.data) is not None
     if (settings.data / "state.sqlite").exists() and not begun:
         raise AlreadyExists("box", str(settings.data))
+
+
+def _can_move(settings: Settings, before: RecoveryStatus, folders: Mapping[str, str]) -> None:
+    """Return when the shares that were named have still to come back.
+
+    Raises:
+        NotFound: the box has no share of this name.
+        InvalidInput: it is back, elsewhere.
+    """
+    database = open_database(settings.database)
+    try:
+        with database.read() as connection:
+            known = {
+                each.name: each
+                for each in sources.all_living(connection)
+                if each.kind is SourceKind.SHARE
+            }
+    finally:
+        database.close()
+    check_names(folders, known)
+    back = {each.source_id for each in before.shares if each.state in BACK}
+    for name, folder in folders.items():
+        if known[name].id in back and known[name].roots[0] != folder:
+            raise InvalidInput("share", _STAYS)
 
 
 def _settle_modes(data: Path) -> None:
@@ -190,6 +228,7 @@ def _recover(
     heard: _Heard,
     *,
     first: Sequence[str],
+    folders: Mapping[str, str],
     yes: bool,
     accept_incomplete: bool,
     is_readable: bool,
@@ -198,6 +237,9 @@ def _recover(
     settings = session.settings
     for _ in range(MOST_CHOICES):
         proposal = search.look()
+        check_names(
+            folders, [each.name for each in proposal.manifest.repositories if each.kind == "share"]
+        )
         print_proposal(session, session.err, search.targets, proposal, utc_now())
         _accept(session, proposal, yes=yes, accept_incomplete=accept_incomplete)
         _has_room(settings, proposal)
@@ -209,6 +251,7 @@ def _recover(
             remarks(search.targets, proposal),
             recovery_status.read_report(settings),
             utc_now(),
+            folders,
         )
         board = Board(settings, status)
         board.keep()

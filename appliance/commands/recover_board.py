@@ -19,6 +19,8 @@ from appliance.settings import Settings
 
 #: The pace is that of so many seconds.
 WINDOW_S: Final = 30.0
+#: A share in such a state stays where it is.
+BACK: Final = frozenset({"back", "partly"})
 
 
 class Board:
@@ -105,6 +107,7 @@ def begin(
     remarks: Sequence[tuple[str, Mapping[str, Any]]],
     before: RecoveryStatus | None,
     now: datetime,
+    folders: Mapping[str, str] | None = None,
 ) -> RecoveryStatus:
     """Return the status a recovery begins with, or goes on with.
 
@@ -115,6 +118,7 @@ def begin(
         remarks: sentences about what places showed.
         before: what an earlier attempt of the same data folder left.
         now: aware UTC.
+        folders: where shares come back, when not to their folder of before.
     """
     sizes: dict[int, int] = {}
     for file in proposal.manifest.files:
@@ -141,6 +145,7 @@ def begin(
         ),
         shares=() if before is None else before.shares,
         remarks=tuple(remarks),
+        folders=dict(folders or {}),
     )
 
 
@@ -170,10 +175,13 @@ def lines_of_shares(
 ) -> list[ShareLine]:
     """Put the shares on the board, those of an earlier attempt as it left them; return those that wait."""
     known = {each.source_id: each for each in board.status.shares}
-    lines = [
-        known.get(share.id)
-        or ShareLine(share.id, share.label, share.roots[0], snapshot_at=snapshots.get(share.id))
-        for share in shares
-    ]
+    lines = []
+    for share in shares:
+        line = known.get(share.id) or ShareLine(
+            share.id, share.label, share.roots[0], snapshot_at=snapshots.get(share.id)
+        )
+        if line.state not in BACK:
+            line = replace(line, root=board.status.folders.get(share.name, line.root))
+        lines.append(line)
     board.change(shares=tuple(lines))
-    return [each for each in lines if each.state not in {"back", "partly"}]
+    return [each for each in lines if each.state not in BACK]

@@ -154,8 +154,8 @@ def close_share(
     )
 
 
-def check_folder(settings: Settings, place: Path) -> None:
-    """Return when ``place`` may be a share.
+def check_folder(settings: Settings, place: Path, *, may_be_made: bool = False) -> None:
+    """Return when ``place`` may be a share; ``may_be_made``: or may be made, where it is not there.
 
     Raises:
         InvalidInput: it is relative, a link, not a folder, the system's, or holds the box's own data.
@@ -173,7 +173,7 @@ def check_folder(settings: Settings, place: Path) -> None:
     try:
         mode = place.lstat().st_mode
     except FileNotFoundError:
-        if _is_below(place, settings.shares):
+        if _is_below(place, settings.shares) or (may_be_made and place.parent.is_dir()):
             return
         raise InvalidInput("folder", sentence) from None
     if not stat.S_ISDIR(mode) or real.name != place.name:

@@ -108,6 +108,8 @@ class RecoveryStatus:
     files: int = 0
     repositories: tuple[RepositoryLine, ...] = ()
     shares: tuple[ShareLine, ...] = ()
+    #: Where shares were told to come back, when not to their folder of before: by their names.
+    folders: Mapping[str, str] = field(default_factory=dict)
     #: Sentences (English, translatable) with their facts: what places withheld, altered, lack.
     remarks: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 

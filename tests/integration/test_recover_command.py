@@ -18,7 +18,8 @@ from urllib.parse import urlencode
 import pytest
 
 from appliance.backup_jobs.borg_library import open_repository
-from appliance.db import facts, targets
+from appliance.clock import utc_now
+from appliance.db import facts, shares, sources, targets
 from appliance.errors import TargetIdentityChanged
 from appliance.jobs import recovery_status
 from appliance.jobs.kinds import PushCopy, TakeSnapshot
@@ -27,6 +28,7 @@ from appliance.model import BOX_SOURCE, JobState
 from appliance.replication import takeover
 from appliance.settings import Settings
 from appliance.vault.words import make_secret, split
+from appliance.worker.tasks import smb_plan
 from tests.support.armoire import PROGRAM, ROOT, until
 from tests.support.box import Box
 from tests.support.burnt_box import LETTER, BurntBox, Fire, Visitor, tree_of
@@ -284,6 +286,64 @@ def test_a_share_that_cannot_come_back_is_tried_again_without_words(burnt, tmp_p
     assert not recovery_status.is_unfinished(Settings(data=fire.data))
     assert (again.code, again.body["is_whole"]) == (0, True), again
     assert tree_of(burnt.share) == burnt.tree
+
+
+def test_a_share_comes_back_to_another_folder_and_its_doors_and_nights_follow(burnt, tmp_path):
+    """Its disk burnt too. Killed, the same command goes on there without being told again."""
+    disk = disk_of(burnt, tmp_path / "disk")
+    kit = burnt.kit_at(tmp_path / "kit", only="disque")
+    burnt.burn()
+    fire = Fire(tmp_path / "new", kit, burnt.sheets[:2])
+    taken, place = tmp_path / "taken", tmp_path / "another disk"
+    taken.mkdir()
+    (taken / "of somebody.txt").write_text("mine")
+    place.mkdir()
+    (place / "lost+found").mkdir()  # a file system of its own begins with it
+
+    def refused(*given: object) -> tuple[str, dict]:
+        ran = fire.run("--disk", disk, "--json", *(f"--share={each}" for each in given))
+        assert ran.code in {1, 2}, ran
+        assert not (fire.data / "state.sqlite").exists()
+        return ran.body["error"]["code"], ran.body["error"]["facts"]
+
+    for wrong in (f"partage={taken}", f"partage={fire.data}/repositories", "partage", "partage=a"):
+        assert refused(wrong)[0] == "input.invalid", wrong
+    assert refused(f"partage={place}", f"autre={place}/below")[0] == "input.invalid"
+    assert refused(f"personne={place}")[0] == "input.not-found"
+    asked = ("--disk", disk, "--without-reading")
+    process = fire.start(*asked, f"--share=partage={place}")
+    report = fire.data / "recovery-report.json"
+    until(lambda: report.exists() or process.poll() is not None, 60, 0.005)
+    process.kill()
+    process.communicate(timeout=30)
+
+    done = fire.run(*asked, "--json")
+
+    assert (done.code, done.body["is_whole"]) == (0, True), (done.out, done.err)
+    assert done.body["shares"][0]["root"] == str(place)
+    (place / "lost+found").rmdir()
+    left, known = tree_of(place), dict(burnt.tree)
+    assert {name: each for name, each in left.items() if name != "."} == {
+        name: each for name, each in known.items() if name != "."
+    }
+    assert (left["."][1], left["."][4], left["."][5]) == (
+        known["."][1], known["."][4], known["."][5],
+    )  # fmt: skip
+    assert not burnt.share.exists()
+    with closing(Box(fire.data)) as box:
+        with box.database.read() as connection:
+            (share,) = shares.all_living(connection)
+            assert share.folder == place
+            assert [each.folder for each in smb_plan.wanted(connection, now=utc_now()).shares] == [
+                str(place)
+            ]
+            source = sources.get_by_name(connection, "partage")
+            assert [each.event for each in chain.newest(connection, event="share.moved")]
+        assert source.roots == (str(place),)
+        (place / "nouveau.txt").write_text("ailleurs")
+        assert box.take(source) is JobState.SUCCEEDED
+    again = fire.armoire("recover", f"--share=partage={taken}", "--json")
+    assert again.body["error"]["code"] == "input.invalid"  # it is back, and stays there
 
 
 def test_on_a_terminal_the_words_are_asked_for_one_is_mended_and_the_screen_forgets(

@@ -11,18 +11,20 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from contextlib import suppress
 from http.cookiejar import CookieJar
 from pathlib import Path
 
 from appliance.accounts import passwords, people
 from appliance.clock import utc_now
-from appliance.db import facts, snapshots, targets
+from appliance.db import facts, shares, snapshots, targets
 from appliance.jobs import target_setup
 from appliance.jobs.kinds import PushCopy, SetUpSource, TakeSnapshot
 from appliance.model import BOX_SOURCE, JobState, Role
 from appliance.policy.hosting import Nature
 from appliance.policy.place import DirectoryPlace, SftpPlace
+from appliance.policy.share_rights import ALL
 from appliance.replication import kit, kit_file
 from appliance.replication.targets.directory import DiskLabel, write_label
 from appliance.vault.secret import Secret
@@ -70,7 +72,7 @@ class BurntBox:
         now = utc_now()
         with self.box.database.write() as connection:
             facts.put(connection, "box.id", "0123456789abcdef", now=now)
-            people.add(
+            owner = people.add(
                 connection, login=LOGIN, name="Dr Claire Martin", role=Role.OWNER, language="fr",
                 password_hash=passwords.make_hash(PASSWORD), now=now,
             )  # fmt: skip
@@ -83,6 +85,13 @@ class BurntBox:
             self.sheets = [" ".join(each.words) for each in sheets]
             kit.confirm(connection, self.sheets[:2], now=now)
         self.share_source = self.box.add_share(self.share, "partage")
+        with self.box.database.write() as connection:
+            opened = shares.add(
+                connection, name="partage", label="Partage", folder=self.share, now=now,
+                source_id=self.share_source.id,
+            )  # fmt: skip
+            shares.change(connection, opened.id, over_smb=True)
+            shares.grant(connection, opened.id, ALL, person_id=owner.id, by=owner.id, now=now)
         self.machine_source = self.box.add_machine(self.machine, self.files, "accueil")
         for source in (self.share_source, self.machine_source):
             self.box.take(source)
@@ -153,8 +162,19 @@ class BurntBox:
         for target in (self.disk_target, self.host_target):
             assert self.box.run(PushCopy(target.id)) is JobState.SUCCEEDED
 
-    def kit_at(self, place: Path, *, only: str = "", port: int = 0, connections: int = 0) -> Path:
-        """Write the kit file; the SFTP host may be behind another port, some places left out."""
+    def kit_at(
+        self,
+        place: Path,
+        *,
+        only: str = "",
+        port: int = 0,
+        connections: int = 0,
+        elsewhere: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> Path:
+        """Write the kit file; the SFTP host may be behind another port, some places left out.
+
+        ``elsewhere`` is what differs at other places, by their names: a port of a line of the test's own.
+        """
         with suppress(_Undone), self.box.database.write() as connection:
             row = targets.get(connection, self.host_target.id)
             there = dict(row.place)
@@ -162,6 +182,10 @@ class BurntBox:
             there.update({"connections": connections} if connections else {})
             targets.change(connection, row.id, place=there)
             for each in targets.all_living(connection):
+                if elsewhere and each.name in elsewhere:
+                    targets.change(
+                        connection, each.id, place={**each.place, **elsewhere[each.name]}
+                    )
                 if only and each.name != only:
                     targets.change(connection, each.id, removed_at=utc_now())
             place.write_bytes(kit_file.build_kit_file(connection, self.box.settings, now=utc_now()))

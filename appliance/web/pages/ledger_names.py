@@ -133,6 +133,7 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "share.changed": mark("share changed"),
     "share.closed": mark("share closed"),
     "share.made": mark("share made"),
+    "share.moved": mark("share brought back to another folder"),
     "share.recovered": mark("share brought back"),
     "share.rights": mark("rights of a share changed"),
     "shares.bin-days": mark("how long the bin keeps changed"),
