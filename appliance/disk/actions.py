@@ -8,11 +8,9 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
@@ -24,26 +22,21 @@ from appliance.disk import bin as bins
 from appliance.disk import listing, moves
 from appliance.disk.access import Held
 from appliance.disk.bin import BinItem
-from appliance.disk.listing import Entry
-from appliance.disk.paths import check_new_name, open_folder, open_parent, parent
+from appliance.disk.copying import copy_into, remove
+from appliance.disk.paths import check_new_name, open_parent, parent
 from appliance.errors import (
-    ArmoireError,
-    FileChanged,
     FileMissing,
-    JobCancelled,
     NameTaken,
     NotAFile,
     ShareFull,
 )
-from appliance.ledger import chain, events
+from appliance.ledger import events
 from appliance.model import PersonId
 from appliance.packed import pack_path
 from appliance.policy.share_rights import Right
 
-FILE_MODE: Final = 0o660
 #: Left free on the disk of the shares: a database that cannot write is worse than a refused upload.
 FREE_FLOOR: Final = 512 * 1024 * 1024
-COPY_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +160,11 @@ def copy(
         demand_room(to.share, size)
         try:
             with bins.opened(parts) as into:
-                _copy(folder, name, into, draft.encode(), entry.kind, on_bytes, should_stop)
+                copy_into(folder, name, into, draft.encode(), entry.kind, on_bytes, should_stop)
                 with open_parent(to.share.folder, new_path) as (new_folder, new_name):
                     moves.rename(into, draft.encode(), new_folder, new_name)
         finally:
-            _remove(parts / draft)
+            remove(parts / draft)
     with database.write() as connection:
         shares.add_use(connection, to.share.id, size)
         record(
@@ -214,174 +207,6 @@ def put_back(database: Database, held: Held, item_id: int, *, doer: Doer, now: d
     return path
 
 
-def take_in(
-    database: Database,
-    held: Held,
-    path: bytes,
-    part: Path,
-    *,
-    doer: Doer,
-    now: datetime,
-    replaces: bool = False,
-    expected: str | None = None,
-    is_synced: bool = False,
-    content_hash: str | None = None,
-) -> Entry:
-    """Give a whole uploaded file its name, in one step; what it replaces goes to the bin.
-
-    Args:
-        database: for the bin and the ledger.
-        held: the share and the rights of who uploads.
-        path: its name from now on.
-        part: the file, in the parts' folder of the same share.
-        doer: who.
-        now: aware UTC.
-        replaces: whether a file of this name may be replaced.
-        expected: etag of the file that may be replaced; another one is left alone.
-        is_synced: the caller made its bytes durable already.
-        content_hash: «blake3:…» or «sha256:…», when it was compared on the way; the ledger keeps it.
-
-    Raises:
-        NotAllowed, InvalidInput, FileMissing: the folder went. NotAFolder, NameTaken.
-        FileChanged: what is there is not what was looked at.
-    """
-    if not is_synced:
-        sync(part)
-    found = _name(database, held, path, part, doer, now, replaces=replaces, expected=expected)
-    with open_folder(held.share.folder, parent(path)[0]) as folder:
-        os.fsync(folder)
-    told = hash_figures(found, content_hash)
-    _record(database, "file.added", held.share, path, doer, now, bytes=found.size, **told)
-    return found
-
-
-def hash_figures(entry: Entry, content_hash: str | None) -> dict[str, str]:
-    """Return what the ledger keeps of a hash: with the etag of the content it is of, for names are given anew."""
-    return {} if content_hash is None else {"hash": content_hash, "etag": entry.etag}
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """One whole file of a batch, in the parts' folder, its bytes durable."""
-
-    path: bytes
-    part: Path
-    replaces: bool = False
-    content_hash: str | None = None  # compared on the way
-
-
-def take_in_many(
-    database: Database, held: Held, arrived: Sequence[Arrived], *, doer: Doer, now: datetime
-) -> list[Entry | ArmoireError]:
-    """Give many files their names; return for each its entry, or why it has none: the others go on.
-
-    One write of the ledger and one sync of each folder for all of them (measured-web.md B). Folders on the way
-    are made.
-    """
-    results: list[Entry | ArmoireError] = []
-    folders: set[bytes] = set()
-    for each in arrived:
-        try:
-            folder = parent(each.path)[0]
-            if folder not in folders:
-                held.demand(Right.ADD)
-                bins.make_folders(held.share.folder, folder)
-                folders.add(folder)
-            results.append(
-                _name(database, held, each.path, each.part, doer, now, replaces=each.replaces)
-            )
-        except ArmoireError as error:
-            results.append(error)
-    for path in folders:
-        with suppress(ArmoireError), open_folder(held.share.folder, path) as descriptor:
-            os.fsync(descriptor)
-    with database.write() as connection:
-        chain.append_many(
-            connection,
-            at=now,
-            event="file.added",
-            actor=f"person:{doer.person_id}",
-            subject=f"share:{held.share.id}",
-            bodies=[
-                {
-                    "door": doer.door,
-                    "path": pack_path(one.path),
-                    "bytes": result.size,
-                    **hash_figures(result, one.content_hash),
-                }
-                for one, result in zip(arrived, results, strict=True)
-                if isinstance(result, Entry)
-            ],
-        )
-    return results
-
-
-def _name(
-    database: Database,
-    held: Held,
-    path: bytes,
-    part: Path,
-    doer: Doer,
-    now: datetime,
-    *,
-    replaces: bool,
-    expected: str | None = None,
-) -> Entry:
-    """Give a part its name, in one step."""
-    check_new_name(parent(path)[1])
-    held.demand(Right.ADD)
-    part.chmod(FILE_MODE)
-    with (
-        open_parent(held.share.folder, path) as (folder, name),
-        bins.opened(part.parent) as parts,
-    ):
-        try:
-            moves.rename(parts, os.fsencode(part.name), folder, name)
-        except NameTaken:
-            if not replaces:
-                raise
-            _replace(database, held, path, folder, name, parts, part, doer, now, expected)
-        return listing.entry_of(name, os.stat(name, dir_fd=folder, follow_symlinks=False))
-
-
-def _replace(
-    database: Database,
-    held: Held,
-    path: bytes,
-    folder: int,
-    name: bytes,
-    parts: int,
-    part: Path,
-    doer: Doer,
-    now: datetime,
-    expected: str | None,
-) -> None:
-    held.demand(Right.CHANGE)
-    before = listing.entry_of(name, os.stat(name, dir_fd=folder, follow_symlinks=False))
-    if before.kind != "file":
-        raise NameTaken(name.decode("utf-8", "replace"))
-    if expected is not None and before.etag != expected:
-        raise FileChanged
-    with database.write() as connection:
-        item = bins.record(
-            connection,
-            held.share,
-            path,
-            kind="file",
-            size=before.size,
-            files=1,
-            person_id=doer.person_id,
-            door=doer.door,
-            now=now,
-        )
-    stored = item.stored.encode()
-    with bins.opened(bins.own_folder(held.share, bins.BIN)) as into:
-        # Killed after this line, the new content is in the bin: nothing is lost, and the old one in its place.
-        moves.rename(parts, os.fsencode(part.name), into, stored)
-        # One step: whoever opens the name meanwhile gets the old content or the new one, whole.
-        moves.exchange(into, stored, folder, name)
-
-
 def _is_there(folder: int, name: bytes) -> bool:
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -407,15 +232,6 @@ def room(share: Share) -> int:
     if share.quota_bytes is not None:
         free = min(free, share.quota_bytes - share.used_bytes)
     return max(0, free)
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def record(
@@ -457,94 +273,3 @@ def _record(
 ) -> None:
     with database.write() as connection:
         record(connection, event, share, path, doer, now, **figures)
-
-
-def _copy(
-    from_folder: int,
-    name: bytes,
-    to_folder: int,
-    new_name: bytes,
-    kind: str,
-    on_bytes: Callable[[int], None],
-    should_stop: Callable[[], bool],
-) -> None:
-    if kind == "folder":
-        bins.make_folder(to_folder, new_name)
-        with _folder(from_folder, name) as source, _folder(to_folder, new_name) as target:
-            with os.scandir(source) as found:
-                inner = [
-                    (os.fsencode(each.name), each.is_dir(follow_symlinks=False))
-                    for each in found
-                    if each.is_dir(follow_symlinks=False) or each.is_file(follow_symlinks=False)
-                ]
-            for each, is_folder in inner:
-                _copy(
-                    source,
-                    each,
-                    target,
-                    each,
-                    "folder" if is_folder else "file",
-                    on_bytes,
-                    should_stop,
-                )
-            _keep_time(source, target)
-        return
-    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=from_folder)
-    try:
-        target = os.open(
-            new_name,
-            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
-            FILE_MODE,
-            dir_fd=to_folder,
-        )
-        try:
-            os.fchmod(target, FILE_MODE)
-            while count := _some(source, target):
-                on_bytes(count)
-                if should_stop():
-                    raise JobCancelled
-            _keep_time(source, target)
-            os.fsync(target)
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)
-
-
-def _some(source: int, target: int) -> int:
-    try:
-        return os.copy_file_range(source, target, COPY_BYTES)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise ShareFull(0) from error
-        if error.errno not in {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP}:
-            raise
-    block = os.read(source, COPY_BYTES)
-    view = memoryview(block)
-    while view:
-        view = view[os.write(target, view) :]
-    return len(block)
-
-
-def _keep_time(source: int, target: int) -> None:
-    facts = os.fstat(source)
-    os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-
-
-@contextmanager
-def _folder(folder: int, name: bytes) -> Iterator[int]:
-    descriptor = os.open(
-        name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder
-    )
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _remove(place: Path) -> None:
-    with suppress(FileNotFoundError):
-        if place.is_dir():
-            shutil.rmtree(place)
-        else:
-            place.unlink()

@@ -23,7 +23,8 @@ import orjson
 from appliance.db.engine import Database
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
-from appliance.disk.actions import Arrived, Doer, demand_room, take_in_many
+from appliance.disk.actions import Doer, demand_room
+from appliance.disk.arriving import Arrived, take_in_many
 from appliance.disk.listing import Entry
 from appliance.disk.paths import join
 from appliance.disk.uploads import HASHES, check_hash
@@ -142,7 +143,11 @@ class Batch:
             return []
         _sync_disk(self._parts)
         good = [(head, place) for head, place, error in self._whole if error is None]
-        named = iter(take([Arrived(head.path, place, head.replaces, head.wanted_hash) for head, place in good]))
+        named = iter(
+            take(
+                [Arrived(head.path, place, head.replaces, head.wanted_hash) for head, place in good]
+            )
+        )
         outcomes = []
         for head, _, error in self._whole:
             result = error if error is not None else next(named)

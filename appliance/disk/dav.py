@@ -18,7 +18,7 @@ from wsgidav.util import etree
 from wsgidav.xml_tools import string_to_xml
 
 from appliance.clock import utc_now
-from appliance.disk import actions, listing
+from appliance.disk import actions, arriving, listing
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.disk.dav_arriving import Arriving, fill
@@ -468,7 +468,7 @@ class File(_Both, DAVNonCollection):  # type: ignore[misc]
                         bytes=part.size,
                     )
                 return listing.entry(held.share.folder, self.inner)
-        return actions.take_in(
+        return arriving.take_in(
             database,
             held,
             self.inner,

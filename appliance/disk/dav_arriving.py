@@ -5,9 +5,10 @@ from pathlib import Path
 
 from wsgidav.dav_error import DAVError
 
-from appliance.disk import actions, listing, moves
+from appliance.disk import arriving, listing, moves
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
+from appliance.disk.copying import FILE_MODE
 from appliance.disk.paths import open_parent
 
 
@@ -18,7 +19,7 @@ class Arriving:
         self.place = place
         self.size = 0
         self._descriptor = os.open(
-            place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, actions.FILE_MODE
+            place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE
         )
 
     def write(self, data: bytes) -> None:
@@ -49,8 +50,8 @@ def fill(held: Held, path: bytes, part: Path) -> bool:
     Programs lock a free name first, which makes an empty file, and write into it then. Returns False, with all as
     it was, when the file there was not empty any more.
     """
-    actions.sync(part)
-    part.chmod(actions.FILE_MODE)
+    arriving.sync(part)
+    part.chmod(FILE_MODE)
     name = os.fsencode(part.name)
     with (
         open_parent(held.share.folder, path) as (folder, last),

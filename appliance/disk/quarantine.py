@@ -22,7 +22,8 @@ from appliance.db.shares import Share
 from appliance.disk import bin as bins
 from appliance.disk import links
 from appliance.disk.access import Held
-from appliance.disk.actions import Arrived, Doer, demand_room, record, sync, take_in
+from appliance.disk.actions import Doer, demand_room, record
+from appliance.disk.arriving import Arrived, sync, take_in
 from appliance.disk.links import Link, Opened
 from appliance.disk.listing import Entry, entry_of
 from appliance.disk.paths import check_new_name, join, parent, split

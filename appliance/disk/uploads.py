@@ -1,7 +1,7 @@
 """Uploads that survive a lost line, a reload and a restart: how far one is, is what lies on the disk.
 
 A part lies in ``.armoire/parts`` of its share; the row says what it will be. Its address is 256 random bits of
-which the row holds the SHA-256. Whole, checked and durable, it takes its name in one step (``actions.take_in``).
+which the row holds the SHA-256. Whole, checked and durable, it takes its name in one step (``arriving.take_in``).
 """
 
 import fcntl
@@ -24,7 +24,8 @@ from appliance.db.schema_disk import upload
 from appliance.db.shares import Share, ShareId
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
-from appliance.disk.actions import Doer, demand_room, take_in
+from appliance.disk.actions import Doer, demand_room
+from appliance.disk.arriving import take_in
 from appliance.disk.listing import Entry
 from appliance.disk.paths import check_new_name, open_parent, parent
 from appliance.errors import (

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from appliance.db import shares
 from appliance.db.engine import Database
 from appliance.db.schema import ledger
-from appliance.disk import actions, listing
+from appliance.disk import actions, arriving, listing
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.disk.actions import Doer
@@ -71,9 +71,9 @@ def test_each_right_is_asked_for(database: Database, holding: Hold, doer: Doer) 
     with pytest.raises(NotAllowed):
         actions.delete(database, without(Right.DELETE), b"a.txt", **asked)
     with pytest.raises(NotAllowed):
-        actions.take_in(database, without(Right.ADD), b"b.txt", part(holding(), b"x"), **asked)
+        arriving.take_in(database, without(Right.ADD), b"b.txt", part(holding(), b"x"), **asked)
     with pytest.raises(NotAllowed):
-        actions.take_in(
+        arriving.take_in(
             database, without(Right.CHANGE), b"a.txt", part(holding(), b"x"), replaces=True, **asked
         )
     assert sorted(each.name for each in root.iterdir()) == [".armoire", "a.txt", "folder"]
@@ -210,9 +210,9 @@ def test_a_replaced_file_is_in_the_bin(database: Database, holding: Hold, doer: 
     root = held.share.folder
     (root / "a.txt").write_bytes(b"old")
     with pytest.raises(NameTaken):
-        actions.take_in(database, held, b"a.txt", part(held, b"new"), doer=doer, now=NOW)
+        arriving.take_in(database, held, b"a.txt", part(held, b"new"), doer=doer, now=NOW)
     with pytest.raises(FileChanged):
-        actions.take_in(
+        arriving.take_in(
             database,
             held,
             b"a.txt",
@@ -224,7 +224,7 @@ def test_a_replaced_file_is_in_the_bin(database: Database, holding: Hold, doer: 
         )
     assert (root / "a.txt").read_bytes() == b"old"
     known = listing.entry(root, b"a.txt").etag
-    made = actions.take_in(
+    made = arriving.take_in(
         database,
         held,
         b"a.txt",
@@ -250,7 +250,7 @@ def test_a_folder_is_never_replaced_by_a_file(
     held = holding()
     (held.share.folder / "a").mkdir()
     with pytest.raises(NameTaken):
-        actions.take_in(database, held, b"a", part(held, b"x"), doer=doer, now=NOW, replaces=True)
+        arriving.take_in(database, held, b"a", part(held, b"x"), doer=doer, now=NOW, replaces=True)
     assert (held.share.folder / "a").is_dir()
 
 
@@ -269,5 +269,5 @@ def test_a_name_that_may_not_be_given_changes_nothing(
     with pytest.raises(InvalidInput):
         actions.copy(database, held, b"a", held, path, **asked)
     with pytest.raises(InvalidInput):
-        actions.take_in(database, held, path, part(held, b"x"), **asked)
+        arriving.take_in(database, held, path, part(held, b"x"), **asked)
     assert (held.share.folder / "a").is_dir()
