@@ -28,6 +28,7 @@ _OF_FOLDERS: Final = frozenset(
         "file.put-back",
         "folder.moved",
         "folder.deleted",
+        "folder.restored",
     }
 )
 

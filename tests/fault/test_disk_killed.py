@@ -9,7 +9,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -21,10 +21,11 @@ from appliance.accounts import people
 from appliance.clock import utc_now
 from appliance.db import shares
 from appliance.db.engine import Database, open_database
-from appliance.disk import actions, moves, transfers, uploads
+from appliance.disk import actions, moves, restoring, transfers, uploads
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.disk.actions import Doer
+from appliance.disk.restoring import Item
 from appliance.disk.transfers import OnClash
 from appliance.errors import ArmoireError
 from appliance.model import PersonId, Role
@@ -38,6 +39,17 @@ ROOMS: Final = ("/appliance/disk/", "/appliance/db/shares.py", "/appliance/ledge
 KILLS: Final = 4  # of each action, besides one at its first and one at its last line
 MANY: Final = 60
 FAR: Final = Path("/dev/shm")
+
+
+@dataclass
+class Bytes:
+    """What a reader would give."""
+
+    blocks: list[bytes]
+
+
+def size_of(place: Path) -> int:
+    return 0 if place.is_dir() else place.stat().st_size
 
 
 @dataclass
@@ -119,6 +131,24 @@ class World:
             if each.error is not None:
                 raise each.error
 
+    def bring_back(self) -> None:
+        """Write «from» back into «to», as if it came out of a snapshot."""
+        top = self.home / "near" / "from"
+        items = [
+            Item(os.fsencode(each.relative_to(top)), each.is_dir(), size_of(each), 10**18)
+            for each in sorted(top.rglob("*"))
+        ]
+        restoring.put_folder(
+            self.database,
+            self.held("near"),
+            b"to/from",
+            items,
+            lambda item: nullcontext(Bytes([(top / os.fsdecode(item.path)).read_bytes()])),
+            snapshot_id=1,
+            doer=self.doer,
+            now=utc_now(),
+        )
+
     def delete(self, path: bytes) -> None:
         actions.delete(self.database, self.held("near"), path, doer=self.doer, now=utc_now())
 
@@ -187,6 +217,7 @@ ACTIONS: Final[dict[str, Callable[[World], None]]] = {
     "copy a folder far": lambda w: w.transfer([b"from"], "far", copy=True),
     "copy over": lambda w: w.transfer([b"taken.txt"], copy=True, on_clash=OnClash.REPLACE),
     "copy beside": lambda w: w.transfer([b"taken.txt"], copy=True, on_clash=OnClash.BOTH),
+    "copy a folder back": lambda w: w.bring_back(),
     "delete a file": lambda w: w.delete(b"one.txt"),
     "delete a folder": lambda w: w.delete(b"from"),
     "put back": lambda w: w.put_back(),

@@ -52,6 +52,7 @@ EVENT_NAMES: Final[dict[str, str]] = {
     "file.zipped": mark("files downloaded as one archive"),
     "files.restored": mark("files restored"),
     "folder.made": mark("folder made"),
+    "folder.restored": mark("folder of a snapshot restored"),
     "job.cancel": mark("task stopped"),
     "job.cancel-asked": mark("task stopped"),
     "kit.access-set": mark("credentials for reading a copy entered"),

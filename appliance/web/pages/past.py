@@ -2,26 +2,32 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Form, Request
+from starlette.concurrency import iterate_in_threadpool
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from appliance.catalogue import query
+from appliance.catalogue.archive_zip import zip_of_snapshot
 from appliance.catalogue.deleted import Deleted, deleted
+from appliance.catalogue.reader_client import open_file
 from appliance.catalogue.store import of_source
-from appliance.clock import from_epoch
+from appliance.clock import from_epoch, utc_now
 from appliance.db import snapshots
-from appliance.disk import listing, paths
+from appliance.disk import actions, listing, paths
 from appliance.disk.access import Held
-from appliance.errors import CatalogueMissing, DiskError, NotFound, SnapshotMissing
-from appliance.model import Snapshot, SnapshotId, SourceId
+from appliance.disk.restoring import MOST_FILES, Item, put_folder
+from appliance.errors import CatalogueMissing, DiskError, InvalidInput, NotFound, SnapshotMissing
+from appliance.language import mark
+from appliance.model import EntryKind, Snapshot, SnapshotId, SourceId
 from appliance.packed import pack_path, unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.units import NS_PER_S
-from appliance.web.api.upload import held_by
-from appliance.web.deps import Box, TheBox, TheVisitor, aside, needs
+from appliance.web.api.upload import doer_of, held_by
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
+from appliance.web.pages.files import SANDBOX, disposition
 from appliance.web.pages.past_lines import DeletedLine, Doors, deleted_lines
 from appliance.web.pages.paths import Crumb, crumbs, readable
 from appliance.web.render import Page, render
@@ -61,6 +67,7 @@ class PastPage(Page):
     total: int
     gone: int
     only_gone: bool
+    can_add: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +167,103 @@ async def show_past(
         total=total,
         gone=sum(each.is_gone for each in rows),
         only_gone=bool(gone),
+        can_add=held.may(Right.ADD),
     )
     return render(request, page)
+
+
+@router.post("/disk/{share}/past", name="disk_restore_folder")
+async def restore_folder(
+    box: TheBox,
+    visitor: TheVisitor,
+    share: str,
+    s: Annotated[SnapshotId, Form()],
+    p: Annotated[str, Form()],
+) -> Response:
+    """Write a folder back as it was in a night: where it was, or beside what is there now.
+
+    Raises:
+        NotFound, NotAllowed, InvalidInput, ShareFull, WorkerUnreachable.
+    """
+    held, night, path = await _asked(box, visitor, share, s, p)
+    made = await aside(_restore_folder, box, visitor, held, night, path)
+    return RedirectResponse(f"/disk/{share}?p={pack_path(paths.parent(made)[0])}", 303)
+
+
+@router.get("/disk/{share}/past.zip", name="disk_past_zip")
+async def send_folder(
+    box: TheBox, visitor: TheVisitor, share: str, s: SnapshotId, p: str = ""
+) -> Response:
+    """Send a folder as it was in a night, as one zip of known length.
+
+    Raises:
+        NotFound, NotAllowed, InvalidInput, WorkerUnreachable.
+    """
+    held, night, path = await _asked(box, visitor, share, s, p)
+    stored = stored_path(held, path)
+    plan, blocks = await aside(zip_of_snapshot, box.settings, night.source_id, s, [stored])
+    now = utc_now()
+    await box.write(
+        lambda c: actions.record(
+            c, "file.zipped", held.share, path, doer_of(visitor), now,
+            files=plan.files, snapshot=int(s),
+        )
+    )  # fmt: skip
+    day = f"{night.started_at.astimezone(box.zone):%Y-%m-%d}"
+    name = f"{readable(paths.parent(path)[1])} {day}.zip"
+    return StreamingResponse(
+        iterate_in_threadpool(blocks),
+        media_type="application/zip",
+        headers={
+            "content-length": str(plan.length),
+            "content-disposition": disposition(name),
+            "content-security-policy": SANDBOX,
+            "cache-control": "private, no-store",
+        },
+    )
+
+
+async def _asked(
+    box: Box, visitor: Visitor, share: str, snapshot_id: SnapshotId, p: str
+) -> tuple[Held, Snapshot, bytes]:
+    held = await held_by(box, visitor, share)
+    held.demand(Right.SEE)
+    path = unpack_path(p)
+    if not paths.split(path):
+        raise InvalidInput("path", mark("This is not a path of a share."))
+    with box.database.read() as connection:
+        night = snapshots.get(connection, snapshot_id)
+    if night.source_id != held.share.source_id:
+        raise NotFound("snapshot", str(snapshot_id))  # another source's: not this person's business
+    return held, night, path
+
+
+def _restore_folder(box: Box, visitor: Visitor, held: Held, night: Snapshot, path: bytes) -> bytes:
+    held.demand(Right.ADD)
+    catalogue = of_source(box.settings, night.source_id)
+    top = stored_path(held, path)
+    items = []
+    for each in query.walk(catalogue, night.id, top):
+        if each.path == top:
+            if each.kind is not EntryKind.FOLDER:
+                raise NotFound("folder", readable(path))
+            continue
+        if each.kind in {EntryKind.FILE, EntryKind.FOLDER}:
+            is_folder = each.kind is EntryKind.FOLDER
+            inner = each.path[len(top) + 1 :]
+            items.append(Item(inner, is_folder, 0 if is_folder else each.size, each.mtime_ns))
+        if len(items) > MOST_FILES:
+            break  # too many, which is said below
+    return put_folder(
+        box.database,
+        held,
+        path,
+        items,
+        lambda item: open_file(box.settings, night.source_id, night.id, paths.join(top, item.path)),
+        snapshot_id=int(night.id),
+        doer=doer_of(visitor),
+        now=utc_now(),
+    )
 
 
 def box_times(box: Box, source_id: SourceId | None) -> dict[SnapshotId, datetime]:

@@ -61,6 +61,7 @@ TOUCHED: Final[dict[str, str]] = {
     "file.version-opened": mark("opened an earlier version"),
     "file.case-copied": mark("copied it as a case"),
     "folder.made": mark("made it"),
+    "folder.restored": mark("brought it back as it was"),
 }
 
 
