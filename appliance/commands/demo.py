@@ -1,5 +1,7 @@
 """``armoire demo``: a whole practice on 127.0.0.1, two nights, a copy, an exercise, then the product itself."""
 
+from pathlib import Path
+
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
@@ -23,6 +25,7 @@ from appliance.model import BOX_SOURCE, Role, Source, SourceKind
 from appliance.policy import instructions
 from appliance.policy.share_rights import ALL
 from appliance.policy.wording import size_words
+from appliance.settings import FILE_NAME
 from appliance.worker import locks
 
 SHARE = ("partage", "Partage du cabinet")
@@ -49,6 +52,7 @@ def demo(session: Session, *, no_serve: bool, patients: int, no_database: bool) 
     prepare(settings, utc_now())
     if locks.is_held(locks.of_worker(settings)):
         raise AlreadyRunning(str(settings.data))
+    _stay_here(settings.data)
     folder = settings.data / "practice"
     open_the_way(settings.data, folder)
     practice = Practice(folder, patients=patients, with_database=not no_database)
@@ -87,6 +91,13 @@ def demo(session: Session, *, no_serve: bool, patients: int, no_database: bool) 
         if session.as_json:
             return Answer(body, nothing_to_show, run_both(session))
         return Answer(body, nothing_to_show, run_both(session, ready=lambda: _invite(session)))
+
+
+def _stay_here(data: Path) -> None:
+    """Let the demonstration listen on this machine alone; a box that is used answers in its networks."""
+    path = data / FILE_NAME
+    if not path.exists():
+        path.write_text('listen_address = "127.0.0.1"\n', "utf-8")
 
 
 def _fill(session: Session, practice: Practice) -> None:

@@ -55,7 +55,7 @@ class Served:
     def __init__(self, folder: Path, pebble: Pebble) -> None:
         self.pebble = pebble
         self.box = Box(
-            folder / "data", listen_port=free_port(), acme_http_port=pebble.http_port,
+            folder / "data", listen_address="127.0.0.1", listen_port=free_port(), acme_http_port=pebble.http_port,
             acme_resolver=pebble.resolver, acme_ca_bundle=str(pebble.ca_bundle),
         )  # fmt: skip
         server = make_server(self.box.settings)

@@ -56,7 +56,9 @@ def settings(tmp_path: Path) -> Settings:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    made = dataclasses.replace(Settings(data=tmp_path / "data"), listen_port=port)
+    made = dataclasses.replace(
+        Settings(data=tmp_path / "data"), listen_address="127.0.0.1", listen_port=port
+    )
     made.data.mkdir()
     open_database(made.database, create=True).close()
     return made

@@ -38,6 +38,7 @@ class Armoire:
             "PATH": os.environ["PATH"],
             "HOME": str(data.parent),
             "ARMOIRE_DATA": str(data),
+            "ARMOIRE_LISTEN_ADDRESS": "127.0.0.1",  # tests are for this machine alone
             "ARMOIRE_LANG": "en",
             "ARMOIRE_FREE_BYTES_FLOOR": "1000000",
             "ARMOIRE_CHECK_SECONDS": "5",

@@ -62,7 +62,7 @@ def chromium() -> Iterator[Browser]:
 
 def at_free_port(settings: Settings) -> Settings:
     """The same box, to be served at a port nobody else has."""
-    return dataclasses.replace(settings, listen_port=free_port())
+    return dataclasses.replace(settings, listen_address="127.0.0.1", listen_port=free_port())
 
 
 def address_of(settings: Settings, host: str = "127.0.0.1") -> str:

@@ -258,7 +258,7 @@ def serving(scene: Scene, log: Path) -> Iterator[tuple[int, psutil.Process]]:
     with log.open("wb") as file:
         process = subprocess.Popen(
             [*PROGRAM, "serve"],
-            env={"PATH": os.environ["PATH"], "ARMOIRE_DATA": str(scene.box.settings.data), "ARMOIRE_LISTEN_PORT": str(port)},
+            env={"PATH": os.environ["PATH"], "ARMOIRE_DATA": str(scene.box.settings.data), "ARMOIRE_LISTEN_ADDRESS": "127.0.0.1", "ARMOIRE_LISTEN_PORT": str(port)},
             cwd=ROOT, stdout=file, stderr=file,
         )  # fmt: skip
     try:

@@ -29,7 +29,9 @@ class UploadServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
-        self.settings = dataclasses.replace(Settings(data=place / "data"), listen_port=port)
+        self.settings = dataclasses.replace(
+            Settings(data=place / "data"), listen_address="127.0.0.1", listen_port=port
+        )
         self.settings.data.mkdir()
         self.database: Database = open_database(self.settings.database, create=True)
         self.port = port
@@ -93,6 +95,7 @@ class UploadServer:
         environment = {
             "PATH": os.environ["PATH"],
             "ARMOIRE_DATA": str(self.settings.data),
+            "ARMOIRE_LISTEN_ADDRESS": "127.0.0.1",
             "ARMOIRE_LISTEN_PORT": str(self.port),
         }
         self._server = subprocess.Popen([*PROGRAM, "serve"], env=environment, cwd=ROOT)
