@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from appliance.web import metrics
 from appliance.web.api import certificate as api_certificate
 from appliance.web.api import copies as api_copies
-from appliance.web.api import disk, disk_details, upload, v1
+from appliance.web.api import disk, disk_details, disk_files, upload, v1
 from appliance.web.api import links as api_links
 from appliance.web.api import locums as api_locums
 from appliance.web.api import network as api_network
@@ -124,7 +124,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     preview.router,
     preview.past_router,
     preview.machine_router,
-    disk.files_router,
+    disk_files.router,
     disk_search.router,  # «/disk/search» before «/disk/{share}»
     disk_search.api_router,
     trust.router,

@@ -1,24 +1,20 @@
-"""The network disk as JSON: shares, folders in columns, what is done to files, the bin, downloads, zips.
+"""The network disk as JSON: shares, folders in columns, what is done to files, the bin.
 
 Paths are base64url of their bytes, relative to the share; names beside them are for people.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Body, Query, Request
-from sqlalchemy import Connection
-from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from appliance.clock import utc_now
-from appliance.disk import access, actions, cached_open, listing, paths, transfers
+from appliance.disk import access, actions, listing, paths, transfers
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.disk.transfers import OnClash
@@ -27,7 +23,6 @@ from appliance.language import explain, mark
 from appliance.packed import pack_path, unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
-from appliance.web import share_zip
 from appliance.web.api.upload import FileBody, doer_of, held_by
 from appliance.web.deps import (
     Box,
@@ -40,12 +35,8 @@ from appliance.web.deps import (
     needs,
     visitor_of,
 )
-from appliance.web.pages.files import Openings
-from appliance.web.pages.paths import readable
-from appliance.web.share_file import ShareFile
 
 router = APIRouter(prefix="/api/v1/disk", tags=["disk"], dependencies=[needs(Action.DISK_USE)])
-files_router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])
 
 #: More entries than this come in pages.
 LISTED_AT_MOST: Final = 200_000
@@ -378,78 +369,6 @@ async def put_back(box: TheBox, visitor: TheVisitor, share: str, item_id: int) -
         lambda: actions.put_back(box.database, held, item_id, doer=doer_of(visitor), now=utc_now())
     )
     return DoneBody("", new_path=pack_path(path))
-
-
-@files_router.api_route("/disk/{share}/file", methods=["GET", "HEAD"], name="disk_file")
-async def send_file(request: Request, share: str, p: str = "") -> Response:
-    """Send a file of a share, or the part a Range header asks for.
-
-    Raises:
-        NotFound, NotAllowed, InvalidInput, FileMissing, NotAFolder, NotAFile.
-    """
-    box, visitor = box_of(request), visitor_of(request)
-    held = await held_by(box, visitor, share)
-    held.demand(Right.SEE)
-    path = unpack_path(p)
-    descriptor = cached_open.open_file(held.share.folder, path)
-    if descriptor is None:
-        descriptor = await aside(paths.open_file, held.share.folder, path)
-    entry = listing.entry_of(paths.parent(path)[1], os.fstat(descriptor))
-    openings: Openings = request.app.state.openings
-    if request.method == "GET" and openings.is_new(visitor.person.id, f"{share}:{entry.etag}"):
-        await record_opening(box, visitor, held, path, entry)
-    return ShareFile(descriptor, entry)
-
-
-async def record_opening(
-    box: Box, visitor: Visitor, held: Held, path: bytes, entry: listing.Entry
-) -> None:
-    """Write into the ledger that somebody opened a file."""
-    now = utc_now()
-    await box.write(
-        lambda c: actions.record(
-            c, "file.opened", held.share, path, doer_of(visitor), now, bytes=entry.size
-        )
-    )
-
-
-@files_router.post("/disk/{share}/zip", name="disk_zip")
-async def send_zip(request: Request, box: TheBox, visitor: TheVisitor, share: str) -> Response:
-    """Send files and folders as one zip of known length; ``p`` is given once for each.
-
-    Raises:
-        NotFound, NotAllowed, InvalidInput, FileMissing.
-    """
-    held = await held_by(box, visitor, share)
-    held.demand(Right.SEE)
-    form = await request.form()
-    wanted = [unpack_path(str(each)) for each in form.getlist("p")][:MOST_AT_ONCE]
-    made, blocks = await aside(share_zip.plan, held.share.folder, wanted, box.zone)
-    now = utc_now()
-
-    def told(connection: Connection) -> None:
-        for path in wanted:
-            actions.record(
-                connection,
-                "file.zipped",
-                held.share,
-                path,
-                doer_of(visitor),
-                now,
-                files=made.files,
-            )
-
-    await box.write(told)
-    is_one = len(wanted) == 1 and wanted[0]
-    name = readable(paths.parent(wanted[0])[1]) if is_one else held.share.label
-    return StreamingResponse(
-        iterate_in_threadpool(blocks),
-        media_type="application/zip",
-        headers={
-            "content-length": str(made.length),
-            "content-disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}.zip",
-        },
-    )
 
 
 def _items(items: list[str]) -> list[bytes]:
