@@ -10,6 +10,7 @@ place that says no. Most of the time a small file takes is spent on that way (do
 import os
 import re
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -45,7 +46,7 @@ _CONDITIONS: Final = frozenset(
 _ALWAYS: Final = tuple(
     each for each in RAW_HEADERS if each[0] not in {b"content-security-policy", b"cache-control"}
 )
-_Answer = tuple[list[tuple[bytes, bytes]], bytes]
+_Answer = tuple[tuple[tuple[bytes, bytes], ...], bytearray]
 
 
 class QuickFile:
@@ -75,17 +76,17 @@ def _find(scope: Scope, share: str) -> _Answer | None:
     peer = scope["client"][0] if scope.get("client") else ""
     if (
         query is None
-        or any(name in _CONDITIONS for name, _ in scope["headers"])
+        or not _CONDITIONS.isdisjoint([name for name, _ in scope["headers"]])
         or looks_sent_on(scope, peer)
         or not is_inside(peer)  # perhaps the box is open for correspondents' links only
     ):
         return None
-    visitor = at_hand(scope)
+    now = utc_now()
+    visitor = at_hand(scope, now)
     if visitor is None or not visitor.may(Action.DISK_USE):
         return None
     app_state = scope["app"].state
     box: Box = app_state.box
-    now = utc_now()
     try:
         path = unpack_path(query[1].decode())
         held = access.recall(box.database, visitor.person, now=now).on_share(share, now)
@@ -111,13 +112,14 @@ def _find(scope: Scope, share: str) -> _Answer | None:
         return None  # not in memory: a thread fetches it
     finally:
         os.close(descriptor)
-    return _headers(entry), bytes(body)
+    return _headers(entry), body
 
 
-def _headers(entry: listing.Entry) -> list[tuple[bytes, bytes]]:
+@lru_cache(maxsize=2_000)
+def _headers(entry: listing.Entry) -> tuple[tuple[bytes, bytes], ...]:
     """Return the headers of ``ShareFile``, with those of every answer."""
     name = quote(entry.name.decode("utf-8", "replace"), safe="")
-    return [
+    return (
         (b"etag", f'"{entry.etag}"'.encode()),
         (b"last-modified", formatdate(entry.mtime_ns / 1e9, usegmt=True).encode()),
         (b"content-disposition", f"attachment; filename*=utf-8''{name}".encode()),
@@ -127,4 +129,4 @@ def _headers(entry: listing.Entry) -> list[tuple[bytes, bytes]]:
         (b"accept-ranges", b"bytes"),
         (b"content-length", b"%d" % entry.size),
         *_ALWAYS,
-    ]
+    )

@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -237,7 +238,7 @@ async def _find_visitor(request: Request) -> tuple[Visitor | None, Visitor | Non
     return Visitor(person, session), None
 
 
-def at_hand(scope: Scope) -> Visitor | None:
+def at_hand(scope: Scope, now: datetime) -> Visitor | None:
     """Return who asks, where nothing is left to decide: a living session, whole, from its own address, clicked lately.
 
     None is no refusal: ``SessionGate`` has to say.
@@ -253,7 +254,6 @@ def at_hand(scope: Scope) -> Visitor | None:
     if not token or not client:
         return None
     box: Box = scope["app"].state.box
-    now = utc_now()
     found = sessions.find_now(box.database, token, now=now)
     if (
         found is None
