@@ -1,13 +1,16 @@
-"""``armoire machine push-script`` and ``push-passphrase``: what a machine that pushes is set up with."""
+"""``armoire machine push-key``, ``push-script``, ``push-passphrase``, and ``push-keys``: machines that push."""
 
+import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import click
+from rich.console import Console
 
 from appliance.clock import utc_now
 from appliance.commands.framework import Command, answers, option
 from appliance.commands.session import Answer, Session, wrong
+from appliance.commands.sources import machine_named
 from appliance.db import repositories, sources
 from appliance.errors import InvalidInput
 from appliance.language import mark
@@ -87,3 +90,51 @@ def push_passphrase(session: Session, name: str) -> Answer:
         )
     text = secret.reveal().decode("ascii")
     return Answer({"name": name, "passphrase": text}, lambda out: out.print(text))
+
+
+@click.command(
+    "push-key",
+    cls=Command,
+    help=mark("Let the holder of a public key push into the repository of this machine."),
+)
+@click.argument("name")
+@click.argument("key", type=click.File("r", encoding="utf-8"), metavar="KEY.pub")
+@answers
+def push_key(session: Session, name: str, key: TextIO) -> Answer:
+    """Let a machine push."""
+    from appliance.backup_jobs.push_access import set_push_key  # noqa: PLC0415 - heavy
+
+    source = machine_named(session, name)
+    now = utc_now()
+    with session.database.write() as connection:
+        fingerprint = set_push_key(connection, source.id, key.read(10_000))
+        events.record(
+            connection, at=now, event="machine.push-key", subject=f"source:{source.id}",
+            actor="console", fingerprint=fingerprint,
+        )  # fmt: skip
+        repository = repositories.get(connection, source.id)
+
+    def show(out: Console) -> None:
+        out.print(session.say(mark("This key may push: %(fingerprint)s"), fingerprint=fingerprint))
+        out.print(session.say(mark("The repository, as the machine names it:")))
+        out.print(f"ssh://armoire-worker@{socket.gethostname()}{repository.path}")
+
+    body = {"name": name, "fingerprint": fingerprint, "repository": repository.path}
+    return Answer(body, show)
+
+
+@click.command(
+    "push-keys",
+    cls=Command,
+    help=mark(
+        "Print the keys of the machines that push, as sshd asks for them.\n\n"
+        "See systemd/sshd_config.d/armoire-push.conf."
+    ),
+)
+@answers
+def push_keys(session: Session) -> Answer:
+    """Print authorized keys."""
+    from appliance.backup_jobs.push_access import authorized_keys  # noqa: PLC0415 - heavy
+
+    lines = authorized_keys(session.database, session.settings)
+    return Answer({"lines": lines.splitlines()}, lambda out: out.print(lines, end=""))

@@ -12,8 +12,9 @@ from appliance import cli
 from appliance.accounts import people
 from appliance.clock import utc_now
 from appliance.commands.framework import Option
+from appliance.commands.machine_adding import recipes_of
 from appliance.commands.session import as_json, clean, exit_code_of, language_of
-from appliance.commands.sources import check_name, plan_of, recipes_of
+from appliance.commands.sources import check_name, plan_of
 from appliance.db import sources
 from appliance.db.engine import open_database
 from appliance.errors import (
