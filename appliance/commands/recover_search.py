@@ -20,6 +20,9 @@ from appliance.errors import (
     NotFound,
     SecretUnreadable,
     TargetError,
+    TargetListUnreadable,
+    TargetRefuses,
+    TargetUnreachable,
 )
 from appliance.language import mark
 from appliance.replication import kit as kits
@@ -117,7 +120,7 @@ class Search:
     def _one(self, target: KitTarget) -> Look:
         try:
             with closing(self.open_target[target.name]()) as opened:
-                return look(
+                found = look(
                     target.name,
                     opened,
                     signer=self.kit.signer,
@@ -126,4 +129,18 @@ class Search:
                     known_bad=altered(self._session.settings.data, target.name),
                 )
         except TargetError as error:
-            return Look(target.name, unreachable=error.code, error=error)
+            found = Look(target.name, unreachable=error.code, error=error)
+        if found.error is None:
+            return found
+        why = _why(found.error)
+        return Look(target.name, unreachable=why.code, error=why)
+
+
+def _why(error: TargetError) -> TargetError:
+    """Return what a person can do something about: no list, because nobody answered or let us in."""
+    cause = error.__cause__
+    if isinstance(error, TargetListUnreadable) and isinstance(
+        cause, TargetUnreachable | TargetRefuses
+    ):
+        return cause
+    return error
