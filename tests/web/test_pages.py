@@ -322,6 +322,15 @@ def test_going_to_another_night_where_the_folder_was_not_goes_to_the_nearest_abo
     assert answer.headers["location"].endswith(pack_path(b"home/accueil/Patients"))
 
 
+def test_files_of_machines_are_found_from_the_documents(client_as, practice):
+    """The newest night of each machine, for who may go through them; a share is there by itself."""
+    newest = practice.snapshots[practice.machine.id][-1]
+    page = client_as(Role.OWNER).get("/disk").text
+    assert f'href="/snapshots/{newest}/browse"' in page
+    assert f"/snapshots/{practice.snapshots[practice.share.id][-1]}/browse" not in page
+    assert "/browse" not in client_as(Role.SECRETARY).get("/disk").text
+
+
 def test_a_history_shows_every_version_with_its_nights(owner, practice):
     """Eleven nights, the letter changed in each."""
     path = f"/sources/{practice.machine.id}/history?p={pack_path(LETTER)}"

@@ -11,16 +11,18 @@ from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Final
 
 from fastapi import APIRouter, Form, Request, UploadFile
+from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
 from appliance.accounts import people
 from appliance.clock import from_epoch, utc_now
+from appliance.db import snapshots, sources
 from appliance.disk import access, actions, listing, paths, uploads
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.errors import ArmoireError, NameTaken
 from appliance.language import explain
-from appliance.model import PersonId
+from appliance.model import PersonId, SourceKind
 from appliance.packed import pack_path, unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import RIGHT_TEXTS, Right
@@ -59,11 +61,21 @@ class ShareLine:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineLine:
+    """A machine whose files can be gone through as they were in its newest night."""
+
+    label: str
+    snapshot_id: int
+    taken_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SharesPage(Page):
-    """The shares on which one has any right."""
+    """The shares on which one has any right, and the machines' nights for who may open those."""
 
     template: ClassVar[str] = "disk/shares.html"
     shares: list[ShareLine]
+    machines: list[MachineLine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +145,7 @@ async def show_shares(request: Request, box: TheBox, visitor: TheVisitor) -> Res
     """Show the shares; who has but one is led into it."""
     with box.database.read() as connection:
         held = access.held(connection, visitor.person, now=utc_now())
+        machines = _machines(connection) if visitor.may(Action.SNAPSHOT_BROWSE) else []
     seen = [each for each in held if each.may(Right.SEE)]
     if len(held) == 1 and seen and not visitor.may(Action.SHARES_CHANGE):
         return RedirectResponse(f"/disk/{seen[0].share.name}", 303)
@@ -145,7 +158,16 @@ async def show_shares(request: Request, box: TheBox, visitor: TheVisitor) -> Res
         )
         for each in held
     ]
-    return render(request, SharesPage(lines))
+    return render(request, SharesPage(lines, machines))
+
+
+def _machines(connection: Connection) -> list[MachineLine]:
+    found = []
+    for each in sources.with_files(connection):
+        nights = snapshots.of_source(connection, each.id)
+        if each.kind is not SourceKind.SHARE and nights:
+            found.append(MachineLine(each.label, nights[0].id, nights[0].started_at))
+    return found
 
 
 @router.get("/disk/{share}", name="disk_folder")
