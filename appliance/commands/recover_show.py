@@ -166,7 +166,11 @@ def print_sheet(session: Session, out: Console, status: RecoveryStatus) -> None:
             table(
                 [session.say(each) for each in (mark("Share"), mark("Files"), mark("State"))],
                 [
-                    (clean(each.label), str(each.files), share_words(session, each))
+                    (
+                        clean(each.label),
+                        str(each.files),
+                        share_words(session, each, is_elsewhere=status.is_elsewhere(each)),
+                    )
                     for each in status.shares
                 ],
             )
@@ -175,9 +179,11 @@ def print_sheet(session: Session, out: Console, status: RecoveryStatus) -> None:
         out.print(session.say(text, **facts), style="yellow")
 
 
-def share_words(session: Session, share: ShareLine) -> str:
-    """Return how a share is, in words."""
+def share_words(session: Session, share: ShareLine, *, is_elsewhere: bool = False) -> str:
+    """Return how a share is, in words; and where, when that is not its folder of before."""
     said = session.say(SHARE_STATES.get(share.state, share.state))
+    if is_elsewhere:
+        said += ", " + session.say(mark("in another folder: %(folder)s"), folder=share.root)
     if share.left_alone:
         said += ", " + session.say_count(
             "%(count)s was there already and stays",

@@ -152,6 +152,10 @@ class RecoveryStatus:
             and all(each.state == "back" for each in self.shares)
         )
 
+    def is_elsewhere(self, share: ShareLine) -> bool:
+        """Return whether a share comes back to another folder than that of before."""
+        return share.root in self.folders.values()
+
     def is_silent(self, now: datetime) -> bool:
         """Return whether nobody writes this any more, though it is not done."""
         return self.phase is not Phase.DONE and now - self.at > SILENT

@@ -177,3 +177,17 @@ def test_a_second_factor_can_be_made_and_shown_while_the_box_is_being_made_again
 
     assert made.status_code == 200
     assert reading.post("/sign-in/passkey/options").status_code == 200
+
+
+@pytest.mark.parametrize(("folders", "is_said"), [({}, False), ({"partage": "/srv/partage"}, True)])
+def test_a_share_that_comes_back_elsewhere_is_said_with_its_folder(
+    reading, settings, folders, is_said
+):
+    """Who looks for the files on the box's disk finds them."""
+    recovery_status.write_live(settings, status(folders=folders))
+
+    page = reading.get("/recovery").text
+
+    assert (
+        "another folder: /srv/partage" in page or "autre dossier : /srv/partage" in page
+    ) is is_said

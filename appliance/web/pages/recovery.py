@@ -55,6 +55,7 @@ class ShareView:
     line: ShareLine
     tone: str
     state: str
+    is_elsewhere: bool  # in another folder than before
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,12 @@ def _gather(box: Box, kind: type[Shown]) -> Shown:
             if each.source_id != BOX_SOURCE
         ],
         shares=[
-            ShareView(each, _TONES.get(each.state, tones.CALM), SHARE_STATES.get(each.state, ""))
+            ShareView(
+                each,
+                _TONES.get(each.state, tones.CALM),
+                SHARE_STATES.get(each.state, ""),
+                status.is_elsewhere(each),
+            )
             for each in status.shares
         ],
         is_silent=status.is_silent(utc_now()),
