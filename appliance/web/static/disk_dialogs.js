@@ -1,6 +1,6 @@
 // What the disk's page asks and says: a line to type, a folder to choose, names that are taken, how far a copy is,
 // details, a short message with a way back, a menu.
-import { above, bytesOf, button, datedLong, element, join, readable, shown, sized, unpack } from "./disk_text.js";
+import { above, bytesOf, button, dated, datedLong, element, join, readable, shown, sized, unpack } from "./disk_text.js";
 
 let place;
 function toasts() {
@@ -134,12 +134,12 @@ export function details({ name, kind, size, changed, address, versions, path, sh
     known.replaceChildren();
     if (about.versions !== null) more.textContent = `${words.versions} (${about.versions})`;
     if (kind === "f") hashLine(add, about.hash, () => asked("hash", { path }), words);
-    part(words.touched, ...about.touches.map((each) => element("li", "", element("time", "", datedLong(Date.parse(each.at))), element("span", "", element("b", "", each.who), ` ${each.what}`))));
+    part(words.touched, ...about.touches.map((each) => element("li", "", element("time", "", dated(Date.parse(each.at))), element("span", "", element("b", "", each.who), ` ${each.what}`))));
     if (about.ledger) { const whole = element("a", "", words.whole_journal); whole.href = about.ledger; known.append(element("p", "", whole)); }
     part(words.seers, ...about.seers.map((each) => element("li", "", element("span", "", element("b", "", each.name), ` ${each.role} · ${each.rights.join(", ")}`))));
     if (about.links.length) part(words.given, ...about.links.map((each) => {
       const link = element("a", "", each.label); link.href = `/links/${each.id}`;
-      return element("li", "", element("time", "", words.until.replace("#", datedLong(Date.parse(each.ends_at)))), element("span", "", link, ` · ${each.maker}`, each.of_folder ? ` · ${words.by_folder}` : ""));
+      return element("li", "", element("time", "", words.until.replace("#", dated(Date.parse(each.ends_at)))), element("span", "", link, ` · ${each.maker}`, each.of_folder ? ` · ${words.by_folder}` : ""));
     }));
   }).catch((error) => { known.replaceChildren(element("p", "soft", error.message)); });
 }
