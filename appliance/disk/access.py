@@ -15,7 +15,14 @@ from appliance.db.engine import Database
 from appliance.db.shares import Share
 from appliance.errors import NotAllowed, NotFound
 from appliance.model import Person, Role
-from appliance.policy.share_rights import Emergency, Grant, LocumTerm, Right, rights_on
+from appliance.policy.share_rights import (
+    PROFESSIONALS,
+    Emergency,
+    Grant,
+    LocumTerm,
+    Right,
+    rights_on,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +88,33 @@ class Readings:
 
 def read(connection: Connection, person: Person, *, now: datetime) -> Readings:
     """Return what is stored about what a person may do; emergency accesses that ended by ``now`` are left out."""
-    is_locum = person.role is Role.LOCUM
-    return Readings(
-        person,
-        tuple(shares.all_living(connection)),
-        tuple(shares.grants(connection)),
-        tuple(terms.of_locum(connection, person.id)) if is_locum else (),
-        tuple(terms.running_emergencies(connection, person.id, now=now)),
-    )
+    return Readings(person, *_of_all(connection), *_of(connection, person, now))
 
 
 def recall(database: Database, person: Person, *, now: datetime) -> Readings:
-    """Return what ``read`` does; the database is read again only when somebody wrote into it."""
-    return database.recall(("access", person), lambda connection: read(connection, person, now=now))
+    """Return what ``read`` does; the database is read again only when somebody wrote into it.
+
+    What is the same for everybody is read once for all of them.
+    """
+    return Readings(
+        person,
+        *database.recall("access", _of_all),
+        *database.recall(("access", person), lambda connection: _of(connection, person, now)),
+    )
+
+
+def _of_all(connection: Connection) -> tuple[tuple[Share, ...], tuple[Grant, ...]]:
+    return tuple(shares.all_living(connection)), tuple(shares.grants(connection))
+
+
+def _of(
+    connection: Connection, person: Person, now: datetime
+) -> tuple[tuple[LocumTerm, ...], tuple[Emergency, ...]]:
+    is_locum, is_professional = person.role is Role.LOCUM, person.role in PROFESSIONALS
+    return (
+        tuple(terms.of_locum(connection, person.id)) if is_locum else (),
+        tuple(terms.running_emergencies(connection, person.id, now=now)) if is_professional else (),
+    )
 
 
 def held(connection: Connection, person: Person, *, now: datetime) -> list[Held]:
