@@ -269,8 +269,9 @@ def test_a_living_box_is_never_recovered_over(burnt, tmp_path):
     assert (ran.code, ran.body["error"]["code"]) == (2, "input.already-exists")
 
 
-def test_a_share_that_cannot_come_back_is_tried_again_without_words(burnt, tmp_path):
-    """Its disk is mounted a day later; the rest of the box did not wait for it."""
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_a_share_that_cannot_come_back_is_tried_again_without_words(burnt, tmp_path, is_elsewhere):
+    """Its disk is mounted a day later, or another one; the rest of the box did not wait for it."""
     disk = disk_of(burnt, tmp_path / "disk")
     kit = burnt.kit_at(tmp_path / "kit", only="disque")
     burnt.burn()
@@ -278,14 +279,23 @@ def test_a_share_that_cannot_come_back_is_tried_again_without_words(burnt, tmp_p
     fire = Fire(tmp_path / "new", kit, burnt.sheets[:2])
 
     first = fire.run("--disk", disk, "--without-reading", "--json")
-    burnt.share.unlink()
-    again = fire.armoire("recover", "--json")
+    place = burnt.share
+    if is_elsewhere:
+        place = tmp_path / "another disk"
+        place.mkdir()
+        wrong = fire.armoire("recover", f"--share=personne={place}", "--json")
+        assert wrong.body["error"]["code"] == "input.not-found"
+        again = fire.armoire("recover", f"--share=partage={place}", "--json")
+        burnt.share.unlink()
+    else:
+        burnt.share.unlink()
+        again = fire.armoire("recover", "--json")
 
     assert (first.code, first.body["is_whole"]) == (3, False)
     assert first.body["shares"][0]["state"] == "failed"
     assert not recovery_status.is_unfinished(Settings(data=fire.data))
     assert (again.code, again.body["is_whole"]) == (0, True), again
-    assert tree_of(burnt.share) == burnt.tree
+    assert tree_of(place) == burnt.tree
 
 
 def test_a_share_comes_back_to_another_folder_and_its_doors_and_nights_follow(burnt, tmp_path):
