@@ -418,7 +418,9 @@ class ClosedOutside(Refused):
     """A visitor from the Internet, and nobody decided that the box is open to it."""
 
     code = "network.closed-outside"
-    public = "From here the box is reached through its tunnel only: switch WireGuard on and try again."
+    public = (
+        "From here the box is reached through its tunnel only: switch WireGuard on and try again."
+    )
 
 
 @dataclass(eq=False)
@@ -1377,7 +1379,9 @@ class CertificateRefused(CertificateError):
     problem: str  # the last part of the problem's URN, RFC 8555 section 6.7
     detail: str
     code = "certificate.refused"
-    public = "The certificate authority refused (%(problem)s: %(detail)s). The certificate in use stays."
+    public = (
+        "The certificate authority refused (%(problem)s: %(detail)s). The certificate in use stays."
+    )
 
 
 @dataclass(eq=False)

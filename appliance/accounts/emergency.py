@@ -64,9 +64,7 @@ def minutes(connection: Connection) -> int:
     return found if isinstance(found, int) else MINUTES
 
 
-def set_minutes(
-    connection: Connection, chosen: int, *, by: PersonId | None, now: datetime
-) -> None:
+def set_minutes(connection: Connection, chosen: int, *, by: PersonId | None, now: datetime) -> None:
     """Choose how long an access lasts, and write it down.
 
     Raises:

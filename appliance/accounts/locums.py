@@ -79,9 +79,7 @@ def rules(connection: Connection) -> Rules:
     return Rules(int(found.get("most_days", MOST_DAYS)), bool(found.get("case_copies", False)))
 
 
-def set_rules(
-    connection: Connection, chosen: Rules, *, by: PersonId | None, now: datetime
-) -> None:
+def set_rules(connection: Connection, chosen: Rules, *, by: PersonId | None, now: datetime) -> None:
     """Store what the practice chose, and write it down.
 
     Raises:
