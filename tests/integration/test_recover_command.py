@@ -19,12 +19,13 @@ import pytest
 
 from appliance.backup_jobs.borg_library import open_repository
 from appliance.clock import utc_now
-from appliance.db import facts, shares, sources, targets
+from appliance.db import facts, shares, snapshots, sources, targets
 from appliance.errors import TargetIdentityChanged
 from appliance.jobs import recovery_status
-from appliance.jobs.kinds import PushCopy, TakeSnapshot
+from appliance.jobs.kinds import PushCopy, RestoreFiles, TakeSnapshot
 from appliance.ledger import chain
 from appliance.model import BOX_SOURCE, JobState
+from appliance.packed import pack_path
 from appliance.replication import takeover
 from appliance.settings import Settings
 from appliance.vault.words import make_secret, split
@@ -348,10 +349,18 @@ def test_a_share_comes_back_to_another_folder_and_its_doors_and_nights_follow(bu
                 str(place)
             ]
             source = sources.get_by_name(connection, "partage")
+            night = snapshots.newest(connection, source.id).id
             assert [each.event for each in chain.newest(connection, event="share.moved")]
         assert source.roots == (str(place),)
         (place / "nouveau.txt").write_text("ailleurs")
         assert box.take(source) is JobState.SUCCEEDED
+        # A file of a night before the fire goes back to where the share lies now.
+        letter = "Courriers/Été 2026/lettre 7.txt"
+        (place / letter).unlink()
+        former = pack_path(os.fsencode(burnt.share / letter).lstrip(b"/"))
+        spec = RestoreFiles(source.id, night, (former,), "machine")
+        assert box.run(spec) is JobState.SUCCEEDED
+        assert (place / letter).read_text() == "7\n" * 3000
     again = fire.armoire("recover", f"--share=partage={taken}", "--json")
     assert again.body["error"]["code"] == "input.invalid"  # it is back, and stays there
 
