@@ -2,7 +2,7 @@
 
 import os
 import stat
-from datetime import UTC
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -73,7 +73,9 @@ def sheet(box):
 
 
 def day(box, source):
-    return f"{box.newest(source).started_at.astimezone(UTC):%Y-%m-%d}"
+    """Return the practice's day: near midnight it is not that of UTC."""
+    zone = ZoneInfo(box.settings.time_zone)
+    return f"{box.newest(source).started_at.astimezone(zone):%Y-%m-%d}"
 
 
 def tree(root):
