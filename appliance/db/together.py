@@ -76,9 +76,31 @@ class Together:
 
 
 def _apart(connection: Connection, one: _Waiting) -> None:
-    """Make one change of several; if it fails, the others do not know."""
+    """Make one change of several; if it fails, the others do not know.
+
+    Raises:
+        Exception: what failed took the whole transaction with it, and the changes before this one.
+    """
     try:
         with connection.begin_nested():
-            one.result = one.change(connection)
+            try:
+                one.result = one.change(connection)
+            except Exception as error:
+                one.error = error
+                raise
     except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
-        one.error = error
+        one.error = one.error or error  # not «no such savepoint»
+        if not _is_open(connection):
+            raise one.error from one.error.__cause__
+
+
+def _is_open(connection: Connection) -> bool:
+    """Return whether the transaction is still there.
+
+    SQLite takes all of it back by itself on a full disk or when reading or writing fails. The next savepoint would
+    begin another one and its release commit that. Source: sqlite.org/lang_transaction.html, §3.
+    """
+    if connection.dialect.name != "sqlite":
+        return True  # PostgreSQL's commit fails for all
+    driver = connection.connection.driver_connection
+    return driver is not None and bool(driver.in_transaction)

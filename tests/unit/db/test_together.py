@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from appliance.clock import utc_now
 from appliance.db import facts
@@ -107,6 +108,35 @@ def test_when_the_commit_fails_everybody_is_told(database, gathered):
     with database.read() as connection:
         assert facts.find(connection, "a") is None
     assert database.write_together(put("a")) == "a"
+
+
+@pytest.fixture
+def full_after(database):
+    """Let the database's file grow by no page: SQLite says «disk is full» as the disk would."""
+
+    def fill(connection):
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+    return fill
+
+
+def test_when_the_disk_is_full_nothing_is_said_to_be_stored(database, gathered, full_after):
+    """SQLite then takes back the whole transaction by itself: who was done before is told so too."""
+
+    def too_much(connection):
+        full_after(connection)
+        facts.put(connection, "large", "x" * 200_000, now=utc_now())
+
+    found = gathered.run_all([put("a"), too_much, put("b")])
+
+    with database.read() as connection:
+        kept = [facts.find(connection, name) for name in ("a", "large", "b")]
+    assert [isinstance(each, OperationalError) for each in found] == [True, True, True]
+    assert kept == [None, None, None]
+    assert all("full" in str(each) for each in found), found
+    database.engine.dispose()  # with its connections the limit is gone
+    assert database.write_together(put("c")) == "c"
 
 
 def test_the_journal_stays_one_chain(database):
