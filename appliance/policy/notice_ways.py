@@ -7,11 +7,11 @@ look at a certificate. What is not named here is refused (docs/decisions/0194).
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from appliance.errors import InvalidInput
 from appliance.language import mark
@@ -165,7 +165,8 @@ def check_service(url: str) -> Service:
     """Return the service of an Apprise address, when it may be used.
 
     Raises:
-        InvalidInput: a kind that is not in the list, or something that is asked for behind «?» and not allowed.
+        InvalidInput: a kind that is not in the list, something that is asked for behind «?» and not allowed, or an
+            address that Apprise might read otherwise than we do.
     """
     if len(url) > LONGEST_URL or any(ord(each) <= 32 or ord(each) == 127 for each in url):
         raise InvalidInput("url", mark("An address without spaces, please."))
@@ -176,10 +177,15 @@ def check_service(url: str) -> Service:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        asked = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     except ValueError as error:
         raise InvalidInput("url", mark("This address cannot be read.")) from error
-    if any(name.lower() not in _QUERY and not name.startswith("+") for name in asked):
+    if _is_read_in_two_ways(url):
+        raise InvalidInput(
+            "url", mark("An address with one «?» at most, before any «#», and without «;», please.")
+        )
+    # Apprise's own reading: from the first «?» to the end, «#» and all.
+    asked = url.partition("?")[2]
+    if asked and not may_ask(unquote(each.partition("=")[0]) for each in asked.split("&")):
         raise InvalidInput("url", mark("Something behind «?» in this address is not allowed."))
     if service.is_plain and not is_near(host):
         raise InvalidInput(
@@ -189,6 +195,22 @@ def check_service(url: str) -> Service:
             ),
         )
     return service
+
+
+def may_ask(names: Iterable[str]) -> bool:
+    """Return whether an address may say all of these behind «?»; «+name» is a header of JSON."""
+    return all(not each or each.lower() in _QUERY or each.startswith("+") for each in names)
+
+
+def _is_read_in_two_ways(url: str) -> bool:
+    """Return whether Apprise might find more in it than we: it splits at «;» too, and looks behind «#»."""
+    before, _mark, behind = url.partition("?")
+    return (
+        any(each in url for each in ";\\")
+        or "?" in behind
+        or (bool(_mark) and "#" in before)
+        or any(ord(each) < 32 or ord(each) == 127 for each in unquote(url))
+    )
 
 
 def check_ping(url: str) -> str:

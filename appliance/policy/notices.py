@@ -117,6 +117,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "recipient": mark("The server refuses the recipient's address."),
     "refused": mark("The server refuses the message."),
     "later": mark("The server asks to try again later."),
+    "address": mark("This address asks for something that is not allowed: set it again."),
     "service": mark("The service did not take the message: check its address and its key."),
 }
 #: Nothing changes by trying again: only another address does.

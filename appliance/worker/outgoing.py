@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import httpx2
 
-from appliance.policy.notice_ways import SERVICES, MailServer, Security, check_service
+from appliance.errors import InvalidInput
+from appliance.policy.notice_ways import MailServer, Security, check_service, may_ask
 from appliance.policy.notices import Message
 from appliance.vault.secret import Secret
 
@@ -26,6 +27,8 @@ TIMEOUT_S: Final = 30.0
 #: Libraries that would write addresses with their keys, or a person's address, into the log.
 _SILENT: Final = ("apprise", "urllib3", "requests", "httpx2", "httpcore2", "hpack")
 AGENT: Final = "Armoire"
+#: What makes a plug-in of Apprise read a file, or fetch one.
+_FILES: Final = ("template", "attach", "file_url")
 
 
 class NotSent(Exception):
@@ -182,6 +185,10 @@ def send_by_service(address: Secret, message: Message) -> None:
         is_taken = _service(address.reveal().decode()).notify(
             body=message.body, title=message.title
         )
+    except NotSent:
+        raise
+    except InvalidInput:
+        raise NotSent("address") from None
     except Exception:  # noqa: BLE001 - each service has its own way to fail; their texts hold keys
         raise NotSent("service") from None
     if not is_taken:
@@ -189,17 +196,24 @@ def send_by_service(address: Secret, message: Message) -> None:
 
 
 def _service(url: str) -> Any:  # noqa: ANN401 - Apprise's own, without a common type
-    check_service(url)
-    service = SERVICES[url.partition("://")[0].lower()]
+    service = check_service(url)
     asset = import_module("apprise.asset").AppriseAsset(
         plugin_paths=[], storage_mode="memory", timezone="UTC"
     )
     asset.app_id, asset.app_desc, asset.app_url = AGENT, AGENT, ""
     asset.async_mode, asset.http_redirects = False, False
     plugin = getattr(import_module(f"apprise.plugins.{service.module}"), service.plugin)
-    given = dict(plugin.parse_url(url))
+    given = _read(plugin, url)
     given.update(asset=asset, verify=True, redirect=False, rto=TIMEOUT_S, cto=TIMEOUT_S)
     return plugin(**given)
+
+
+def _read(plugin: Any, url: str) -> dict[str, Any]:  # noqa: ANN401 - Apprise's own
+    """Return an address as Apprise reads it: what counts is what it found, not what we think it will."""
+    given = dict(plugin.parse_url(url) or {})
+    if not given or not may_ask(given.get("qsd", {})) or any(given.get(each) for each in _FILES):
+        raise NotSent("address")
+    return given
 
 
 def ping(address: Secret) -> None:

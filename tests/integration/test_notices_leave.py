@@ -13,11 +13,12 @@ import pytest
 from appliance.accounts import deliveries, notice_ways, notices, people
 from appliance.accounts.notice_ways import Kind
 from appliance.clock import utc_now
+from appliance.errors import InvalidInput
 from appliance.jobs import queue
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import SendNotices
 from appliance.model import JobState, Role
-from appliance.policy.notice_ways import MailServer, Security
+from appliance.policy.notice_ways import SERVICES, MailServer, Security
 from appliance.policy.notices import Message, Rules
 from appliance.vault.seal import make_keys, seal
 from appliance.vault.secret import Secret
@@ -333,6 +334,27 @@ def test_an_address_that_is_not_allowed_opens_nothing(url):
     """Also when it lies in the vault already: the list is asked again where the message would leave."""
     with pytest.raises(NotSent):
         outgoing.send_by_service(Secret(url.encode()), Message("t", "b"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#x?template=%s",
+        "tgram://123456789:abcdefg_hijklmnop/#a?template=%s",
+        "discord://400000000000000000/" + "a" * 68 + "/?to=x;template=%s",
+        "ntfys://ntfy.example.org/t?priority=high;attach=%s",
+        "synologys://example.org/token#?file_url=%s",
+    ],
+)
+def test_what_apprise_would_find_in_an_address_is_what_is_looked_at(url, tmp_path, monkeypatch):
+    """Even where our own reading finds nothing: its plug-in, which would read the file, is not made."""
+    note = tmp_path / "secret"
+    note.write_text("{}")
+    with pytest.raises(InvalidInput):
+        outgoing._service(url % note)
+    monkeypatch.setattr(outgoing, "check_service", lambda url: SERVICES[url.partition("://")[0]])
+    with pytest.raises(NotSent, match="address"):
+        outgoing._service(url % note)
 
 
 def test_only_the_service_s_own_code_is_loaded():

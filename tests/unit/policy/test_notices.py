@@ -288,6 +288,9 @@ def test_two_copies_that_are_late_are_two_findings_and_figures_make_none_new():
         "gotifys://host/token",
         "tgram://123456789:abcdefg/12315544/",
         "freemobile://user@password",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ?to=#general",
+        "jsons://example.org/hook?+X-Token=abc&method=PUT",
     ],
 )
 def test_these_services_may_be_used(url):
@@ -318,6 +321,17 @@ def test_these_services_may_be_used(url):
         "jsons://example.org/?attach=/etc/passwd",
         "slack://a/b/c?template=/etc/passwd",
         "slack://a/b/c?TEMPLATE=/etc/passwd",
+        # Apprise reads on behind «#», and splits at «;» too
+        "slack://a/b/c/#x?template=/etc/passwd",
+        "tgram://123456789:abcdefg/#a?template=/etc/passwd",
+        "discord://a/b/?to=x;template=/etc/passwd",
+        "discord://a/b/?to=x#&template=/etc/passwd",
+        "discord://a/b/?to=x?&template=/etc/passwd",
+        "discord://a/b/?to=x&%74emplate=/etc/passwd",
+        "discord://a/b/?to=x&%0Atemplate=/etc/passwd",
+        "discord://a/b/?to=x&+%0Atemplate=/etc/passwd",
+        "ntfys://example.org/t?to=x;attach=http://10.0.0.1/",
+        "synologys://example.org/t#?file_url=http://10.0.0.1/",
         "jsons://exa mple.org/",
         "jsons://example.org/\nx",
         "jsons://[::1/",
