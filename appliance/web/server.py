@@ -94,10 +94,15 @@ class Renewal:
         self._named = Named(settings.tls)
         context.sni_callback = self._named.choose
         self._known = self._content()
+        self._looking = threading.Lock()  # three threads look: ``watch``, the doors, ACME
         self._stop = threading.Event()
 
     def look(self) -> bool:
         """Take the certificate that is there now; return whether it is a new one."""
+        with self._looking:
+            return self._look()
+
+    def _look(self) -> bool:
         is_new = self._named.look()
         try:
             now = self._content()

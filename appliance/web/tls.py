@@ -9,13 +9,14 @@ import ipaddress
 import os
 import socket
 import ssl
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import psutil
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -50,6 +51,9 @@ CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 Name = x509.DNSName | x509.IPAddress
 
+#: Two threads that make a leaf at once would leave the key of one beside the certificate of the other.
+_making: Final = threading.Lock()
+
 
 def harden(context: ssl.SSLContext) -> None:
     """Let a server's context speak what is sound today, and nothing older (domain.md SEC-13)."""
@@ -65,7 +69,11 @@ def ensure_certificate(settings: Settings, *, now: datetime | None = None) -> tu
 
     A pair that somebody put there as ``own.crt`` and ``own.key`` is used as it is.
     """
-    now = now or utc_now()
+    with _making:
+        return _ensure(settings, now or utc_now())
+
+
+def _ensure(settings: Settings, now: datetime) -> tuple[Path, Path]:
     folder = settings.tls
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     own = folder / "own.crt", folder / "own.key"
@@ -174,9 +182,11 @@ def _is_good(
 ) -> bool:
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes())[0]
-        key_path.read_bytes()
-    except (OSError, ValueError):
+        key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         return False
+    if key.public_key() != found.public_key():
+        return False  # written by two at once, or cut off between the two: no server starts with it
     known = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     try:
         found.verify_directly_issued_by(ca)

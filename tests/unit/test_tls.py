@@ -1,7 +1,10 @@
 """The certificate of the web interface."""
 
 import ipaddress
+import ssl
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -9,6 +12,7 @@ from cryptography import x509
 
 from appliance.clock import utc_now
 from appliance.web import tls
+from appliance.web.server import Renewal
 
 NOW = utc_now()
 
@@ -95,3 +99,49 @@ def test_a_damaged_leaf_is_made_again(settings, damage):
     again, _ = tls.ensure_certificate(settings, now=NOW)
 
     assert len(load(again)) == 2
+
+
+def fits(certificate, key):
+    """Whether a server can start with this pair."""
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    return True
+
+
+def test_a_key_of_another_leaf_is_not_kept(settings):
+    """A power cut between the two files: the box starts again all the same."""
+    certificate, key = tls.ensure_certificate(settings, now=NOW)
+    first = certificate.read_bytes()
+    certificate.unlink()
+    tls.ensure_certificate(settings, now=NOW)
+    certificate.write_bytes(first)
+
+    assert fits(*tls.ensure_certificate(settings, now=NOW))
+    assert key.exists()
+
+
+def at_once(work, count=8):
+    """Return what ``work`` gave in each of ``count`` threads."""
+    together = threading.Barrier(count)
+
+    def one(_):
+        together.wait(20)
+        return work()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def test_threads_that_make_a_leaf_at_once_make_one_pair(settings):
+    """The look from time to time, a new address and ACME ask whenever they like."""
+    for _ in range(5):
+        (settings.tls / "box.crt").unlink(missing_ok=True)
+        at_once(lambda: tls.ensure_certificate(settings, now=NOW))
+        assert fits(settings.tls / "box.crt", settings.tls / "box.key")
+
+
+def test_a_new_certificate_is_taken_once_whoever_looks(settings):
+    """Nobody loads half of a pair that another is about to load."""
+    renewal = Renewal(settings, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    for _ in range(5):
+        (settings.tls / "box.crt").unlink()
+        assert sorted(at_once(renewal.look)) == [False] * 7 + [True]
