@@ -27,17 +27,19 @@ def run_hook(program: str, verb: str, name: str, value: str) -> None:
     Raises:
         HookFailed: it is not safe to run, not there, took too long, or ended with an error.
     """
-    check_program(Path(program))
+    place = check_program(Path(program))
     try:
-        ended = run((program, verb, name, value), timeout_s=TIMEOUT_S, cwd="/")
+        ended = run((str(place), verb, name, value), timeout_s=TIMEOUT_S, cwd="/")
     except (ToolMissing, ToolTimeout) as error:
         raise HookFailed(error.code) from error
     if ended.exit_code != 0:
         raise HookFailed(f"exit {ended.exit_code}")
 
 
-def check_program(program: Path) -> None:
-    """Return when nobody but root and this account may have changed ``program`` or a folder above it.
+def check_program(program: Path) -> Path:
+    """Return where ``program`` lies, links followed; nobody but root and this account may have changed it.
+
+    That is what is to be run: the folders of a link to it were not looked at.
 
     Raises:
         HookFailed: somebody may, or it is no program at an absolute path.
@@ -57,3 +59,4 @@ def check_program(program: Path) -> None:
                 raise HookFailed("others may change it")
     except OSError as error:
         raise HookFailed(error.strerror or "unreadable") from error
+    return place

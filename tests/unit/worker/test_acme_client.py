@@ -192,7 +192,7 @@ def test_a_program_that_others_may_change_is_not_run(tmp_path):
     check_program(good)
     link = tmp_path / "link"
     link.symlink_to(good)
-    check_program(link)
+    assert check_program(link) == good.resolve()
     for spoil in (good, good.parent):
         before = spoil.stat().st_mode
         spoil.chmod(0o777)
@@ -211,6 +211,17 @@ def test_a_program_that_others_may_change_is_not_run(tmp_path):
         check_program(tmp_path / "nothing")
     with pytest.raises(HookFailed, match="not a program"):
         check_program(tmp_path / "bin")
+
+
+def test_what_was_looked_at_is_what_is_run(tmp_path):
+    """Who may turn a link elsewhere between the look and the run gains nothing."""
+    said_to = tmp_path / "said"
+    good = program(tmp_path / "bin" / "enter", f'#!/bin/sh\necho "$0" > {said_to}\n')
+    (tmp_path / "link").symlink_to(good)
+
+    run_hook(str(tmp_path / "link"), "add", "_acme-challenge.a.fr", "b")
+
+    assert said_to.read_text().strip() == str(good.resolve())
 
 
 def test_a_program_gets_its_words_one_by_one_and_its_end_is_heeded(tmp_path):
