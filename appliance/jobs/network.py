@@ -127,8 +127,13 @@ def forget(
 
 
 def would_shut_out(connection: Connection, text: str, address: str) -> bool:
-    """Return whether ``address`` is at the practice through this network only."""
-    left = [each for each in local_networks.declared(connection) if str(each) != text]
+    """Return whether ``address`` is at the practice through this network only.
+
+    Raises:
+        InvalidInput: ``text`` is no network.
+    """
+    network = declarable(text)
+    left = [each for each in local_networks.declared(connection) if each != network]
     return local_networks.is_local(connection, address) and not holds(left, address)
 
 

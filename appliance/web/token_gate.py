@@ -59,6 +59,8 @@ def scope_needed(method: str, path: str) -> Scope | None:
         return Scope.SNAPSHOTS_READ if is_reading else None
     if path == "/api/v1/openapi.json":
         return Scope.STATUS_READ
+    if path == "/api/v1/certificate":
+        return Scope.STATUS_READ if is_reading else None
     for room in ("status", "sources", "jobs", "copies", "ledger", "network"):
         if path == f"/api/v1/{room}" or path.startswith(f"/api/v1/{room}/"):
             return Scope.STATUS_READ if is_reading else Scope.BOX_WRITE

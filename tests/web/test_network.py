@@ -34,9 +34,11 @@ def near(anonymous, database):
 @pytest.fixture
 def at_practice(near, monkeypatch):
     """The browser's address is one of the practice, not the box's own."""
+    from appliance.web.api import network as api
     from appliance.web.pages import network as page
 
-    monkeypatch.setattr(page, "address_of", lambda _request: "192.168.1.20")
+    for module in (page, api):
+        monkeypatch.setattr(module, "address_of", lambda _request: "192.168.1.20")
     return near
 
 
@@ -86,6 +88,10 @@ def test_nobody_shuts_themselves_out_without_being_told(owner, at_practice, data
     assert asked.status_code == 409
     assert "You are in this network yourself (192.168.1.20)" in asked.text
     assert declared(database) == ["192.168.1.0/24"]
+    unusual = owner.post("/network/forget", data={"network": "192.168.1.20/24"})
+    assert unusual.status_code == 409  # the same network, written otherwise
+    refused = owner.post("/api/v1/network/forget", json={"network": "192.168.1.77/24"})
+    assert (refused.status_code, declared(database)) == (422, ["192.168.1.0/24"])
     gone = owner.post("/network/forget", data={"network": "192.168.1.0/24", "sure": "yes"})
     assert gone.status_code == 303
     assert declared(database) == []

@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from sqlalchemy import Connection
 
 from appliance.accounts import tunnel
 from appliance.clock import utc_now
+from appliance.errors import InvalidInput
 from appliance.jobs import network
+from appliance.language import mark
 from appliance.policy import listening
 from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, TheVisitor, needs, proven
+from appliance.web.pages.arrivals import address_of
 
 router = APIRouter(prefix="/api/v1", tags=["network"])
 
@@ -62,6 +65,14 @@ class DeclareBody:
     network: str  # CIDR, private
 
 
+@dataclass(frozen=True, slots=True)
+class ForgetBody:
+    """A network that is to be declared no longer."""
+
+    network: str  # CIDR
+    sure: bool = False  # also when the caller is at the practice through it alone
+
+
 @router.get("/network", name="api-network", dependencies=[needs(Action.NETWORK_CHANGE)])
 async def show(box: TheBox) -> NetworkBody:
     """Say what is declared and where the box listens."""
@@ -96,16 +107,20 @@ async def declare(
     dependencies=[needs(Action.NETWORK_CHANGE), proven()],
 )
 async def forget(
-    box: TheBox, visitor: TheVisitor, body: Annotated[DeclareBody, Body()]
+    request: Request, box: TheBox, visitor: TheVisitor, body: Annotated[ForgetBody, Body()]
 ) -> NetworkBody:
     """Declare a local network no longer.
 
     Raises:
-        InvalidInput, NotFound, ProofNeeded.
+        InvalidInput: it is none, or the caller would be shut out and is not ``sure``. NotFound, ProofNeeded.
     """
-    me = visitor.person.id
+    me, peer = visitor.person.id, address_of(request)
 
     def change(connection: Connection) -> NetworkBody:
+        if not body.sure and network.would_shut_out(connection, body.network, peer):
+            raise InvalidInput(
+                "sure", mark("You are in this network yourself: say that you are sure.")
+            )
         network.forget(connection, body.network, now=utc_now(), by=me)
         return _body(connection, box)
 
