@@ -179,6 +179,12 @@ def check_service(url: str) -> Service:
         host = parts.hostname or ""
     except ValueError as error:
         raise InvalidInput("url", mark("This address cannot be read.")) from error
+    if parts.netloc.count("@") > 1:
+        raise InvalidInput("url", mark("One «@» at most before the computer's name, please."))
+    if "[" in parts.netloc:  # Apprise cuts the last figures off
+        raise InvalidInput(
+            "url", mark("A name or an IPv4 address, please: IPv6 does not work here.")
+        )
     if _is_read_in_two_ways(url):
         raise InvalidInput(
             "url", mark("An address with one «?» at most, before any «#», and without «;», please.")

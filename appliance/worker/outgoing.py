@@ -15,11 +15,12 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from importlib import import_module
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 
 from appliance.errors import InvalidInput
-from appliance.policy.notice_ways import MailServer, Security, check_service, may_ask
+from appliance.policy.notice_ways import MailServer, Security, check_service, is_near, may_ask
 from appliance.policy.notices import Message
 from appliance.vault.secret import Secret
 
@@ -204,6 +205,11 @@ def _service(url: str) -> Any:  # noqa: ANN401 - Apprise's own, without a common
     asset.async_mode, asset.http_redirects = False, False
     plugin = getattr(import_module(f"apprise.plugins.{service.module}"), service.plugin)
     given = _read(plugin, url)
+    if service.is_plain:
+        # In clear only to the computer that was looked at: Apprise reads some addresses otherwise.
+        host = str(given.get("host")).lower()
+        if not is_near(host) or host != urlsplit(url).hostname:
+            raise NotSent("address")
     given.update(asset=asset, verify=True, redirect=False, rto=TIMEOUT_S, cto=TIMEOUT_S)
     return plugin(**given)
 

@@ -357,6 +357,16 @@ def test_what_apprise_would_find_in_an_address_is_what_is_looked_at(url, tmp_pat
         outgoing._service(url % note)
 
 
+@pytest.mark.parametrize("url", ["json://u@evil.example@10.0.0.1/", "json://[fd00::1]/"])
+def test_in_clear_a_message_goes_to_the_computer_that_was_looked_at(url, monkeypatch):
+    """Even where our own reading sees a computer of the practice: what Apprise would speak to must be it."""
+    with pytest.raises(InvalidInput):
+        outgoing._service(url)
+    monkeypatch.setattr(outgoing, "check_service", lambda url: SERVICES[url.partition("://")[0]])
+    with pytest.raises(NotSent, match="address"):
+        outgoing._service(url)
+
+
 def test_only_the_service_s_own_code_is_loaded():
     """No plug-in that runs programs is even imported."""
     code = (

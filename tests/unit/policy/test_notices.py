@@ -316,6 +316,11 @@ def test_these_services_may_be_used(url):
         "json://example.org/",  # in clear, outside
         "json://203.0.113.9/",
         "json://0.0.0.0/",
+        "json://u@evil.example@10.0.0.1/",  # we would read 10.0.0.1, Apprise evil.example
+        "jsons://u@evil.example@host.example/",
+        "json://evil.example\\@10.0.0.1/",
+        "json://[fd00::1]/",  # Apprise makes «[fd00::]» of it
+        "jsons://[2001:db8::1]/",
         "jsons://example.org/?verify=no",
         "jsons://example.org/?redirect=yes",
         "jsons://example.org/?attach=/etc/passwd",
