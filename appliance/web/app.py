@@ -23,6 +23,7 @@ from appliance.web.dav import Dav
 from appliance.web.deps import Box, language_of
 from appliance.web.failures import REFUSED, ErrorPage, status_of, unforeseen
 from appliance.web.front import Front
+from appliance.web.link_downloads import LinkDownloads
 from appliance.web.pages.arrivals import Arrivals, ask_proof
 from appliance.web.pages.browse import Folders
 from appliance.web.pages.files import Openings
@@ -92,6 +93,7 @@ def create_app(
     app.state.renderer = Renderer(static, zone, Watch(settings) if read_only else None)
     app.state.chain_watch = ChainWatch()
     app.state.openings = Openings()
+    app.state.link_downloads = LinkDownloads()
     app.state.attempts = Attempts()
     app.state.arrivals = Arrivals()
     app.state.folders = Folders()

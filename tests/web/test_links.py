@@ -1,6 +1,7 @@
 """Links for correspondents: what they open, for how long, and that nothing else is behind them."""
 
 import io
+import os
 import re
 import zipfile
 from base64 import b64encode, urlsafe_b64encode
@@ -19,12 +20,14 @@ from appliance.db import shares
 from appliance.db.engine import Database
 from appliance.db.schema_disk import link, received_file, upload
 from appliance.db.shares import Share
+from appliance.disk import listing
 from appliance.disk.batch import pack
 from appliance.ledger import chain
 from appliance.model import Person, Role
 from appliance.policy.share_rights import ALL, Right
 from appliance.settings import Settings
 from appliance.web.app import create_app
+from appliance.web.link_downloads import LinkDownloads
 
 LETTER = b"%PDF-1.7 a letter of march\n" * 900
 PDF = b"%PDF-1.4\n%%EOF\n"
@@ -105,6 +108,10 @@ def make(owner: TestClient, share: Share) -> Callable[..., Given]:
 def enter(outside: TestClient, given: Given) -> None:
     answer = outside.post(given.path, data={"password": given.password})
     assert answer.status_code == 303, answer.text
+
+
+def etag_of(place: Path) -> str:
+    return f'"{listing.entry_of(os.fsencode(place.name), place.lstat()).etag}"'
 
 
 def events_of(database: Database, given: Given) -> list[str]:
@@ -197,6 +204,42 @@ def test_downloads_are_limited(outside: TestClient, make: Callable[..., Given]) 
     assert outside.get(f"{given.path}/file", headers={"range": "bytes=500-"}).status_code == 410
     assert outside.get(f"{given.path}/file").status_code == 410
     assert outside.get(given.path).status_code == 410
+
+
+def test_no_part_is_taken_that_was_not_counted(
+    outside: TestClient, make: Callable[..., Given], database: Database, share: Share
+) -> None:
+    """All but one byte is a download: only one that was counted is gone on with; a HEAD tells no etag."""
+    given = make(most_uses="1")
+    enter(outside, given)
+    head = outside.head(f"{given.path}/file")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(LETTER))
+    assert "etag" not in head.headers
+    etag = etag_of(share.folder / "letter.pdf")  # guessed, or told by another link
+    part = {"range": "bytes=1-", "if-range": etag}
+    found = [outside.get(f"{given.path}/file", headers=part) for _ in range(3)]
+    assert found[0].content == LETTER[1:]
+    assert events_of(database, given).count("file.opened") == 1
+    outside.app.state.link_downloads = LinkDownloads()  # started anew
+    assert outside.get(f"{given.path}/file", headers=part).status_code == 410
+
+
+def test_a_used_up_folder_opens_no_other_file(
+    outside: TestClient, make: Callable[..., Given], share: Share
+) -> None:
+    """What is gone on with is the file that was begun, not its neighbour."""
+    given = make("exam", most_uses="1")
+    enter(outside, given)
+    one = outside.get(f"{given.path}/file?p={packed('report.pdf')}")
+    assert one.status_code == 200
+    for path in ("series/1.dcm", "nothing"):
+        other = share.folder / "exam" / path
+        etag = etag_of(other) if other.exists() else one.headers["etag"]
+        part = {"range": "bytes=1-", "if-range": etag}
+        place = f"{given.path}/file?p={packed(path)}"
+        assert outside.get(place, headers=part).status_code == 410, path
+        assert outside.head(place, headers=part).status_code == 410, path
 
 
 def test_wrong_passwords_wait_and_then_close_the_link(

@@ -21,6 +21,7 @@ from appliance.clock import utc_now
 from appliance.disk import links, listing, paths
 from appliance.disk.links import Opened
 from appliance.errors import (
+    LinkGone,
     LinkPasswordWrong,
     NotAFolder,
     TooManyAttempts,
@@ -31,6 +32,7 @@ from appliance.packed import pack_path, unpack_path
 from appliance.policy.outside_links import ASK, GIVE
 from appliance.web import share_zip
 from appliance.web.deps import TheBox, aside, language_of
+from appliance.web.link_downloads import LinkDownloads
 from appliance.web.link_pass import (
     HEADERS,
     address_of,
@@ -156,21 +158,28 @@ async def try_password(
 async def send_file(request: Request, box: TheBox, token: str, p: str = "") -> Response:
     """Send the file of a link, or one of its folder.
 
-    Going on with a download does not count as another: who does so knows the file's etag.
+    Going on with a download that was counted does not count as another. Without one the etag alone is worth
+    nothing, and a HEAD does not tell it: it would be the key to an uncounted download.
 
     Raises:
         LinkGone, LinkPasswordWrong, FileMissing, NotAFile.
     """
+    etag = request.headers.get("if-range", "")
     goes_on = (
-        "if-range" in request.headers
+        request.method == "GET"
+        and bool(etag)
         and _GOES_ON.fullmatch(request.headers.get("range", "")) is not None
     )
     opened = entered(request, box, token, GIVE, goes_on=goes_on)
     path = _inside(opened, p)
+    downloads: LinkDownloads = request.app.state.link_downloads
+    goes_on = goes_on and downloads.is_known(opened.link.id, path, etag)
+    if not goes_on and not opened.link.is_open(utc_now()):
+        raise LinkGone
     descriptor = await aside(paths.open_file, opened.held.share.folder, path)
     try:
         entry = listing.entry_of(paths.parent(path)[1], os.fstat(descriptor))
-        goes_on = goes_on and request.headers.get("if-range") == f'"{entry.etag}"'
+        goes_on = goes_on and etag == f'"{entry.etag}"'
         if request.method == "GET" and not goes_on:
             now, address = utc_now(), address_of(request)
             await box.write(
@@ -185,11 +194,16 @@ async def send_file(request: Request, box: TheBox, token: str, p: str = "") -> R
                     size=entry.size,
                 )
             )
+            downloads.note(opened.link.id, path, f'"{entry.etag}"')
+        answer = ShareFile(descriptor, entry)
     except BaseException:
         os.close(descriptor)
         raise
-    answer = ShareFile(descriptor, entry)
     answer.headers.update(HEADERS)
+    if request.method == "HEAD":
+        os.close(descriptor)
+        kept = {name: value for name, value in answer.headers.items() if name != "etag"}
+        return Response(headers=kept)
     return answer
 
 
