@@ -210,7 +210,9 @@ def _service(url: str) -> Any:  # noqa: ANN401 - Apprise's own, without a common
         host = str(given.get("host")).lower()
         if not is_near(host) or host != urlsplit(url).hostname:
             raise NotSent("address")
-    given.update(asset=asset, verify=True, redirect=False, rto=TIMEOUT_S, cto=TIMEOUT_S)
+    # Whole, what is too long for a service would be refused, with each retry anew.
+    given.update(asset=asset, verify=True, redirect=False, overflow="split")
+    given.update(rto=TIMEOUT_S, cto=TIMEOUT_S)
     return plugin(**given)
 
 

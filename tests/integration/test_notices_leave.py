@@ -315,6 +315,20 @@ def test_a_service_that_fails_says_so_and_shows_no_key(box, caplog):
     assert "s3cr3t" not in noted
 
 
+def test_what_is_longer_than_a_service_takes_leaves_in_parts():
+    """Refused whole, it would grow with each retry and be given up; this one takes 32768 characters at once."""
+    with mail.web_hook() as (port, came, _):
+        url = f"json://127.0.0.1:{port}/hook"
+        outgoing.send_by_service(
+            Secret(url.encode()), Message("title", "\n".join(f"- line {n}" for n in range(4000)))
+        )
+    bodies = [json.loads(body)["message"] for _path, body in came]
+    assert len(bodies) == 2
+    assert max(map(len, bodies)) <= 32768
+    whole = "\n".join(bodies)
+    assert all(f"- line {n}\n" in whole + "\n" for n in (0, 2000, 3999))
+
+
 @pytest.mark.parametrize(
     "url",
     [
