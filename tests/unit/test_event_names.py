@@ -26,3 +26,8 @@ def test_every_event_of_the_journal_has_words() -> None:
     assert len(found) > 60, "the events are written in another way: this test looks for the old one"
     assert {"session.start", "file.opened", "link.seen", "share.made"} <= found
     assert {name for name in found if not name.startswith("proof.")} - set(EVENT_NAMES) == set()
+
+
+def test_what_the_night_does_with_received_files_has_words() -> None:
+    """Their names are written in another way than the others' were: they had none."""
+    assert {"link.settled", "link.expired", "link.lost", "link.found-again"} <= set(EVENT_NAMES)
