@@ -2,10 +2,15 @@
 
 from base64 import b64encode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Lock
 
+import anyio
 import pytest
 from blake3 import blake3
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from appliance.clock import utc_now
@@ -18,6 +23,8 @@ from appliance.disk.batch import pack
 from appliance.model import Person, Role
 from appliance.packed import pack_path
 from appliance.policy.share_rights import ALL, Right
+from appliance.web.api import disk_details
+from tests.support.armoire import until
 
 TUS = {"tus-resumable": "1.0.0"}
 DATA = b"Ch\xc3\xa8re cons\xc5\x93ur"
@@ -126,6 +133,60 @@ def test_the_hash_that_was_compared_on_the_way_is_known_until_the_content_change
     }
     folder = owner.post("/api/v1/disk/documents/hash", json={"path": pack_path(b"in")})
     assert folder.status_code == 404
+
+
+class Slow:
+    """A hash that is not done before it is told to go on."""
+
+    go_on: Event
+    lock = Lock()
+    running = most = 0
+
+    def __init__(self) -> None:
+        with self.lock:
+            Slow.running += 1
+            Slow.most = max(Slow.most, Slow.running)
+
+    def update(self, _: bytes) -> None:
+        assert self.go_on.wait(60)
+
+    def hexdigest(self) -> str:
+        with self.lock:
+            Slow.running -= 1
+        return "0" * 64
+
+
+def test_forty_that_have_large_files_hashed_hold_up_nobody(
+    owner: TestClient, share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages are made in threads as well, and there are forty of those."""
+    Slow.go_on, Slow.running, Slow.most = Event(), 0, 0
+    monkeypatch.setattr(disk_details, "blake3", Slow)
+    ask = {"path": pack_path(b"in/letter.txt")}
+    with ThreadPoolExecutor(46) as pool:
+        try:
+            asked = [
+                pool.submit(owner.post, "/api/v1/disk/documents/hash", json=ask) for _ in range(45)
+            ]
+            until(lambda: Slow.running >= disk_details.HASHED_AT_ONCE)
+            assert pool.submit(about, owner).result(30).status_code == 200
+        finally:
+            Slow.go_on.set()
+        assert [each.result(60).status_code for each in asked] == [200] * 45
+    assert Slow.most == disk_details.HASHED_AT_ONCE
+
+
+def test_a_file_is_not_read_on_for_who_has_gone(share: Share) -> None:
+    """A closed page does not keep the disk busy for eight gigabytes."""
+    with (share.folder / "large").open("wb") as file:
+        file.truncate(disk_details.LARGEST_HASHED)
+
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    request = Request({"type": "http"}, gone)
+    with pytest.raises(HTTPException):
+        anyio.run(disk_details._while_there, request, Held(share, ALL), b"large")
 
 
 def test_links_that_give_it_are_named(

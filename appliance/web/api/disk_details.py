@@ -1,14 +1,20 @@
 """What is known about one file or folder of a share: who did what to it, who may see it, its past, its links."""
 
+import asyncio
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final
 
+import anyio
+import anyio.to_thread
 from blake3 import blake3
 from fastapi import APIRouter, Body, Request
 from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from appliance.accounts import people
 from appliance.catalogue import query
@@ -38,6 +44,9 @@ TOUCHES: Final = 12
 #: Larger files are not hashed while somebody waits.
 LARGEST_HASHED: Final = 8 * 1024 * MIB
 _PIECE: Final = 4 * MIB
+#: Files hashed at once; the others wait, and not in the threads in which pages are made.
+HASHED_AT_ONCE: Final = 2
+_hashing: Final = anyio.CapacityLimiter(HASHED_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +214,13 @@ class HashBody:
 
 @router.post("/{share}/hash")
 async def hash_file(
-    box: TheBox, visitor: TheVisitor, share: str, path: Annotated[str, Body(embed=True)]
+    request: Request,
+    box: TheBox,
+    visitor: TheVisitor,
+    share: str,
+    path: Annotated[str, Body(embed=True)],
 ) -> HashBody:
-    """Read a file to its end and return its BLAKE3 hash.
+    """Read a file to its end and return its BLAKE3 hash; the reading ends when nobody waits for it any more.
 
     Raises:
         NotFound, NotAllowed, FileMissing, NotAFolder, NotAFile.
@@ -215,16 +228,37 @@ async def hash_file(
     """
     held = await held_by(box, visitor, share)
     held.demand(Right.SEE)
-    return await aside(_hashed, held, unpack_path(path))
+    return await _while_there(request, held, unpack_path(path))
 
 
-def _hashed(held: Held, path: bytes) -> HashBody:
+async def _while_there(request: Request, held: Held, path: bytes) -> HashBody:
+    is_gone = threading.Event()
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        is_gone.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await anyio.to_thread.run_sync(_hashed, held, path, is_gone, limiter=_hashing)
+    except ClientDisconnect:
+        raise HTTPException(
+            400
+        ) from None  # nobody reads it; a fault would be logged as one of ours
+    finally:
+        watching.cancel()
+
+
+def _hashed(held: Held, path: bytes, is_gone: threading.Event) -> HashBody:
     descriptor = paths.open_file(held.share.folder, path)
     try:
         if os.fstat(descriptor).st_size > LARGEST_HASHED:
             raise InvalidInput("size", mark("It is too large to be read while you wait."))
         made, size = blake3(), 0
         while block := os.read(descriptor, _PIECE):
+            if is_gone.is_set():
+                raise ClientDisconnect
             made.update(block)
             size += len(block)
         return HashBody(f"blake3:{made.hexdigest()}", size)
