@@ -302,6 +302,9 @@ def _take(
             size=size,
         )
         part.rename(folder / stored)
+        # Durable before the row is: after a power cut, a row without its file would be a file lost.
+        sync(folder)
+        sync(part.parent)
         assert result.inserted_primary_key is not None  # noqa: S101 - an INSERT has one
         return get(connection, link.id, int(result.inserted_primary_key[0]))
 
