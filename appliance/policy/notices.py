@@ -91,6 +91,9 @@ OUTSIDE: Final[dict[str, str]] = {
     "link.expiring": mark(
         "Files that came by a request of yours (%(count)s) are removed soon: accept or refuse them."
     ),
+    "link.lost": mark(
+        "Files that came by a request of yours (%(count)s) were lost: ask the sender again."
+    ),
 }
 
 #: How a finding's story goes on.
@@ -114,7 +117,10 @@ PROBLEMS: Final[dict[str, str]] = {
     "no-encryption": mark("The server offers no encryption: nothing is sent without."),
     "password": mark("The server refuses the user name or the password."),
     "sender": mark("The server refuses the sender's address."),
-    "recipient": mark("The server refuses the recipient's address."),
+    "recipient": mark("The server knows no such mailbox: correct the recipient's address."),
+    "relay": mark(
+        "The server passes nothing on to this recipient: check its name, its user name and the sender's address."
+    ),
     "refused": mark("The server refuses the message."),
     "later": mark("The server asks to try again later."),
     "address": mark("This address asks for something that is not allowed: set it again."),

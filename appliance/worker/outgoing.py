@@ -5,6 +5,7 @@ word of ``policy.notices.PROBLEMS``. Certificates are always verified.
 """
 
 import logging
+import re
 import smtplib
 import ssl
 from base64 import b64encode
@@ -28,6 +29,8 @@ TIMEOUT_S: Final = 30.0
 #: Libraries that would write addresses with their keys, or a person's address, into the log.
 _SILENT: Final = ("apprise", "urllib3", "requests", "httpx2", "httpcore2", "hpack")
 AGENT: Final = "Armoire"
+#: How an answer begins that says the recipient's mailbox or domain does not exist.
+_NO_MAILBOX: Final = re.compile(rb"5\.1\.([0-6]|10)(?!\d)")
 #: What makes a plug-in of Apprise read a file, or fetch one.
 _FILES: Final = ("template", "attach", "file_url")
 
@@ -150,8 +153,7 @@ def _judged() -> Iterator[None]:
     except smtplib.SMTPSenderRefused as error:
         raise NotSent("later" if _is_later(error.smtp_code) else "sender") from None
     except smtplib.SMTPRecipientsRefused as error:
-        codes = [code for code, _said in error.recipients.values()]
-        raise NotSent("later" if any(map(_is_later, codes)) else "recipient") from None
+        raise NotSent(_of_recipient(*next(iter(error.recipients.values())))) from None
     except smtplib.SMTPNotSupportedError:
         raise NotSent("no-encryption") from None
     except (smtplib.SMTPServerDisconnected, smtplib.SMTPConnectError):
@@ -164,6 +166,18 @@ def _judged() -> Iterator[None]:
         raise NotSent("certificate") from None
     except (OSError, UnicodeError):
         raise NotSent("unreachable") from None
+
+
+def _of_recipient(code: int, said: bytes) -> str:
+    """Return why a recipient was refused: final only for a mailbox that is not there.
+
+    Servers refuse here, too, what they would take once the box is set right: a relay that is denied, a sender they do
+    not know. Enhanced status codes (RFC 3463, 3.2): 5.1.7 and 5.1.8 are about the sender's address.
+    """
+    if _is_later(code):
+        return "later"
+    is_gone = code in {550, 551, 553} and _NO_MAILBOX.match(said) is not None
+    return "recipient" if is_gone else "relay"
 
 
 def _is_later(code: int) -> bool:

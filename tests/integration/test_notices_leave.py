@@ -19,7 +19,7 @@ from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import SendNotices
 from appliance.model import JobState, Role
 from appliance.policy.notice_ways import SERVICES, MailServer, Security
-from appliance.policy.notices import Message, Rules
+from appliance.policy.notices import PROBLEMS, Message, Rules
 from appliance.vault.seal import make_keys, seal
 from appliance.vault.secret import Secret
 from appliance.worker import notices_watch, outgoing
@@ -228,6 +228,45 @@ def test_a_refused_recipient_is_given_up_and_others_get_theirs(box, tmp_path):
     given_up = [row for row in box.rows() if row.given_up_at is not None]
     assert [row.way_id for row in given_up] == [gone.id]
     assert all(row.next_at is None for row in box.rows())
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("554 5.7.1 <anne@cabinet.example>: Relay access denied", "relay"),
+        ("550 5.7.1 Unable to relay", "relay"),
+        ("550 no such user", "relay"),  # without a status of its own: it may be anything
+        ("553 5.1.8 Sender's domain not found", "relay"),
+    ],
+)
+def test_what_a_mended_server_would_take_is_kept_until_then(box, tmp_path, answer, problem):
+    """Only a mailbox that is not there is final: an alarm outlives a server that is wrongly set."""
+    with mail.MailServer(tmp_path) as server:
+        box.use(server)
+        way = box.mail_way()
+        server.answers["anne@cabinet.example"] = answer
+        box.tell()
+        assert box.send() is JobState.WARNED
+        assert box.way(way).problem == problem
+        assert PROBLEMS[problem]
+        assert box.rows()[0].given_up_at is None
+        server.answers.clear()
+        box.use(server)
+        assert box.send() is JobState.SUCCEEDED
+        assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("answer", ["553 5.1.3 bad", "550 5.1.10 null MX"])
+def test_a_mailbox_that_is_not_there_is_final(box, tmp_path, answer):
+    """Trying again changes nothing: the address is to be corrected, and the words say so."""
+    with mail.MailServer(tmp_path) as server:
+        box.use(server)
+        way = box.mail_way()
+        server.answers["anne@cabinet.example"] = answer
+        box.tell()
+        box.send()
+    assert box.way(way).problem == "recipient"
+    assert box.rows()[0].given_up_at is not None
 
 
 def test_who_has_left_is_told_nothing_any_more(box, tmp_path):

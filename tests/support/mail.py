@@ -31,6 +31,7 @@ class MailServer:
         security: tls, starttls or none.
         users: name → password; empty: nobody signs in.
         refused: recipients it does not know.
+        answers: recipient → what it says instead.
         busy: it asks to come back later.
     """
 
@@ -38,6 +39,7 @@ class MailServer:
     security: str = "starttls"
     users: dict[str, str] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    answers: dict[str, str] = field(default_factory=dict)
     busy: bool = False
     port: int = 0
     received: list[tuple[str, EmailMessage]] = field(default_factory=list)  # recipient, message
@@ -73,6 +75,8 @@ class MailServer:
     ) -> str:
         if self.busy:
             return "451 4.3.0 come back later"
+        if address in self.answers:
+            return self.answers[address]
         if address in self.refused:
             return f"550 5.1.1 no mailbox {address} here"
         envelope.rcpt_tos.append(address)
