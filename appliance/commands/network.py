@@ -38,15 +38,15 @@ def show(session: Session) -> Answer:
             out.print(
                 say(
                     mark(
-                        "Correspondents' links can be opened from the Internet, by decision of %(name)s, on %(at)s. "
+                        "Correspondents' links can be opened from the Internet, by decision of %(name)s, on %(opened_at)s. "
                         "Nobody can sign in from there."
                     )
                     if opened.links_only
                     else mark(
-                        "The box is open to the Internet by decision of %(name)s, on %(at)s."
+                        "The box is open to the Internet by decision of %(name)s, on %(opened_at)s."
                     ),
                     name=who,
-                    at=when(opened.at),
+                    opened_at=when(opened.at),
                 ),
                 style="bold",
             )

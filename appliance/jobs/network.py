@@ -236,12 +236,12 @@ def network_findings(connection: Connection, settings: Settings, now: datetime) 
                 Severity.WARNING,
                 mark(
                     "The practice's router lets visitors from the Internet through to the box: %(count)s were sent away "
-                    "since %(since)s."
+                    "since %(since_at)s."
                 ),
                 mark(
                     "Remove the forwarded port or the «DMZ» in the router; the tunnel needs one UDP port and nothing else."
                 ),
-                {"count": knocking.count, "since": knocking.since},
+                {"count": knocking.count, "since_at": knocking.since},
             )
         )
     found = opened(connection)
@@ -251,11 +251,11 @@ def network_findings(connection: Connection, settings: Settings, now: datetime) 
                 "network.open-for-links",
                 Severity.NOTICE,
                 mark(
-                    "Correspondents' links can be opened from the Internet, by decision of %(name)s, on %(at)s. Nobody can "
+                    "Correspondents' links can be opened from the Internet, by decision of %(name)s, on %(opened_at)s. Nobody can "
                     "sign in from there."
                 ),
                 mark("When no link is in use any more, close the box under «Network»."),
-                {"name": name_of(connection, found.by), "at": found.at},
+                {"name": name_of(connection, found.by), "opened_at": found.at},
             )
         )
     elif found is not None:
@@ -263,12 +263,12 @@ def network_findings(connection: Connection, settings: Settings, now: datetime) 
             Finding(
                 "network.open",
                 Severity.WARNING,
-                mark("The box is open to the Internet by decision of %(name)s, on %(at)s."),
+                mark("The box is open to the Internet by decision of %(name)s, on %(opened_at)s."),
                 mark(
                     "Use the tunnel instead, and close the box under «Network»: two doctors were fined because a router "
                     "showed their patients' images to the whole Internet (CNIL, SAN-2020-014 and 015)."
                 ),
-                {"name": name_of(connection, found.by), "at": found.at},
+                {"name": name_of(connection, found.by), "opened_at": found.at},
             )
         )
     apart = (

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from appliance.accounts import second_factors, tunnel
+from appliance.accounts.notices import read_facts, stored_facts
 from appliance.clock import utc_now
 from appliance.db import local_networks
 from appliance.db.schema import ledger
@@ -135,6 +136,13 @@ def test_opening_is_a_decision_with_a_name(owner, at_practice, database, setting
 
     assert owner.post("/network/open", data={"sure": "yes"}).status_code == 303
     assert events(database, "network.opened") == [{"links_only": True}]
+    with database.read() as connection:
+        (for_links,) = [
+            each
+            for each in network.network_findings(connection, settings, utc_now())
+            if each.code == "network.open-for-links"
+        ]
+    assert read_facts(stored_facts(for_links.facts)) == for_links.facts
     assert "Nobody can sign in from there" in owner.get("/network").text
     assert owner.get("/api/v1/network").json()["opened_for"] == "links"
     everything = owner.post("/network/open", data={"sure": "yes", "extent": "all"})
@@ -149,6 +157,7 @@ def test_opening_is_a_decision_with_a_name(owner, at_practice, database, setting
             if each.code == "network.open"
         ]
     assert "Claude Martin owner" in finding.words("fr")
+    assert read_facts(stored_facts(finding.facts)) == finding.facts
 
     assert owner.post("/network/close").status_code == 303
     assert len(events(database, "network.closed")) == 1
@@ -191,6 +200,8 @@ def test_a_router_that_lets_strangers_through_is_told(owner, at_practice, databa
         ]
         later = network.network_findings(connection, settings, now + timedelta(days=2))
     assert "7" in finding.words("fr")
+    # As a notice, its moment is said as one.
+    assert read_facts(stored_facts(finding.facts)) == finding.facts
     assert "network.knocking" not in {each.code for each in later}
     page = owner.get("/network/visible").text
     assert "7 were sent away" in page
