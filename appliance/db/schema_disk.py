@@ -144,7 +144,8 @@ received_file: Final = Table(
     Column("received_at", Moment, nullable=False),
     Column("decided_at", Moment),
     Column("decided_by", Key, ForeignKey("person.id")),
-    Column("was_accepted", Boolean),
+    Column("was_accepted", Boolean),  # None though decided_at is set: the file was lost
+    Column("reminded_at", Moment),  # that it goes soon
     Index("ix_received_file_link", "link_id", "decided_at"),
     sqlite_autoincrement=True,
 )

@@ -62,6 +62,13 @@ class Received:
     decided_by: PersonId | None
     was_accepted: bool | None
 
+    @property
+    def state(self) -> str:
+        """Return waiting, accepted, declined or lost."""
+        if self.decided_at is None:
+            return "waiting"
+        return {None: "lost", True: "accepted", False: "declined"}[self.was_accepted]
+
 
 def begin(database: Database, opened: Opened, name: bytes, size: int, *, now: datetime) -> str:
     """Begin a correspondent's upload and return its token; what can be refused is refused now.
@@ -248,7 +255,9 @@ def _demand_allowed(connection: Connection, link: Link, *, files: int, size: int
     """Return when so much more may come by this link; what is on its way counts."""
     held = connection.execute(
         select(func.count(), func.coalesce(func.sum(received_file.c.size), 0)).where(
-            received_file.c.link_id == link.id
+            received_file.c.link_id == link.id,
+            # What was lost may be sent again.
+            received_file.c.decided_at.is_(None) | received_file.c.was_accepted.is_not(None),
         )
     ).one()
     coming = connection.execute(

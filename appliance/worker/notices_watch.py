@@ -15,9 +15,10 @@ from appliance.accounts import deliveries, notice_ways, notices, people
 from appliance.db import facts
 from appliance.db.engine import Database
 from appliance.db.schema import proof
-from appliance.db.schema_disk import link, received_file
+from appliance.db.schema_disk import received_file
 from appliance.db.schema_people import locum, notice_way
-from appliance.disk import quarantine_upkeep
+from appliance.disk import links, quarantine_upkeep
+from appliance.errors import LinkGone
 from appliance.jobs import notice_readings, queue, readings
 from appliance.jobs.box_readings import box_findings
 from appliance.jobs.kinds import SendNotices, Spec
@@ -43,6 +44,7 @@ ARRIVED: Final = "notices.arrived"
 TERMS: Final = "notices.terms"
 DIGEST: Final = "notices.digest"
 EXPIRING: Final = "notices.expiring"
+LOST: Final = "notices.lost"
 
 LOOK_EVERY: Final = timedelta(minutes=10)
 #: Files that come one after the other are one notice: after so much silence, or so long after the first.
@@ -60,6 +62,9 @@ _ARRIVED_TEXT: Final = mark(
 )
 _EXPIRING_TEXT: Final = mark(
     "Files that came by your request «%(label)s» (%(count)s) are removed soon: accept or refuse them."
+)
+_LOST_TEXT: Final = mark(
+    "Files that came by your request «%(label)s» (%(count)s) were lost: ask the sender again."
 )
 _STARTS_TEXT: Final = mark("The replacement of %(replaced)s by %(locum)s begins on %(starts_at)s.")
 _ENDS_TEXT: Final = mark(
@@ -89,6 +94,7 @@ def turn(settings: Settings, database: Database, now: datetime) -> list[Spec]:
             _tell_findings(connection, findings, now)
             _tell_terms(connection, now)
             _tell_expiring(connection, now)
+            _tell_lost(connection, now)
             _tell_digest(connection, zone, statuses, findings, now)
             notice_ways.forget_old(connection, before=now - FORGOTTEN_AFTER)
             facts.put(connection, LOOKED, now.isoformat(), now=now)
@@ -244,9 +250,23 @@ def _tell_expiring(connection: Connection, now: datetime) -> None:
         last = kept.get(str(link_id))
         if last is None or now - datetime.fromisoformat(last) >= REMIND_EVERY:
             _tell_link(connection, link_id, "link.expiring", _EXPIRING_TEXT, count, now)
+            quarantine_upkeep.note_reminded(connection, link_id, now=now)
             kept[str(link_id)] = now.isoformat()
     if kept != told:
         facts.put(connection, EXPIRING, kept, now=now)
+
+
+def _tell_lost(connection: Connection, now: datetime) -> None:
+    """Tell who asked for files that some were lost, each time more are."""
+    stored = facts.find(connection, LOST)
+    told = dict(stored) if isinstance(stored, dict) else {}
+    found = quarantine_upkeep.lost(connection)
+    for link_id, (count, at) in found.items():
+        if told.get(str(link_id)) != at.isoformat():
+            _tell_link(connection, link_id, "link.lost", _LOST_TEXT, count, now)
+    kept = {str(link_id): at.isoformat() for link_id, (_, at) in found.items()}
+    if kept != told:
+        facts.put(connection, LOST, kept, now=now)
 
 
 def arrivals(connection: Connection, now: datetime) -> list[tuple[int, int, int]]:
@@ -285,13 +305,19 @@ def _tell_arrivals(
 def _tell_link(
     connection: Connection, link_id: int, code: str, text: str, count: int, now: datetime
 ) -> None:
-    row = connection.execute(select(link).where(link.c.id == link_id)).one()
+    one = links.get(connection, link_id)
+    try:
+        links.rights_of_maker(connection, one, now=now)
+    except LinkGone:
+        whom = None  # a locum who left, a closed account: nobody would read it
+    else:
+        whom = one.person_id
     notices.put(
         connection,
         code,
         text,
-        {"label": row.label, "count": count, "href": f"/links/{link_id}"},
-        person_id=PersonId(row.person_id),
+        {"label": one.label, "count": count, "href": f"/links/{link_id}"},
+        person_id=whom,
         now=now,
     )
 

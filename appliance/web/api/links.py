@@ -80,7 +80,7 @@ class ReceivedBody:
     size: int
     sha256: str
     received_at: datetime
-    state: str  # waiting · accepted · declined
+    state: str  # waiting · accepted · declined · lost
     decided_at: datetime | None
 
 
@@ -123,7 +123,7 @@ async def make_link(
     path = unpack_path(wanted.p)
     kinds = frozenset(wanted.kinds)
     if not kinds <= set(FILE_KINDS):
-        raise InvalidInput("kinds", mark("documents, pictures, dicom"))
+        raise InvalidInput("kinds", mark("documents, pictures or dicom, please."))
     if wanted.kind == ASK and wanted.most_uses is not None:
         raise InvalidInput("most_uses", mark("Only of a link that gives, please."))
 
@@ -196,7 +196,7 @@ async def list_received(box: TheBox, visitor: TheVisitor, link_id: int) -> list[
             each.size,
             each.sha256,
             each.received_at,
-            {None: "waiting", True: "accepted", False: "declined"}[each.was_accepted],
+            each.state,
             each.decided_at,
         )
         for each in await box.read_aside(look)

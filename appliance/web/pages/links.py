@@ -74,7 +74,7 @@ class ReceivedLine:
     name: str
     size: int
     received_at: datetime
-    state: str  # waiting · accepted · declined
+    state: str  # waiting · accepted · declined · lost
     by: str
 
 
@@ -244,7 +244,7 @@ async def _show(
                     readable(each.name),
                     each.size,
                     each.received_at,
-                    {None: "waiting", True: "accepted", False: "declined"}[each.was_accepted],
+                    each.state,
                     names.get(each.decided_by or PersonId(0), ""),
                 )
                 for each in quarantine.of_link(connection, link_id)

@@ -19,6 +19,7 @@ from appliance.model import JobState, Outcome, Role
 from appliance.policy.findings import Severity
 from appliance.policy.notice_ways import MailServer, Security
 from appliance.policy.notices import Rules
+from appliance.policy.share_rights import ALL
 from appliance.vault.seal import make_keys, seal
 from appliance.vault.secret import Secret
 from appliance.worker import notices_watch
@@ -190,6 +191,7 @@ def request_of(database, anne, tmp_path):
     """An upload request of Anne's; return how to let files arrive by it."""
     with database.write() as c:
         share = shares.add(c, name="documents", label="D", folder=tmp_path, now=NOW)
+        shares.grant(c, share.id, ALL, role=Role.OWNER, by=None, now=NOW)
         number = c.execute(
             link.insert().values(
                 token_hash="x", kind="ask", share_id=share.id, path=b"", person_id=anne.id,

@@ -325,6 +325,7 @@ def upgrade() -> None:
         sa.Column("decided_at", schema.Moment(), nullable=True),
         sa.Column("decided_by", schema.Key, nullable=True),
         sa.Column("was_accepted", sa.Boolean(), nullable=True),
+        sa.Column("reminded_at", schema.Moment(), nullable=True),
         sa.ForeignKeyConstraint(
             ["decided_by"], ["person.id"], name=op.f("fk_received_file_decided_by")
         ),
