@@ -1,6 +1,8 @@
 """What is written into the state that came back while the rest follows, and whom its files belong to."""
 
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 from appliance.clock import utc_now
@@ -64,8 +66,14 @@ def hand_over(data: Path) -> None:
             if path.lstat().st_uid == 0:
                 os.chown(path, above.st_uid, above.st_gid, follow_symlinks=False)
     for name in ("state.sqlite", "state.sqlite-wal", "state.sqlite-shm"):
-        if (data / name).exists():
-            (data / name).chmod(0o660)  # both accounts write to it
+        with suppress(FileNotFoundError):
+            # O_PATH: closing another descriptor would take SQLite's locks away; and a link is not followed.
+            descriptor = os.open(data / name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    Path(f"/proc/self/fd/{descriptor}").chmod(0o660)  # both accounts write to it
+            finally:
+                os.close(descriptor)
 
 
 def without_privileges(settings: Settings) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """``armoire init`` and ``armoire link``: a box starts empty, and nobody has a default password."""
 
+import errno
 import os
 import secrets
 import stat
@@ -42,11 +43,13 @@ def prepare(settings: Settings, now: datetime) -> bool:
         settings.run,
         settings.data / "log",
     ):
+        if folder != settings.data and _is_planted(folder):
+            raise PermissionError(errno.EPERM, "somebody else's link", str(folder))
         _make_private(folder)
     if not settings.database_url:
         # SQLite gives its journal the mode of the database: both accounts of a box write to them.
         path = settings.data / "state.sqlite"
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o660))
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o660))
     make_keys(settings.keys)
     database = open_database(settings.database, create=True)
     try:
@@ -69,6 +72,11 @@ def _is_shared(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
+
+
+def _is_planted(folder: Path) -> bool:
+    """Return whether it is a link that neither root nor this account made: it may lead to any folder."""
+    return folder.is_symlink() and folder.lstat().st_uid not in {0, os.geteuid()}
 
 
 def _make_private(folder: Path) -> None:

@@ -87,7 +87,8 @@ def forget_words(database: Database) -> None:
 @contextmanager
 def _lock(settings: Settings, wait_s: float) -> Iterator[bool]:
     settings.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(settings.run / "drill.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # see ``worker.locks.hold``
+    descriptor = os.open(settings.run / "drill.lock", flags, 0o600)
     deadline = time.monotonic() + wait_s
     try:
         while True:

@@ -196,12 +196,13 @@ def _write(place: Path, status: RecoveryStatus, *, is_safe: bool) -> None:
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     draft = place.with_name(place.name + ".new")
     text = json.dumps({"format": FORMAT, **asdict(status)}, default=_plain)
-    with draft.open("w", encoding="utf-8") as file:
+    draft.unlink(missing_ok=True)  # whatever somebody put there: root writes this
+    with draft.open("x", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o640)
         file.write(text)
         if is_safe:
             file.flush()
             os.fsync(file.fileno())
-    draft.chmod(0o640)
     draft.replace(place)
 
 

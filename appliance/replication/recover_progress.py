@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -58,7 +59,9 @@ def alone(data: Path) -> Iterator[None]:
     Raises:
         AlreadyRunning: another process holds it.
     """
-    with (data / ".recovery.lock").open("w") as lock:
+    # Not through a link, and nothing is cut: root runs this, and others write in the folder.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(data / ".recovery.lock", flags, 0o600), "r+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -31,7 +31,9 @@ def of_job(settings: Settings, job_id: JobId) -> Path:
 def hold(path: Path) -> Iterator[bool]:
     """Yield whether this process holds ``path`` now; it lets go at the end of the block, or of its life."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # Not through a link: the web interface's account writes in that folder too, and root may be who locks.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
