@@ -144,6 +144,7 @@ def listen_for_strangers(page: Page, address: str) -> list[str]:
 
 def too_wide(page: Page) -> int:
     """By how many pixels a page is wider than its window; 0 or less when it fits."""
+    page.wait_for_load_state()  # a window that is on its way has no document yet
     return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 

@@ -104,13 +104,17 @@ def test_the_file_on_the_stick_opens_with_the_words_and_with_nothing_else(made, 
         recipient = facts.find(connection, "kit.recipient")
         signer = kit.signer_text(kit.signing_key(connection, box_keys).public_key())
     one = kit.KitFile(
-        "box-1", "Cabinet des Lilas", NOW.isoformat(), signer, ({"kind": "sftp", "password": "x9"},)
+        "box-1",
+        "Cabinet des Lilas",
+        NOW.isoformat(),
+        signer,
+        ({"kind": "sftp", "password": "x9-nobody-guesses"},),
     )
 
     data = kit.write_file(one, recipient=recipient)
 
     assert b"Lilas" not in data
-    assert b"x9" not in data
+    assert b"x9-nobody" not in data
     assert kit.read_file(data, words.join(typed(sheets, 0, 2))) == one
     with pytest.raises(SecretUnreadable):
         kit.read_file(data, words.make_secret())
