@@ -194,7 +194,7 @@ def test_nobody_comes_in_without_their_own_password(practice: Practice, user: st
 
 
 def test_files_belong_to_whom_they_would_through_the_browser(practice: Practice):
-    """Owner, group and mode are the same whichever door a file came through (issue 4 §2)."""
+    """Owner, group and mode are the same whichever door a file came through."""
     (practice.server.folder / "a.txt").write_bytes(b"a")
     assert practice.ask(practice.doctor, "mkdir f; put a.txt; cd f; put a.txt").ok
     with practice.database.read() as c:

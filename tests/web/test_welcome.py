@@ -312,7 +312,7 @@ def test_the_api_says_the_same(owner: TestClient, client_as: Callable[[Role], Te
 def test_after_signing_in_the_documents_are_the_first_page(
     client_as: Callable[[Role], TestClient], database: Database, owner: TestClient
 ) -> None:
-    """For everybody with a share, but the technical administrator, who sees how the night went (issue 4 §5)."""
+    """For everybody with a share, but the technical administrator, who sees how the night went."""
     owner.post("/welcome/share", data={"wanted": ["everybody"]})
     assert owner.get("/").headers["location"] == "/disk"
     for role in (Role.ASSOCIATE, Role.SECRETARY, Role.LOCUM):
