@@ -33,9 +33,9 @@ from appliance.policy.share_rights import RIGHT_TEXTS, Right
 from appliance.units import MIB, NS_PER_S
 from appliance.web.api.upload import held_by
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs
-from appliance.web.pages.past import stored_path
 from appliance.web.pages.paths import readable
 from appliance.web.pages.versions import TOUCHED
+from appliance.web.share_past import stored_path
 
 router = APIRouter(prefix="/api/v1/disk", tags=["disk"], dependencies=[needs(Action.DISK_USE)])
 

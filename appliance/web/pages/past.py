@@ -18,19 +18,19 @@ from appliance.db import snapshots
 from appliance.disk import actions, listing, paths
 from appliance.disk.access import Held
 from appliance.disk.restoring import MOST_FILES, Item, put_folder
-from appliance.errors import CatalogueMissing, DiskError, InvalidInput, NotFound, SnapshotMissing
-from appliance.language import mark
+from appliance.errors import CatalogueMissing, DiskError, NotFound, SnapshotMissing
 from appliance.model import EntryKind, Snapshot, SnapshotId, SourceId
-from appliance.packed import pack_path, unpack_path
+from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.units import NS_PER_S
-from appliance.web.api.upload import doer_of, held_by
+from appliance.web.api.upload import doer_of
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
 from appliance.web.pages.files import SANDBOX, disposition
 from appliance.web.pages.past_lines import DeletedLine, Doors, deleted_lines
 from appliance.web.pages.paths import Crumb, crumbs, readable
 from appliance.web.render import Page, render
+from appliance.web.share_past import of_night, seen_by, stored_path
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])
 
@@ -89,12 +89,6 @@ def doors_of(share: str) -> Doors:
     return Doors(f"/preview/{share}/at/{{s}}", f"/disk/{share}/version?s={{s}}&p={{p}}")
 
 
-def stored_path(held: Held, path: bytes) -> bytes:
-    """Return where the catalogue of a share's source has ``path``: below its folder, without the first «/»."""
-    root = bytes(held.share.folder).lstrip(b"/")
-    return paths.join(root, path) if path else root
-
-
 @router.get("/disk/{share}/deleted", name="disk_deleted")
 async def show_deleted(
     request: Request, box: TheBox, visitor: TheVisitor, share: str, p: str = ""
@@ -104,10 +98,7 @@ async def show_deleted(
     Raises:
         NotFound, NotAllowed, InvalidInput.
     """
-    held = await held_by(box, visitor, share)
-    held.demand(Right.SEE)
-    path = unpack_path(p)
-    paths.split(path)
+    held, path = await seen_by(box, visitor, share, p)
     found = await aside(_deleted, box, held, path)
     page = DeletedPage(
         share=share,
@@ -142,10 +133,7 @@ async def show_past(
     Raises:
         NotFound, NotAllowed, InvalidInput.
     """
-    held = await held_by(box, visitor, share)
-    held.demand(Right.SEE)
-    path = unpack_path(p)
-    paths.split(path)
+    held, path = await seen_by(box, visitor, share, p)
     source_id = held.share.source_id
     if source_id is None:
         raise NotFound("snapshot", "–")
@@ -185,7 +173,7 @@ async def restore_folder(
     Raises:
         NotFound, NotAllowed, InvalidInput, ShareFull, WorkerUnreachable.
     """
-    held, night, path = await _asked(box, visitor, share, s, p)
+    held, night, path = await of_night(box, visitor, share, s, p)
     made = await aside(_restore_folder, box, visitor, held, night, path)
     return RedirectResponse(f"/disk/{share}?p={pack_path(paths.parent(made)[0])}", 303)
 
@@ -199,7 +187,7 @@ async def send_folder(
     Raises:
         NotFound, NotAllowed, InvalidInput, WorkerUnreachable.
     """
-    held, night, path = await _asked(box, visitor, share, s, p)
+    held, night, path = await of_night(box, visitor, share, s, p)
     stored = stored_path(held, path)
     plan, blocks = await aside(zip_of_snapshot, box.settings, night.source_id, s, [stored])
     now = utc_now()
@@ -221,21 +209,6 @@ async def send_folder(
             "cache-control": "private, no-store",
         },
     )
-
-
-async def _asked(
-    box: Box, visitor: Visitor, share: str, snapshot_id: SnapshotId, p: str
-) -> tuple[Held, Snapshot, bytes]:
-    held = await held_by(box, visitor, share)
-    held.demand(Right.SEE)
-    path = unpack_path(p)
-    if not paths.split(path):
-        raise InvalidInput("path", mark("This is not a path of a share."))
-    with box.database.read() as connection:
-        night = snapshots.get(connection, snapshot_id)
-    if night.source_id != held.share.source_id:
-        raise NotFound("snapshot", str(snapshot_id))  # another source's: not this person's business
-    return held, night, path
 
 
 def _restore_folder(box: Box, visitor: Visitor, held: Held, night: Snapshot, path: bytes) -> bytes:

@@ -16,10 +16,9 @@ from starlette.responses import JSONResponse, Response
 
 from appliance.catalogue.store import of_source
 from appliance.db import snapshots, sources
-from appliance.disk import paths
 from appliance.disk.preview.protocol import Do, Wanted
-from appliance.errors import InvalidInput, NotFound, NotPreviewed
-from appliance.language import mark, translate
+from appliance.errors import NotPreviewed
+from appliance.language import translate
 from appliance.model import SnapshotId
 from appliance.packed import pack_path, unpack_path
 from appliance.policy.roles import Action
@@ -38,6 +37,7 @@ from appliance.web.pages.preview_things import (
 )
 from appliance.web.render import Page, render
 from appliance.web.share_file import SANDBOX
+from appliance.web.share_past import of_night, stored_path, stored_root
 
 #: Sides a picture is made in, pixels: few, so that what is kept is found again.
 SIDES: Final = (256, 1024, 2048)
@@ -106,18 +106,11 @@ async def _past(
     Raises:
         NotFound, NotAllowed, InvalidInput.
     """
-    held = await held_by(box, visitor, share)
-    held.demand(Right.SEE)
-    path = unpack_path(p)
-    if not paths.split(path):
-        raise InvalidInput("path", mark("This is not a path of a share."))
-    with box.database.read() as connection:
-        snapshot = snapshots.get(connection, snapshot_id)
-    if snapshot.source_id != held.share.source_id:
-        raise NotFound("snapshot", str(snapshot_id))
-    root = bytes(held.share.folder).lstrip(b"/")
+    held, snapshot, path = await of_night(box, visitor, share, snapshot_id, p)
     fetched = _maker(request, box).fetched
-    return PastFile(fetched, box.settings, snapshot, paths.join(root, path), held, root)
+    return PastFile(
+        fetched, box.settings, snapshot, stored_path(held, path), held, stored_root(held)
+    )
 
 
 async def _of_machine(request: Request, box: TheBox, snapshot_id: SnapshotId, p: str = "") -> Thing:

@@ -17,21 +17,20 @@ from appliance.catalogue import query
 from appliance.catalogue.reader_client import open_file, open_file_async
 from appliance.catalogue.store import of_source
 from appliance.clock import utc_now
-from appliance.db import snapshots
 from appliance.disk import actions, listing, paths, uploads
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
-from appliance.errors import CatalogueMissing, DiskError, InvalidInput, NotFound
+from appliance.errors import CatalogueMissing, DiskError, NotFound
 from appliance.language import mark
 from appliance.ledger import questions
 from appliance.model import LedgerEntry, PersonId, SnapshotId, SourceId
-from appliance.packed import pack_path, unpack_path
+from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
-from appliance.web.api.upload import doer_of, held_by
+from appliance.web.api.upload import doer_of
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
 from appliance.web.pages.files import SANDBOX, SHOWN, disposition
-from appliance.web.pages.past import box_times, doors_of, stored_path
+from appliance.web.pages.past import box_times, doors_of
 from appliance.web.pages.past_lines import (
     Touch,
     VersionsPage,
@@ -40,6 +39,7 @@ from appliance.web.pages.past_lines import (
 from appliance.web.pages.paths import readable
 from appliance.web.pages.preview_things import PresentFile
 from appliance.web.render import render
+from appliance.web.share_past import of_night, seen_by, stored_path
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])
 
@@ -74,10 +74,7 @@ async def show_versions(
     Raises:
         NotFound, NotAllowed, InvalidInput.
     """
-    held = await held_by(box, visitor, share)
-    held.demand(Right.SEE)
-    path = unpack_path(p)
-    paths.split(path)
+    held, path = await seen_by(box, visitor, share, p)
     entry = await aside(_entry_now, held, path)
     if not path or (entry is not None and entry.kind == "folder"):
         return RedirectResponse(f"/disk/{share}/past?p={p}", 303)
@@ -125,7 +122,7 @@ async def send_version(
     Raises:
         NotFound, NotAllowed, WorkerUnreachable.
     """
-    held, path = await _asked(box, visitor, share, s, p)
+    held, _night, path = await of_night(box, visitor, share, s, p)
     assert held.share.source_id is not None  # noqa: S101 - asked for above
     opened = await open_file_async(box.settings, held.share.source_id, s, stored_path(held, path))
     now = utc_now()
@@ -171,25 +168,10 @@ async def restore_version(
         NotFound, NotAllowed, InvalidInput, ShareFull, WorkerUnreachable, FileMissing: its folder is gone
             and may not be made.
     """
-    held, path = await _asked(box, visitor, share, s, p)
+    held, _night, path = await of_night(box, visitor, share, s, p)
     held.demand(Right.ADD)
     made = await aside(_restore, box, visitor, held, s, path, how)
     return RedirectResponse(f"/disk/{share}?p={pack_path(paths.parent(made)[0])}", 303)
-
-
-async def _asked(
-    box: Box, visitor: Visitor, share: str, snapshot_id: SnapshotId, p: str
-) -> tuple[Held, bytes]:
-    held = await held_by(box, visitor, share)
-    held.demand(Right.SEE)
-    path = unpack_path(p)
-    if not paths.split(path):
-        raise InvalidInput("path", mark("This is not a path of a share."))
-    with box.database.read() as connection:
-        snapshot = snapshots.get(connection, snapshot_id)
-    if snapshot.source_id != held.share.source_id:
-        raise NotFound("snapshot", str(snapshot_id))  # another source's: not this person's business
-    return held, path
 
 
 def _entry_now(held: Held, path: bytes) -> listing.Entry | None:
