@@ -9,10 +9,8 @@ place that says no. Most of the time a small file takes is spent on that way (do
 
 import os
 import re
-from email.utils import formatdate
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -27,7 +25,7 @@ from appliance.web.deps import Box
 from appliance.web.front import is_inside, looks_sent_on
 from appliance.web.pages.files import Openings
 from appliance.web.security import RAW_HEADERS, at_hand
-from appliance.web.share_file import SANDBOX, SMALL
+from appliance.web.share_file import SMALL, headers_of
 
 _PATH: Final = re.compile(r"/disk/([^/]+)/file")
 _QUERY: Final = re.compile(rb"p=([A-Za-z0-9_-]+)")
@@ -118,13 +116,8 @@ def _find(scope: Scope, share: str) -> _Answer | None:
 @lru_cache(maxsize=2_000)
 def _headers(entry: listing.Entry) -> tuple[tuple[bytes, bytes], ...]:
     """Return the headers of ``ShareFile``, with those of every answer."""
-    name = quote(entry.name.decode("utf-8", "replace"), safe="")
     return (
-        (b"etag", f'"{entry.etag}"'.encode()),
-        (b"last-modified", formatdate(entry.mtime_ns / 1e9, usegmt=True).encode()),
-        (b"content-disposition", f"attachment; filename*=utf-8''{name}".encode()),
-        (b"content-security-policy", SANDBOX.encode()),
-        (b"cache-control", b"private, no-cache"),
+        *((name.encode(), value.encode()) for name, value in headers_of(entry).items()),
         (b"content-type", b"application/octet-stream"),
         (b"accept-ranges", b"bytes"),
         (b"content-length", b"%d" % entry.size),

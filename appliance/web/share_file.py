@@ -28,6 +28,19 @@ SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors
 ACCEL: Final = "/-/shares/"
 
 
+def headers_of(entry: Entry, *, is_download: bool = True, policy: str = SANDBOX) -> dict[str, str]:
+    """Return what an answer says of a file, whichever way it is sent; length and type are the sender's."""
+    name = quote(entry.name.decode("utf-8", "replace"), safe="")
+    kind = "attachment" if is_download else "inline"
+    return {
+        "etag": f'"{entry.etag}"',
+        "last-modified": formatdate(entry.mtime_ns / 1e9, usegmt=True),
+        "content-disposition": f"{kind}; filename*=utf-8''{name}",
+        "content-security-policy": policy,
+        "cache-control": "private, no-cache",
+    }
+
+
 class ShareFile(FileResponse):
     """Sends an opened file, whole or by ranges, and closes it."""
 
@@ -44,19 +57,11 @@ class ShareFile(FileResponse):
     ) -> None:
         """Take over ``descriptor``, of the regular file that ``entry`` describes."""
         self._descriptor = descriptor
-        name = entry.name.decode("utf-8", "replace")
-        kind = "attachment" if is_download else "inline"
         super().__init__(
             f"/proc/self/fd/{descriptor}",
             media_type=media_type,
             stat_result=os.fstat(descriptor),
-            headers={
-                "etag": f'"{entry.etag}"',
-                "last-modified": formatdate(entry.mtime_ns / 1e9, usegmt=True),
-                "content-disposition": f"{kind}; filename*=utf-8''{quote(name, safe='')}",
-                "content-security-policy": policy,
-                "cache-control": "private, no-cache",
-            },
+            headers=headers_of(entry, is_download=is_download, policy=policy),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
