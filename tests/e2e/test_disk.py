@@ -10,12 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from appliance.accounts import people, sessions
-from appliance.clock import utc_now
-from appliance.db.engine import Database, open_database
-from appliance.disk import set_up
-from appliance.model import Role
+from appliance.db.engine import Database
 from appliance.settings import Settings
+from tests.support import share_site
 from tests.support.browser import at_free_port, listen, need_chromium, served
 from tests.support.browser import window as open_window
 
@@ -39,31 +36,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A box, a doctor signed in, a share with a large folder."""
     need_chromium()
     settings = at_free_port(Settings(data=tmp_path_factory.mktemp("disk") / "data"))
-    settings.data.mkdir()
-    database = open_database(settings.database, create=True)
-    now = utc_now()
-    with database.write() as connection:
-        doctor = people.add(
-            connection,
-            login="anne.martin",
-            name="Dr Anne Martin",
-            role=Role.OWNER,
-            language="fr",
-            password_hash=None,
-            now=now,
-        )
-        share = set_up.make_share(
-            connection,
-            settings,
-            name="documents",
-            label="Documents du cabinet",
-            person_id=doctor.id,
-            now=now,
-        )
-        token = sessions.start(
-            connection, doctor.id, now=now, address="127.0.0.1", user_agent="e2e"
-        )
-    root = share.folder
+    made = share_site.make(settings)
+    root = made.share.folder
     (root / "Archives" / "2025").mkdir(parents=True)
     (root / "Courriers").mkdir()
     for name in ("Lettre 2.txt", "Lettre 10.txt", "Émile Dupont.txt", "ordonnance.txt"):
@@ -75,8 +49,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         os.close(os.open(f"radio {number:05}.dcm", os.O_CREAT | os.O_WRONLY, 0o660, dir_fd=folder))
     os.close(folder)
     with served(settings) as address:
-        yield Site(database, root, address, token)
-    database.close()
+        yield Site(made.database, root, address, made.token)
+    made.database.close()
 
 
 @pytest.fixture

@@ -8,14 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from appliance.accounts import people, sessions
-from appliance.clock import utc_now
-from appliance.db.engine import open_database
-from appliance.disk import set_up
-from appliance.model import Role
 from appliance.process import end_group, start
 from appliance.settings import Settings
 from appliance.worker.service import INDEX_MAIN, PREVIEW_MAIN, child_environment
+from tests.support import share_site
 from tests.support.browser import (
     at_free_port,
     listen,
@@ -52,29 +48,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     need_chromium()
     settings = at_free_port(Settings(data=tmp_path_factory.mktemp("search") / "data"))
     settings.run.mkdir(parents=True)
-    database = open_database(settings.database, create=True)
-    now = utc_now()
-    with database.write() as connection:
-        doctor = people.add(
-            connection,
-            login="anne.martin",
-            name="Dr Anne Martin",
-            role=Role.OWNER,
-            language="fr",
-            password_hash=None,
-            now=now,
-        )
-        share = set_up.make_share(
-            connection,
-            settings,
-            name="documents",
-            label="Documents du cabinet",
-            person_id=doctor.id,
-            now=now,
-        )
-        token = sessions.start(
-            connection, doctor.id, now=now, address="127.0.0.1", user_agent="e2e"
-        )
+    made = share_site.make(settings)
+    share = made.share
     for name, text in FILES.items():
         (share.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (share.folder / name).write_text(text)
@@ -83,11 +58,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         for program in (PREVIEW_MAIN, INDEX_MAIN)
     ]
     with served(settings) as address:
-        yield Site(share.folder, address, token)
+        yield Site(share.folder, address, made.token)
     for each in beside:
         each.terminate()
         end_group(each, grace_s=5)
-    database.close()
+    made.database.close()
 
 
 @pytest.fixture

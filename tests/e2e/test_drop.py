@@ -13,16 +13,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from appliance.accounts import people, sessions
-from appliance.clock import utc_now
 from appliance.db import shares
 from appliance.db.engine import Database, open_database
 from appliance.db.shares import Share
-from appliance.disk import actions, set_up
-from appliance.model import Role
+from appliance.disk import actions
 from appliance.settings import Settings
 from tests.e2e.test_upload import Held
-from tests.support import small_disk
+from tests.support import share_site, small_disk
 from tests.support.browser import DESK, PHONE, at_free_port, listen, need_chromium, picture, served
 from tests.support.browser import window as open_window
 
@@ -50,7 +47,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = at_free_port(Settings(data=home / "data"))
     settings.data.mkdir()
     database = open_database(settings.database, create=True)
-    now = utc_now()
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(actions, "FREE_FLOOR", 0)
@@ -60,32 +56,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         except (CalledProcessError, FileNotFoundError):
             folder = None
         with database.write() as connection:
-            doctor = people.add(
-                connection,
-                login="anne.martin",
-                name="Dr Anne Martin",
-                role=Role.OWNER,
-                language="fr",
-                password_hash=None,
-                now=now,
-            )
+            doctor = share_site.add_doctor(connection)
 
             def share(name: str, folder: Path | None = None) -> Share:
-                return set_up.make_share(
-                    connection,
-                    settings,
-                    name=name,
-                    label=name.title(),
-                    person_id=doctor.id,
-                    now=now,
-                    folder=folder,
+                return share_site.add_share(
+                    connection, settings, doctor, name=name, label=name.title(), folder=folder
                 )
 
             wide = share("documents")
             small = share("petit", folder) if folder else None
-            token = sessions.start(
-                connection, doctor.id, now=now, address="127.0.0.1", user_agent="tests"
-            )
+            token = share_site.start_session(connection, doctor)
         yield Site(database, wide, small, stack.enter_context(served(settings)), token)
     database.close()
 

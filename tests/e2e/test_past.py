@@ -9,13 +9,12 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, expect
 
-from appliance.accounts import people, sessions
 from appliance.clock import utc_now
 from appliance.db import shares
-from appliance.disk import set_up
 from appliance.model import Role
 from appliance.packed import pack_path
 from appliance.policy.share_rights import Right
+from tests.support import share_site
 from tests.support.box import Box
 from tests.support.browser import (
     DESK,
@@ -70,39 +69,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (folder / "Courriers" / "lettre.txt").write_text("Chère consœur,\nla seconde.\n")
     (folder / "Courriers" / "ancien.txt").unlink()
     nights.append(box.night(source).id)
-    now = utc_now()
     with box.database.write() as connection:
-        doctor = people.add(
-            connection,
-            login="anne.martin",
-            name="Dr Anne Martin",
-            role=Role.OWNER,
-            language="fr",
-            password_hash=None,
-            now=now,
-        )
-        people.add(
-            connection,
-            login="lea.petit",
-            name="Léa Petit",
-            role=Role.SECRETARY,
-            language="fr",
-            password_hash=None,
-            now=now,
-        )
-        share = set_up.make_share(
-            connection,
-            box.settings,
-            name="documents",
-            label="Documents du cabinet",
-            person_id=doctor.id,
-            now=now,
-            folder=folder,
-        )
-        shares.grant(connection, share.id, {Right.SEE}, role=Role.SECRETARY, by=None, now=now)
-        token = sessions.start(
-            connection, doctor.id, now=now, address="127.0.0.1", user_agent="e2e"
-        )
+        doctor = share_site.add_doctor(connection)
+        share_site.add_person(connection, Role.SECRETARY, "lea.petit", "Léa Petit")
+        share = share_site.add_share(connection, box.settings, doctor, folder=folder)
+        shares.grant(connection, share.id, {Right.SEE}, role=Role.SECRETARY, by=None, now=utc_now())
+        token = share_site.start_session(connection, doctor)
     settings = at_free_port(box.settings)
     with ExitStack() as stack:
         stack.enter_context(ReaderProcess(settings))
