@@ -4,13 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.accounts import people, sessions
-from appliance.clock import utc_now
-from appliance.db.engine import Database, open_database
-from appliance.disk import set_up
-from appliance.model import Person, Role
+from appliance.db.engine import Database
+from appliance.model import Person
 from appliance.packed import pack_path
 from appliance.settings import Settings
+from tests.support import share_site
 
 
 @dataclass(frozen=True)
@@ -35,32 +33,8 @@ class DiskSite:
 
 def make(place: Path) -> DiskSite:
     """A box in ``place``; nothing serves it yet."""
-    settings = Settings(data=place / "data")
-    settings.data.mkdir(parents=True)
-    database = open_database(settings.database, create=True)
-    now = utc_now()
-    with database.write() as connection:
-        doctor = people.add(
-            connection,
-            login="anne.martin",
-            name="Dr Anne Martin",
-            role=Role.OWNER,
-            language="fr",
-            password_hash=None,
-            now=now,
-        )
-        share = set_up.make_share(
-            connection,
-            settings,
-            name="documents",
-            label="Documents du cabinet",
-            person_id=doctor.id,
-            now=now,
-        )
-        token = sessions.start(
-            connection, doctor.id, now=now, address="127.0.0.1", user_agent="bench"
-        )
-    return DiskSite(settings, database, share.folder, doctor, token)
+    made = share_site.make(Settings(data=place / "data"))
+    return DiskSite(made.settings, made.database, made.share.folder, made.doctor, made.token)
 
 
 def fill(folder: Path, count: int, size: int) -> list[str]:

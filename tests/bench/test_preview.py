@@ -9,16 +9,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from appliance.accounts import people, sessions
-from appliance.clock import utc_now
-from appliance.db.engine import open_database
-from appliance.disk import set_up
-from appliance.model import Role
 from appliance.packed import pack_path
 from appliance.settings import Settings
 from tests.bench.report import record
 from tests.bench.test_web import Browser
-from tests.support import dicoms
+from tests.support import dicoms, share_site
 from tests.support.armoire import Armoire, end
 from tests.support.preview import PreviewProcess
 from tests.support.sshd import free_port
@@ -33,27 +28,9 @@ TIMES = 12
 def share(tmp_path_factory):
     """A box served by its real web process, with radiographs nobody has looked at yet."""
     data = tmp_path_factory.mktemp("previews") / "data"
-    data.mkdir()
     port = free_port()
     settings = Settings(data=data)
-    database = open_database(settings.database, create=True)
-    now = utc_now()
-    with database.write() as connection:
-        doctor = people.add(
-            connection,
-            login="a.b",
-            name="A B",
-            role=Role.OWNER,
-            language="fr",
-            password_hash=None,
-            now=now,
-        )
-        made = set_up.make_share(
-            connection, settings, name="documents", label="D", person_id=doctor.id, now=now
-        )
-        token = sessions.start(
-            connection, doctor.id, now=now, address="127.0.0.1", user_agent="bench"
-        )
+    made = share_site.make(settings)
     dice = np.random.default_rng(7)
     down, right = np.indices((SIDE, SIDE), np.float32)
     still = 2000 + 1500 * np.sin(right / 200) * np.cos(down / 300)
@@ -61,22 +38,25 @@ def share(tmp_path_factory):
         grain = dice.normal(0, 30, (SIDE, SIDE))
         body = np.clip(still + grain, 0, 4095).astype(np.uint16)
         data_set = dicoms.make(body, number=number, WindowCenter=2048, WindowWidth=4096)
-        dicoms.write(made.folder / f"cr {number}.dcm", data_set)
-        Image.effect_noise((4000, 3000), 40).convert("RGB").save(made.folder / f"{number}.jpg")
+        dicoms.write(made.share.folder / f"cr {number}.dcm", data_set)
+        Image.effect_noise((4000, 3000), 40).convert("RGB").save(
+            made.share.folder / f"{number}.jpg"
+        )
     web = Armoire(data, ARMOIRE_LISTEN_PORT=str(port)).start("serve")
     deadline = time.monotonic() + 60
     while True:
         try:
-            browser = Browser(port, token)
+            browser = Browser(port, made.token)
             browser.get("/api/v1/disk")
             break
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.2)
     with PreviewProcess(settings) as maker:
-        yield browser, made.folder, maker
+        yield browser, made.share.folder, maker
+    browser.line.close()
     end(web)
-    database.close()
+    made.database.close()
 
 
 def picture(name: str) -> str:

@@ -18,13 +18,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.accounts import people, sessions
-from appliance.clock import utc_now
-from appliance.model import Role
 from appliance.packed import pack_path
 from appliance.web.security import COOKIE
 from tests.bench.report import record
 from tests.bench.scene import DISTINCT, FILES, IN_ONE_FOLDER, path_of
+from tests.support import share_site
 from tests.support.armoire import Armoire, end
 from tests.support.sshd import free_port
 
@@ -65,20 +63,8 @@ class Browser:
 def browser(scene):
     """The real web process beside the reader, and somebody signed in."""
     box, _, _ = scene
-    now = utc_now()
     with box.database.write() as connection:
-        person = people.add(
-            connection,
-            login="anne.martin",
-            name="Dr Anne Martin",
-            role=Role.OWNER,
-            language="fr",
-            password_hash=None,
-            now=now,
-        )
-        cookie = sessions.start(
-            connection, person.id, now=now, address="127.0.0.1", user_agent="bench"
-        )
+        cookie = share_site.start_session(connection, share_site.add_doctor(connection))
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "appliance.cli", "--data", str(box.settings.data), "serve"],
