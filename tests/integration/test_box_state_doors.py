@@ -13,7 +13,6 @@ from datetime import timedelta
 
 import pytest
 from fastapi.routing import APIRoute
-from starlette.testclient import TestClient
 
 from appliance import cli
 from appliance.accounts import people, sessions
@@ -24,12 +23,12 @@ from appliance.jobs import queue
 from appliance.jobs.kinds import RestoreFiles, SetUpSource
 from appliance.model import BOX_SOURCE, Role
 from appliance.packed import pack_path
-from appliance.web.app import create_app
 from appliance.web.routes import ROUTERS
 from appliance.web.security import COOKIE
 from appliance.worker import box_source
 from tests.support.box import Box
 from tests.support.reading import ReaderProcess
+from tests.support.web_client import at_the_practice
 
 pytestmark = pytest.mark.integration
 
@@ -65,13 +64,7 @@ def box(tmp_path_factory):
 def browser(box):
     with (
         ReaderProcess(box.settings),
-        TestClient(
-            create_app(box.settings, box.database),
-            base_url="https://testserver",
-            headers={"sec-fetch-site": "same-origin", "accept-language": "en"},
-            follow_redirects=False,
-            client=("127.0.0.1", 50_000),  # at the practice
-        ) as client,
+        at_the_practice(box.settings, box.database) as client,
     ):
         yield client
 

@@ -11,20 +11,19 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from appliance.accounts import people, sessions
 from appliance.clock import utc_now
 from appliance.db import shares
-from appliance.disk import restoring, set_up
+from appliance.disk import restoring
 from appliance.model import Role, Source
 from appliance.packed import pack_path
 from appliance.policy.share_rights import Right
-from appliance.web.app import create_app
 from appliance.web.pages import preview_fetched
 from appliance.web.security import COOKIE
-from tests.support import dicoms
+from tests.support import dicoms, share_site
 from tests.support.box import Box
 from tests.support.preview import PreviewProcess
 from tests.support.reading import ReaderProcess
+from tests.support.web_client import at_the_practice
 
 pytestmark = pytest.mark.integration
 
@@ -89,55 +88,26 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (other / "secret.txt").write_text("another source's")
     stranger = box.add_share(other, name="other")
     box.night(stranger)
-    now = utc_now()
     with box.database.write() as connection:
-
-        def person(role: Role):
-            return people.add(
-                connection,
-                login=f"{role.value}.x",
-                name=f"X {role.value}",
-                role=role,
-                language="en",
-                password_hash=None,
-                now=now,
-            )
-
         everybody = {
-            role: person(role)
+            role: share_site.add_person(
+                connection, role, f"{role.value}.x", f"X {role.value}", language="en"
+            )
             for role in (Role.OWNER, Role.ASSOCIATE, Role.SECRETARY, Role.TECHNICAL_ADMIN)
         }
-        share = set_up.make_share(
-            connection,
-            box.settings,
-            name="documents",
-            label="Documents",
-            person_id=everybody[Role.OWNER].id,
-            now=now,
-            folder=folder,
+        share = share_site.add_share(
+            connection, box.settings, everybody[Role.OWNER], label="Documents", folder=folder
         )
-        shares.grant(connection, share.id, {Right.SEE}, role=Role.SECRETARY, by=None, now=now)
+        shares.grant(connection, share.id, {Right.SEE}, role=Role.SECRETARY, by=None, now=utc_now())
     with (
         ReaderProcess(box.settings),
         PreviewProcess(box.settings),
-        TestClient(
-            create_app(box.settings, box.database),
-            base_url="https://testserver",
-            headers={"sec-fetch-site": "same-origin", "accept-language": "en"},
-            follow_redirects=False,
-            client=("127.0.0.1", 50_000),  # at the practice
-        ) as client,
+        at_the_practice(box.settings, box.database) as client,
     ):
 
         def client_as(role: Role) -> TestClient:
             with box.database.write() as connection:
-                token = sessions.start(
-                    connection,
-                    everybody[role].id,
-                    now=utc_now(),
-                    address="127.0.0.1",
-                    user_agent="t",
-                )
+                token = share_site.start_session(connection, everybody[role])
             client.cookies.set(COOKIE, token)
             return client
 

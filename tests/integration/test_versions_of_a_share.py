@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import pytest
 from starlette.testclient import TestClient
 
-from appliance.accounts import people, sessions
+from appliance.accounts import people
 from appliance.clock import utc_now
 from appliance.db import shares
 from appliance.db.shares import Share
-from appliance.disk import set_up
 from appliance.model import Role, Source
 from appliance.policy.share_rights import Right
-from appliance.web.app import create_app
 from appliance.web.security import COOKIE
+from tests.support import share_site
 from tests.support.box import Box
 from tests.support.reading import ReaderProcess
+from tests.support.web_client import at_the_practice
 
 pytestmark = pytest.mark.integration
 
@@ -56,37 +56,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (other / "secret.txt").write_text("another source's")
     stranger = box.add_share(other, name="other")
     box.night(stranger)
-    now = utc_now()
     with box.database.write() as connection:
-        owner = people.add(
-            connection,
-            login="anne.martin",
-            name="Anne Martin",
-            role=Role.OWNER,
-            language="en",
-            password_hash=None,
-            now=now,
+        owner = share_site.add_doctor(connection, name="Anne Martin", language="en")
+        share = share_site.add_share(
+            connection, box.settings, owner, label="Documents", folder=folder
         )
-        share = set_up.make_share(
-            connection,
-            box.settings,
-            name="documents",
-            label="Documents",
-            person_id=owner.id,
-            now=now,
-            folder=folder,
-        )
-        shares.grant(connection, share.id, {Right.SEE}, role=Role.SECRETARY, by=None, now=now)
+        shares.grant(connection, share.id, {Right.SEE}, role=Role.SECRETARY, by=None, now=utc_now())
     assert share.source_id == source.id
     with (
         ReaderProcess(box.settings),
-        TestClient(
-            create_app(box.settings, box.database),
-            base_url="https://testserver",
-            headers={"sec-fetch-site": "same-origin", "accept-language": "en"},
-            follow_redirects=False,
-            client=("127.0.0.1", 50_000),  # at the practice
-        ) as client,
+        at_the_practice(box.settings, box.database) as client,
     ):
 
         def client_as(role: Role) -> TestClient:
@@ -97,19 +76,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                     if role is Role.OWNER
                     else people.from_row(row)
                     if row is not None
-                    else people.add(
-                        connection,
-                        login=f"{role.value}.x",
-                        name=f"X {role.value}",
-                        role=role,
-                        language="en",
-                        password_hash=None,
-                        now=now,
+                    else share_site.add_person(
+                        connection, role, f"{role.value}.x", f"X {role.value}", language="en"
                     )
                 )
-                token = sessions.start(
-                    connection, person.id, now=utc_now(), address="127.0.0.1", user_agent="t"
-                )
+                token = share_site.start_session(connection, person)
             client.cookies.set(COOKIE, token)
             return client
 
