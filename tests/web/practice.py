@@ -98,17 +98,16 @@ def fill(database: Database, settings: Settings, now: datetime) -> Practice:
         sources.change(connection, machine.id, host_key="ssh-ed25519 AAAA", last_seen_at=now)
         sources.change(connection, server.id, last_seen_at=now - timedelta(days=4))
     found: dict[int, list[SnapshotId]] = {}
+    last_night = now.replace(hour=1, minute=10)
+    if last_night > now - timedelta(minutes=30):  # whatever the hour, the night before is over
+        last_night -= timedelta(days=1)
     for source in (machine, server, share):
         catalogue = of_source(settings, source.id, create=True)
         found[source.id] = []
         for back in reversed(range(NIGHTS)):
             if source.id == server.id and back < 4:
                 continue  # it was switched off
-            at = (now - timedelta(days=back)).replace(hour=1, minute=10) + timedelta(
-                minutes=source.id
-            )
-            if at > now:
-                at = now - timedelta(minutes=30)
+            at = last_night - timedelta(days=back) + timedelta(minutes=source.id)
             fails = source.id == machine.id and back == 7
             with database.write() as connection:
                 number = _run(connection, source, at, fails=fails, back=back)
