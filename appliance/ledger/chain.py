@@ -38,25 +38,10 @@ def append(
         subject: «source:3», «snapshot:17».
         body: figures and ids; never a file name in clear (beam 7).
     """
-    last = connection.execute(
-        select(ledger.c.seq, ledger.c.digest).order_by(ledger.c.seq.desc()).limit(1)
-    ).first()
-    seq, previous = (last.seq + 1, last.digest) if last else (1, GENESIS)
-    text = json.dumps(dict(body), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    digest = _digest(seq, at, event, actor, subject, text, previous)
-    connection.execute(
-        insert(ledger).values(
-            seq=seq,
-            at=at,
-            event=event,
-            actor=actor,
-            subject=subject,
-            body=text,
-            previous=previous,
-            digest=digest,
-        )
-    )
-    return LedgerEntry(seq, at, event, actor, subject, json.loads(text), previous, digest)
+    seq, previous = _newest(connection)
+    row = _row(seq + 1, previous, at=at, event=event, actor=actor, subject=subject, body=body)
+    connection.execute(insert(ledger), row)
+    return LedgerEntry(**{**row, "body": json.loads(row["body"])})
 
 
 def append_many(
@@ -71,29 +56,46 @@ def append_many(
     """Add entries that differ by their body only, in one statement: a batch of files is 400 of them."""
     if not bodies:
         return
-    last = connection.execute(
-        select(ledger.c.seq, ledger.c.digest).order_by(ledger.c.seq.desc()).limit(1)
-    ).first()
-    seq, previous = (last.seq, last.digest) if last else (0, GENESIS)
+    seq, previous = _newest(connection)
     rows = []
     for body in bodies:
         seq += 1
-        text = json.dumps(dict(body), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        digest = _digest(seq, at, event, actor, subject, text, previous)
-        rows.append(
-            {
-                "seq": seq,
-                "at": at,
-                "event": event,
-                "actor": actor,
-                "subject": subject,
-                "body": text,
-                "previous": previous,
-                "digest": digest,
-            }
-        )
-        previous = digest
+        row = _row(seq, previous, at=at, event=event, actor=actor, subject=subject, body=body)
+        rows.append(row)
+        previous = row["digest"]
     connection.execute(insert(ledger), rows)
+
+
+def _newest(connection: Connection) -> tuple[int, str]:
+    """Return number and digest of the last entry; 0 and the genesis of an empty chain."""
+    last = connection.execute(
+        select(ledger.c.seq, ledger.c.digest).order_by(ledger.c.seq.desc()).limit(1)
+    ).first()
+    return (last.seq, last.digest) if last else (0, GENESIS)
+
+
+def _row(
+    seq: int,
+    previous: str,
+    *,
+    at: datetime,
+    event: str,
+    actor: str,
+    subject: str,
+    body: Mapping[str, object],
+) -> dict[str, Any]:
+    """Return an entry as it is stored, chained to the one before it."""
+    text = json.dumps(dict(body), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return {
+        "seq": seq,
+        "at": at,
+        "event": event,
+        "actor": actor,
+        "subject": subject,
+        "body": text,
+        "previous": previous,
+        "digest": _digest(seq, at, event, actor, subject, text, previous),
+    }
 
 
 def verify(connection: Connection) -> int:
