@@ -227,13 +227,12 @@ def _held(connection: Connection, share: Share) -> list[tuple[Person, frozenset[
     """Return everybody with what they may do on a share right now."""
     now = utc_now()
     found = []
-    for person in people.everybody(connection):
-        if person.disabled_at is not None:
-            continue
+    living = [each for each in people.everybody(connection) if each.disabled_at is None]
+    for readings in access.read_each(connection, living, now=now):
         rights: frozenset[Right] = frozenset()
         with suppress(NotFound):
-            rights = access.on_share(connection, person, share.name, now=now).rights
-        found.append((person, rights))
+            rights = readings.on_share(share.name, now).rights
+        found.append((readings.person, rights))
     return found
 
 

@@ -5,6 +5,7 @@ request: readings are remembered only for as long as nobody has written into the
 and no decision is.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -88,7 +89,15 @@ class Readings:
 
 def read(connection: Connection, person: Person, *, now: datetime) -> Readings:
     """Return what is stored about what a person may do; emergency accesses that ended by ``now`` are left out."""
-    return Readings(person, *_of_all(connection), *_of(connection, person, now))
+    return read_each(connection, [person], now=now)[0]
+
+
+def read_each(
+    connection: Connection, everybody: Iterable[Person], *, now: datetime
+) -> list[Readings]:
+    """Return what ``read`` does, of each of several people; what is the same for all is read once."""
+    of_all = _of_all(connection)
+    return [Readings(person, *of_all, *_of(connection, person, now)) for person in everybody]
 
 
 def recall(database: Database, person: Person, *, now: datetime) -> Readings:

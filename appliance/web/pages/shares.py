@@ -159,14 +159,13 @@ def slug(label: str) -> str:
 
 def _list(connection: Connection) -> SharesSettingsPage:
     now = utc_now()
-    living = _everybody(connection)
+    everybody = [
+        (each.person.name, {held.share.id for held in each.held(now)})
+        for each in access.read_each(connection, _everybody(connection), now=now)
+    ]
     rows = []
     for share in shares.all_living(connection):
-        with_rights = [
-            person.name
-            for person in living
-            if any(each.share.id == share.id for each in access.held(connection, person, now=now))
-        ]
+        with_rights = [name for name, theirs in everybody if share.id in theirs]
         is_there = share.folder.is_dir()
         room = actions.room(share) if is_there else 0
         rows.append(ShareRow(share, room, with_rights, problem=not is_there))
@@ -341,13 +340,10 @@ def _page(connection: Connection, name: str, language: Language, *, saved: bool)
     roles, persons = _rows(connection, share)
     now = utc_now()
     effective = []
-    for person in _everybody(connection):
+    for readings in access.read_each(connection, _everybody(connection), now=now):
+        person = readings.person
         rights = next(
-            (
-                each.rights
-                for each in access.held(connection, person, now=now)
-                if each.share.id == share.id
-            ),
+            (each.rights for each in readings.held(now) if each.share.id == share.id),
             frozenset(),
         )
         effective.append((bool(rights), sentence(person, rights, language)))

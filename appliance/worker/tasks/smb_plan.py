@@ -47,11 +47,14 @@ def wanted(connection: Connection, *, now: datetime) -> SmbPlan:
     readers: dict[int, list[int]] = {}
     writers: dict[int, list[int]] = {}
     known = []
-    for person in people.everybody(connection):
-        if person.disabled_at is not None or not 0 < person.id < MOST_PEOPLE:
-            continue
-        may_read = False
-        for held in access.held(connection, person, now=now):
+    possible = [
+        person
+        for person in people.everybody(connection)
+        if person.disabled_at is None and 0 < person.id < MOST_PEOPLE
+    ]
+    for readings in access.read_each(connection, possible, now=now):
+        person, may_read = readings.person, False
+        for held in readings.held(now):
             if not held.share.over_smb or not held.may(Right.SEE):
                 continue
             may_read = True
