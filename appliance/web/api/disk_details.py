@@ -25,7 +25,7 @@ from appliance.disk.access import Held
 from appliance.errors import CatalogueMissing, InvalidInput, NotFound
 from appliance.language import Language, mark, translate
 from appliance.ledger import questions
-from appliance.model import LedgerEntry, PersonId
+from appliance.model import PersonId
 from appliance.packed import pack_path, unpack_path
 from appliance.policy.outside_links import GIVE
 from appliance.policy.roles import ROLE_NAMES, Action
@@ -33,6 +33,7 @@ from appliance.policy.share_rights import RIGHT_TEXTS, Right
 from appliance.units import MIB, NS_PER_S
 from appliance.web.api.upload import held_by
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs
+from appliance.web.pages.past_lines import who_did
 from appliance.web.pages.paths import readable
 from appliance.web.pages.versions import TOUCHED
 from appliance.web.share_past import stored_path
@@ -133,7 +134,7 @@ def _about(box: Box, visitor: Visitor, held: Held, path: bytes, language: Langua
         touches=[
             TouchBody(
                 each.at,
-                _who(each, names),
+                who_did(each, names),
                 translate(TOUCHED.get(each.event, each.event), language),
             )
             for each in found
@@ -144,18 +145,12 @@ def _about(box: Box, visitor: Visitor, held: Held, path: bytes, language: Langua
     )
 
 
-def _who(entry: LedgerEntry, names: dict[PersonId, str]) -> str:
-    kind, _, number = entry.actor.partition(":")
-    if kind == "person" and number.isdecimal():
-        return names.get(PersonId(int(number)), entry.actor)
-    return entry.actor
-
-
 def _seers(connection: Connection, held: Held, now: datetime, language: Language) -> list[SeerBody]:
     found = []
-    for person in people.everybody(connection):
+    for readings in access.read_each(connection, people.everybody(connection), now=now):
+        person = readings.person
         try:
-            theirs = access.on_share(connection, person, held.share.name, now=now)
+            theirs = readings.on_share(held.share.name, now)
         except NotFound:
             continue
         if theirs.may(Right.SEE):

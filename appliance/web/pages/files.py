@@ -29,6 +29,7 @@ from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
 from appliance.web.pages.browse import token_of
 from appliance.web.pages.paths import readable, unpacked
+from appliance.web.share_file import SANDBOX
 
 router = APIRouter(include_in_schema=False)
 
@@ -49,7 +50,6 @@ SHOWN: Final = {
     "json": "text/plain; charset=utf-8",
     "xml": "text/plain; charset=utf-8",
 }
-SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 #: Browsers refuse to open their own PDF viewer in a sandboxed document; a PDF runs nothing in ours.
 FOR_PDF: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 #: The same person opening the same file again within this is one opening.

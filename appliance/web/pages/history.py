@@ -12,12 +12,12 @@ from appliance.catalogue.store import of_source
 from appliance.db import snapshots, sources
 from appliance.language import mark
 from appliance.ledger import questions
-from appliance.model import PersonId, Snapshot, SourceId
+from appliance.model import Snapshot, SourceId
 from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.web.deps import TheBox, TheVisitor, aside, needs
 from appliance.web.pages.browse import DOORS, token_of
-from appliance.web.pages.past_lines import Touch, VersionsPage, version_lines
+from appliance.web.pages.past_lines import Touch, VersionsPage, version_lines, who_did
 from appliance.web.pages.paths import Step, crumbs, readable, shown, unpacked
 from appliance.web.render import render
 
@@ -76,9 +76,7 @@ async def show_history(
 def _touches(connection: Connection, nights: list[Snapshot], path: bytes) -> list[Touch]:
     names = people.names(connection)
     tokens = {f"snapshot:{each.id}": token_of(path, each.id) for each in nights}
-    touches = []
-    for entry in questions.about_snapshots_file(connection, tokens, TOUCHED, limit=TOUCHES):
-        kind, _, number = entry.actor.partition(":")
-        who = names.get(PersonId(int(number)), entry.actor) if kind == "person" else entry.actor
-        touches.append(Touch(entry.at, who, TOUCHED[entry.event]))
-    return touches
+    return [
+        Touch(entry.at, who_did(entry, names), TOUCHED[entry.event])
+        for entry in questions.about_snapshots_file(connection, tokens, TOUCHED, limit=TOUCHES)
+    ]

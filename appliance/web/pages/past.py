@@ -26,10 +26,11 @@ from appliance.policy.share_rights import Right
 from appliance.units import NS_PER_S
 from appliance.web.api.upload import doer_of
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
-from appliance.web.pages.files import SANDBOX, disposition
+from appliance.web.pages.files import disposition
 from appliance.web.pages.past_lines import DeletedLine, Doors, deleted_lines
 from appliance.web.pages.paths import Crumb, crumbs, readable
 from appliance.web.render import Page, render
+from appliance.web.share_file import SANDBOX
 from appliance.web.share_past import of_night, seen_by, stored_path
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])

@@ -8,7 +8,7 @@ from typing import ClassVar
 from appliance.catalogue.deleted import Deleted
 from appliance.catalogue.query import Version
 from appliance.clock import from_epoch
-from appliance.model import EntryKind, SnapshotId
+from appliance.model import EntryKind, LedgerEntry, PersonId, SnapshotId
 from appliance.packed import pack_path
 from appliance.units import NS_PER_S
 from appliance.web.pages.paths import Step, readable
@@ -51,6 +51,14 @@ class Touch:
     at: datetime
     who: str
     what: str  # of ``versions.TOUCHED``, or the event's own name
+
+
+def who_did(entry: LedgerEntry, names: Mapping[PersonId, str]) -> str:
+    """Return who an entry of the journal names: a person by name, anything else as it stands."""
+    kind, _, number = entry.actor.partition(":")
+    if kind == "person" and number.isdecimal():
+        return names.get(PersonId(int(number)), entry.actor)
+    return entry.actor
 
 
 @dataclass(frozen=True, slots=True)

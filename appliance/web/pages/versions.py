@@ -23,22 +23,24 @@ from appliance.disk.access import Held
 from appliance.errors import CatalogueMissing, DiskError, NotFound
 from appliance.language import mark
 from appliance.ledger import questions
-from appliance.model import LedgerEntry, PersonId, SnapshotId, SourceId
+from appliance.model import SnapshotId, SourceId
 from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.web.api.upload import doer_of
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
-from appliance.web.pages.files import SANDBOX, SHOWN, disposition
+from appliance.web.pages.files import SHOWN, disposition
 from appliance.web.pages.past import box_times, doors_of
 from appliance.web.pages.past_lines import (
     Touch,
     VersionsPage,
     version_lines,
+    who_did,
 )
 from appliance.web.pages.paths import readable
 from appliance.web.pages.preview_things import PresentFile
 from appliance.web.render import render
+from appliance.web.share_file import SANDBOX
 from appliance.web.share_past import of_night, seen_by, stored_path
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])
@@ -228,12 +230,7 @@ def _free_name(held: Held, folder: bytes, name: bytes) -> bytes:
 
 def _touches(connection: Connection, held: Held, path: bytes) -> list[Touch]:
     names = people.names(connection)
-
-    def who(entry: LedgerEntry) -> str:
-        kind, _, number = entry.actor.partition(":")
-        if kind == "person" and number.isdecimal():
-            return names.get(PersonId(int(number)), entry.actor)
-        return entry.actor
-
     found = questions.about_file(connection, held.share.id, path, limit=TOUCHES)
-    return [Touch(each.at, who(each), TOUCHED.get(each.event, each.event)) for each in found]
+    return [
+        Touch(each.at, who_did(each, names), TOUCHED.get(each.event, each.event)) for each in found
+    ]
