@@ -1,8 +1,6 @@
 """A real e-mail server on 127.0.0.1: TLS by an authority of its own, users, and manners told by the test."""
 
-import datetime as dt
 import email
-import ipaddress
 import ssl
 import warnings
 from collections.abc import Iterator
@@ -11,15 +9,12 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from tests.support.authority import make_pair
 
 
 @dataclass
@@ -60,12 +55,7 @@ class MailServer:
         self.port = self._controller.server.sockets[0].getsockname()[1]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_why: object) -> None:
         self._controller.stop()
 
     # --- aiosmtpd's own names ---
@@ -137,32 +127,9 @@ class _Listener(Controller):
 
 def make_certificate(place: Path, *, days: int = 2) -> str:
     """Write key and certificate of 127.0.0.1, signed by itself, into ``place``; return the certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail of a test")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM).decode()
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode()
-    place.write_text(pem + secret)
-    return pem
+    pem, key = make_pair("mail of a test", days=days)
+    place.write_bytes(pem + key)
+    return pem.decode()
 
 
 @contextmanager

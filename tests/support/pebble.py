@@ -10,18 +10,10 @@ import ssl
 import subprocess
 import time
 import urllib.request
-from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-
-from appliance.clock import utc_now
+from tests.support.authority import make_pair
 
 
 def quiet_port() -> int:
@@ -52,7 +44,7 @@ class Pebble:
         return f"127.0.0.1:{self.dns}"
 
     def __enter__(self) -> Self:
-        certificate, key = _pair()
+        certificate, key = make_pair("pebble", names=["localhost"])
         self.ca_bundle.write_bytes(certificate)
         (self.folder / "key.pem").write_bytes(key)
         config = {
@@ -125,29 +117,3 @@ class Pebble:
                     env={**os.environ, **self.environment}, cwd=self.folder,
                 )
             )  # fmt: skip
-
-
-def _pair() -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pebble")])
-    now = utc_now()
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")]
-            ),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(Encoding.PEM), key.private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
