@@ -123,18 +123,19 @@ def forget_count(request: Request) -> None:
     _counts(request).known.clear()
 
 
-def count_left(request: Request, connection: Connection, visitor: Visitor) -> int:
+def count_left(request: Request, visitor: Visitor) -> int:
     """Return how many steps this page says are left; 0: it says nothing about them."""
     if request.url.path not in SAID_ON or not visitor.may(Action.FIRST_STEPS):
         return 0
-    if is_closed(connection):
+    box: Box = request.app.state.box
+    if box.database.recall(CLOSED, is_closed):
         return 0
     known = _counts(request).known
     who = visitor.person.id
     at, count = known.get(who, (float("-inf"), 0))
     if time.monotonic() - at > KNOWN_S:
-        box: Box = request.app.state.box
-        count = left(found(connection, box.settings, visitor.person))
+        with box.database.read() as connection:
+            count = left(found(connection, box.settings, visitor.person))
         known[who] = (time.monotonic(), count)
     return count
 

@@ -129,10 +129,6 @@ def asker(request: Request) -> Callable[[], Standing]:
             ("standing", person, sees_all), lambda c: _read(c, person, now, sees_all=sees_all)
         )
         may_copy = any(each.is_running(now) and each.may_copy_cases for each in stored.terms)
-        steps_left = 0
-        if request.url.path in first_steps.SAID_ON:
-            with box.database.read() as connection:
-                steps_left = first_steps.count_left(request, connection, visitor)
         step = first_steps.step_of(request, visitor)
         return Standing(
             stored.unseen,
@@ -150,7 +146,7 @@ def asker(request: Request) -> Callable[[], Standing]:
             stored.is_informed,
             may_copy,
             None if step is None else STEP_NAMES[step],
-            steps_left,
+            first_steps.count_left(request, visitor),
         )
 
     known: list[Standing] = []
