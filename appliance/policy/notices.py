@@ -261,20 +261,18 @@ def digest_due(
     return (now.astimezone(tz).date() - begun.astimezone(tz).date()).days >= rules.digest_days
 
 
-def ping_due(
-    *, is_well: bool, proven_at: datetime | None, last: datetime | None, now: datetime
-) -> bool:
-    """Return whether the outside monitor is told that a good night is behind us: once for each.
+def ping_due(*, proven_at: datetime | None, last: datetime | None, now: datetime) -> bool:
+    """Return whether the outside monitor is told that a night is behind us, if it was a good one: once for each.
 
-    Silence is the alarm, so nothing is said unless all is proven (domain.md row 6).
+    Silence is the alarm, so nothing is said unless all is proven (domain.md row 6); that is asked after this,
+    for it is a reading of everything.
 
     Args:
-        is_well: every source is proven, and nothing is an alarm.
         proven_at: the newest proof.
         last: when it was last told.
         now: aware.
     """
-    if not is_well or proven_at is None or proven_at > now:
+    if proven_at is None or proven_at > now:
         return False
     return last is None or last < proven_at
 

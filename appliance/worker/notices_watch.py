@@ -373,19 +373,17 @@ def is_ping_due(
     tried = ping.get("tried_at")
     if tried is not None and now - datetime.fromisoformat(tried) < PING_AGAIN:
         return False
-    statuses, findings = known if known is not None else _read(connection, settings, now)
-    is_well = home_level(statuses) is Level.PROVEN and not any(
-        each.severity is Severity.ALARM for each in findings
-    )
     newest = connection.execute(
         select(func.max(proof.c.at)).where(
             proof.c.kind == "snapshot.sample", proof.c.outcome == Outcome.PROVEN.value
         )
     ).scalar()
     last = ping.get("last_at")
-    return ping_due(
-        is_well=is_well,
-        proven_at=newest,
-        last=None if last is None else datetime.fromisoformat(last),
-        now=now,
+    if not ping_due(
+        proven_at=newest, last=None if last is None else datetime.fromisoformat(last), now=now
+    ):
+        return False
+    statuses, findings = known if known is not None else _read(connection, settings, now)
+    return home_level(statuses) is Level.PROVEN and not any(
+        each.severity is Severity.ALARM for each in findings
     )

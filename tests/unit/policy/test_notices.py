@@ -200,12 +200,11 @@ def test_the_digest_goes_each_week_at_its_hour_and_never_without_a_way():
 def test_the_outside_monitor_hears_of_each_good_night_once():
     """Not of a bad one, not without a proof, not of one that lies in the future."""
     proven = NOON - timedelta(hours=9)
-    assert ping_due(is_well=True, proven_at=proven, last=NOON - DAY, now=NOON)
-    assert ping_due(is_well=True, proven_at=proven, last=None, now=NOON)
-    assert not ping_due(is_well=True, proven_at=proven, last=NOON, now=NOON)
-    assert not ping_due(is_well=False, proven_at=proven, last=None, now=NOON)
-    assert not ping_due(is_well=True, proven_at=None, last=None, now=NOON)
-    assert not ping_due(is_well=True, proven_at=NOON + DAY, last=None, now=NOON)
+    assert ping_due(proven_at=proven, last=NOON - DAY, now=NOON)
+    assert ping_due(proven_at=proven, last=None, now=NOON)
+    assert not ping_due(proven_at=proven, last=NOON, now=NOON)
+    assert not ping_due(proven_at=None, last=None, now=NOON)
+    assert not ping_due(proven_at=NOON + DAY, last=None, now=NOON)
 
 
 # --- findings ------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from appliance.jobs.kinds import KINDS, SendNotices
 from appliance.jobs.notice_readings import notice_findings
 from appliance.ledger import proofs
 from appliance.model import JobState, Outcome, Role
-from appliance.policy.findings import Severity
+from appliance.policy.findings import Finding, Severity
 from appliance.policy.notice_ways import MailServer, Security
 from appliance.policy.notices import Rules
 from appliance.policy.share_rights import ALL
@@ -406,6 +406,7 @@ def test_the_monitor_is_told_after_a_good_night_and_tried_again_after_a_while(
         level = notices_watch.Level.PROVEN
 
     known = ([Good()], [])
+    alarm = ([Good()], [Finding("x", Severity.ALARM, "", "", {})])
     with database.write() as c:
         proofs.record(
             c,
@@ -421,6 +422,7 @@ def test_the_monitor_is_told_after_a_good_night_and_tried_again_after_a_while(
         notice_ways.pinged(c, now=NOW, problem="unreachable")
         assert not notices_watch.is_ping_due(c, settings, NOW + MINUTE, known=known)
         assert notices_watch.is_ping_due(c, settings, NOW + 6 * MINUTE, known=known)
+        assert not notices_watch.is_ping_due(c, settings, NOW + 6 * MINUTE, known=alarm)
         assert [each.code for each in notice_findings(c, NOW)] == ["notices.monitor"]
         notice_ways.pinged(c, now=NOW + 7 * MINUTE, problem=None)
         assert not notices_watch.is_ping_due(c, settings, NOW + 60 * MINUTE, known=known)
