@@ -2,7 +2,6 @@
 
 import socket
 import time
-from ipaddress import ip_address
 from typing import Final
 
 import psutil
@@ -21,10 +20,14 @@ _seen: tuple[float, tuple[Network, ...]] | None = None
 
 def declared(connection: Connection) -> tuple[Network, ...]:
     """Return the local networks: those the practice declared, else those of the box's own interfaces."""
+    found = find_declared(connection)
+    return of_the_box() if found is None else found
+
+
+def find_declared(connection: Connection) -> tuple[Network, ...] | None:
+    """Return the networks the practice declared; None: it declared none yet."""
     found = facts.find(connection, FACT)
-    if isinstance(found, list):
-        return local_networks.parse(found)
-    return of_the_box()
+    return local_networks.parse(found) if isinstance(found, list) else None
 
 
 def is_local(connection: Connection, address: str) -> bool:
@@ -35,7 +38,7 @@ def is_local(connection: Connection, address: str) -> bool:
 def is_near(connection: Connection, address: str) -> bool:
     """Return whether ``address`` is at the practice, or a device's in the tunnel: a person's key let it in."""
     try:
-        in_tunnel = local_networks.is_tunnel(ip_address(address))
+        in_tunnel = local_networks.is_tunnel(local_networks.plain(address))
     except ValueError:
         in_tunnel = False
     return in_tunnel or is_local(connection, address)

@@ -12,6 +12,7 @@ import psutil
 from sqlalchemy import Connection, select
 
 from appliance.db import facts, local_networks
+from appliance.db.engine import Database
 from appliance.db.schema import person
 from appliance.errors import AlreadyExists, NotFound
 from appliance.language import mark
@@ -54,6 +55,14 @@ class Opened:
     links_only: bool = False  # correspondents' links, and no page where somebody could sign in
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the database says of it, whatever the box's interfaces are."""
+
+    networks: tuple[Network, ...] | None  # None: the practice declared none yet
+    opened: Opened | None
+
+
 def cards() -> list[Card]:
     """Return the addresses of the box's interfaces, as they are now."""
     return [
@@ -66,9 +75,29 @@ def cards() -> list[Card]:
 
 def rule(connection: Connection, settings: Settings) -> Rule:
     """Return what was declared and decided."""
+    return _rule(stored(connection), settings)
+
+
+def recall(database: Database, settings: Settings) -> Rule:
+    """As ``rule``, for who asks often: the database is read again only after somebody wrote into it."""
+    return _rule(recall_stored(database), settings)
+
+
+def recall_stored(database: Database) -> Stored:
+    """As ``stored``, read again only after somebody wrote into the database."""
+    return database.recall("network.stored", stored)
+
+
+def stored(connection: Connection) -> Stored:
+    """Return what the database says."""
+    return Stored(local_networks.find_declared(connection), opened(connection))
+
+
+def _rule(known: Stored, settings: Settings) -> Rule:
+    networks = known.networks
     return Rule(
-        networks=local_networks.declared(connection),
-        is_open=opened(connection) is not None,
+        networks=local_networks.of_the_box() if networks is None else networks,
+        is_open=known.opened is not None,
         setting=settings.listen_address,
         front=settings.front_address,
     )
@@ -76,7 +105,7 @@ def rule(connection: Connection, settings: Settings) -> Rule:
 
 def is_declared(connection: Connection) -> bool:
     """Return whether the practice declared its networks; else those of the box's interfaces count."""
-    return isinstance(facts.find(connection, local_networks.FACT), list)
+    return local_networks.find_declared(connection) is not None
 
 
 def declare(

@@ -13,7 +13,7 @@ from typing import Final
 
 from appliance.language import mark
 from appliance.policy import tunnel
-from appliance.policy.local_networks import Network, is_building, is_tunnel
+from appliance.policy.local_networks import Network, is_building, is_tunnel, plain
 
 #: What the setting says when the rule alone decides: nothing, or what means «everywhere» elsewhere.
 BY_RULE: Final = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - compared, not listened on
@@ -112,18 +112,6 @@ def may_come(peer: str, rule: Rule) -> bool:
 def is_inside(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Return whether no one can come from this address through the Internet itself."""
     return is_building(address) or is_tunnel(address)
-
-
-def plain(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return an address without its zone, of IPv4 when it is one in disguise.
-
-    Raises:
-        ValueError: it is none.
-    """
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
 
 
 def stands_apart(found: Iterable[Door]) -> list[str]:

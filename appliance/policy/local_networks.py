@@ -108,12 +108,24 @@ def holds(networks: Sequence[Network], address: str) -> bool:
     The tunnel never does, even when a declared network is large enough to hold it.
     """
     try:
-        one = ipaddress.ip_address(address.partition("%")[0])
+        one = plain(address)
     except ValueError:
         return False
-    if isinstance(one, ipaddress.IPv6Address) and one.ipv4_mapped is not None:
-        one = one.ipv4_mapped  # a socket of both families tells an IPv4 visitor like this
     return not is_tunnel(one) and any(one in network for network in (*LOOPBACK, *networks))
+
+
+def plain(text: str) -> Address:
+    """Return an address without its zone, of IPv4 when it is one in disguise.
+
+    A socket of both families tells of an IPv4 visitor in that disguise.
+
+    Raises:
+        ValueError: it is none.
+    """
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
 
 
 def is_building(address: Address) -> bool:

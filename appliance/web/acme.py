@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import utc_now
 from appliance.db import facts
-from appliance.db.engine import open_database
+from appliance.db.engine import Database
 from appliance.errors import ArmoireError
 from appliance.jobs import certificates
 from appliance.language import mark
@@ -89,9 +89,11 @@ class Named:
 class AcmeSide:
     """Looks from time to time at what the worker asks of the web interface; call ``watch`` in a thread."""
 
-    def __init__(self, settings: Settings, when_new: Callable[[], object]) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, when_new: Callable[[], object]
+    ) -> None:
         self._settings = settings
-        self._database = open_database(settings.database)
+        self._database = database  # whoever opened it closes it
         self._when_new = when_new
         self._stop = threading.Event()
         self._listener: AcmeListener | None = None
@@ -107,7 +109,6 @@ class AcmeSide:
             except (ArmoireError, SQLAlchemyError, OSError, ValueError) as error:
                 log.error("acme.turn %s", type(error).__name__)  # noqa: TRY400 - no key in a log
         self._close()
-        self._database.close()
 
     def end(self) -> None:
         """Stop looking."""
@@ -115,15 +116,15 @@ class AcmeSide:
 
     def turn(self, now: datetime) -> None:
         """Do what there is to do; safe to run again after a kill at any line."""
-        with self._database.read() as connection:
-            wish = certificates.wish(connection)
-            request = certificates.mapping(connection, certificates.REQUEST)
-            chain = certificates.mapping(connection, certificates.CHAIN)
-            answers = certificates.mapping(connection, certificates.ANSWERS)
-        if wish is None:
+        wish = self._database.recall("certificate.wish", certificates.wish)
+        if wish is None:  # most boxes
             self._forget(now)
             self._close()
             return
+        with self._database.read() as connection:
+            request = certificates.mapping(connection, certificates.REQUEST)
+            chain = certificates.mapping(connection, certificates.CHAIN)
+            answers = certificates.mapping(connection, certificates.ANSWERS)
         if not self._is_checked:
             self._check_shown(now)
         self._take(str(chain.get("pem", "")), now)

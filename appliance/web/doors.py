@@ -19,7 +19,8 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from appliance.policy import listening
+from appliance.db.engine import Database
+from appliance.policy import listening, local_networks
 from appliance.policy.listening import Card, Rule
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,9 @@ class Doors:
 
     def may_stay(self, own: str, peer: str) -> bool:
         """Return whether a connection that is open may go on."""
-        return str(listening.plain(own)) in self._sockets and listening.may_come(peer, self._rule)
+        return str(local_networks.plain(own)) in self._sockets and listening.may_come(
+            peer, self._rule
+        )
 
     def open(self) -> None:
         """Bind what the rule allows.
@@ -175,9 +178,11 @@ class Doors:
 class Server(uvicorn.Server):
     """uvicorn, behind doors that open and close while it runs."""
 
-    def __init__(self, config: uvicorn.Config, doors: Doors) -> None:
+    def __init__(self, config: uvicorn.Config, doors: Doors, database: Database) -> None:
         super().__init__(config)
         self.doors = doors
+        #: The application's; it closes it.
+        self.database = database
         #: Called in a thread when the box listens elsewhere than before.
         self.on_new: Callable[[], object] = lambda: None
         #: Called in a thread with how many visitors of the Internet were sent away.

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from appliance.errors import ArmoireError, ClosedOutside, FrontSilent, FrontUnknown
 from appliance.jobs import network
 from appliance.policy import listening
+from appliance.policy.local_networks import plain
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,11 +52,8 @@ class Front:
             if self._address and is_same(peer, self._address):
                 headers = Headers(scope=scope)
                 visitor = visitor_of(headers.getlist("x-forwarded-for"), peer)
-                with scope["app"].state.box.database.read() as connection:
-                    closed = not listening.may_come(
-                        visitor, network.rule(connection, self._settings)
-                    )
-                if closed:
+                rule = network.recall(scope["app"].state.box.database, self._settings)
+                if not listening.may_come(visitor, rule):
                     raise ClosedOutside
                 scope["client"] = (visitor, 0)
                 scope.setdefault("state", {})["accel"] = (
@@ -65,8 +63,7 @@ class Front:
             elif looks_sent_on(scope, peer):
                 raise FrontUnknown
             if not is_inside(peer) and not _is_for_links(scope["path"]):
-                with scope["app"].state.box.database.read() as connection:
-                    opened = network.opened(connection)
+                opened = network.recall_stored(scope["app"].state.box.database).opened
                 if opened is not None and opened.links_only:
                     raise ClosedOutside
         except ArmoireError as error:
@@ -89,7 +86,7 @@ def visitor_of(values: list[str], front: str) -> str:
         raise FrontSilent
     last = values[-1].rpartition(",")[2].strip()
     try:
-        address = listening.plain(last)
+        address = plain(last)
     except ValueError as error:
         raise FrontSilent from error
     if "%" in last or address.is_loopback or address.is_unspecified or is_same(str(address), front):
@@ -100,7 +97,7 @@ def visitor_of(values: list[str], front: str) -> str:
 def is_same(one: str, other: str) -> bool:
     """Return whether both are the same address; what is none is never."""
     try:
-        return listening.plain(one) == listening.plain(other)
+        return plain(one) == plain(other)
     except ValueError:
         return False
 
@@ -109,7 +106,7 @@ def is_same(one: str, other: str) -> bool:
 def _is_loopback(peer: str) -> bool:
     """Return whether ``peer`` is the box itself; asked with each request."""
     try:
-        return listening.plain(peer).is_loopback
+        return plain(peer).is_loopback
     except ValueError:
         return False
 
@@ -118,7 +115,7 @@ def _is_loopback(peer: str) -> bool:
 def is_inside(peer: str) -> bool:
     """Return whether ``peer`` is no address of the Internet; what is no address (a test's) is let pass."""
     try:
-        return listening.is_inside(listening.plain(peer))
+        return listening.is_inside(plain(peer))
     except ValueError:
         return True
 

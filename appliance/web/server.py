@@ -64,8 +64,7 @@ def make_server(settings: Settings, *, read_only: bool = False) -> Server:
     box: Box = app.state.box
 
     def look() -> tuple[Rule, list[Card]]:
-        with box.database.read() as connection:
-            rule = network.rule(connection, settings)
+        rule = network.recall(box.database, settings)
         if read_only:  # the declared networks came out of a copy: this may be another building
             rule = replace(rule, networks=(*rule.networks, *local_networks.of_the_box()))
         return rule, network.cards()
@@ -74,7 +73,7 @@ def make_server(settings: Settings, *, read_only: bool = False) -> Server:
         with box.database.write() as connection:
             network.note_turned_away(connection, count, now=utc_now())
 
-    server = Server(config, Doors(settings.listen_port, config.backlog, look))
+    server = Server(config, Doors(settings.listen_port, config.backlog, look), box.database)
     if not read_only:
         server.on_turned_away = note
     return server
@@ -138,7 +137,9 @@ def run(settings: Settings, *, read_only: bool = False) -> None:
         renewal = Renewal(settings, server.config.ssl)
         server.on_new = renewal.look  # the certificate names the addresses
         threading.Thread(target=renewal.watch, name="certificate", daemon=True).start()
-    side = None if renewal is None or read_only else AcmeSide(settings, renewal.look)
+    side = None
+    if renewal is not None and not read_only:
+        side = AcmeSide(settings, server.database, renewal.look)
     if side is not None:
         threading.Thread(target=side.watch, name="acme", daemon=True).start()
     try:

@@ -61,7 +61,7 @@ class Served:
         server = make_server(self.box.settings)
         assert server.config.ssl is not None
         renewal = Renewal(self.box.settings, server.config.ssl)
-        self.side = AcmeSide(self.box.settings, renewal.look)
+        self.side = AcmeSide(self.box.settings, server.database, renewal.look)
         self._server = server
         self._threads = [
             threading.Thread(target=server.run, daemon=True),
@@ -328,7 +328,7 @@ def test_what_the_web_was_killed_over_is_taken_up_again(served: Served, pebble: 
     (settings.tls / acme.SHOWN).unlink()
     with served.box.database.read() as connection:
         request = certificates.mapping(connection, certificates.REQUEST)
-    again = AcmeSide(settings, lambda: None)
+    again = AcmeSide(settings, served.box.database, lambda: None)
     again.turn(utc_now())
     assert served.reading().served is None
     assert served.reading().is_due(utc_now() + timedelta(hours=7))
@@ -357,7 +357,7 @@ def test_what_the_web_has_not_taken_is_not_asked_for_again(served: Served, pebbl
         served.run()
     assert served.fact(certificates.CHAIN) == chain
     assert served.fact(certificates.ORDER) is None
-    AcmeSide(served.box.settings, lambda: None).turn(utc_now())
+    AcmeSide(served.box.settings, served.box.database, lambda: None).turn(utc_now())
     assert served.reading().served is not None
     assert not served.reading().is_due(utc_now() + timedelta(hours=7))
 

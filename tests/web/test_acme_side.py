@@ -56,7 +56,7 @@ def asked(settings, database):
     settings.tls.mkdir()
     with database.write() as connection:
         certificates.ask(connection, wish, person_id=None, actor="test", now=utc_now())
-    AcmeSide(settings, lambda: None).turn(utc_now())
+    AcmeSide(settings, database, lambda: None).turn(utc_now())
     return settings
 
 
@@ -85,7 +85,7 @@ def test_killed_at_any_step_the_certificate_is_taken_all_the_same(
 ):
     """Never a key beside another's certificate, never a certificate that came and is forgotten."""
     first = sign(database)
-    AcmeSide(asked, lambda: None).turn(utc_now())
+    AcmeSide(asked, database, lambda: None).turn(utc_now())
     is_whole(asked, database, first)
     second = sign(database)
     count = itertools.count(1)
@@ -106,10 +106,10 @@ def test_killed_at_any_step_the_certificate_is_taken_all_the_same(
         patch.setattr(acme.facts, "put", dying(acme.facts.put))
         patch.setattr(type(asked.tls), "unlink", dying(type(asked.tls).unlink))
         with suppress(Killed):
-            AcmeSide(asked, lambda: None).turn(utc_now())
+            AcmeSide(asked, database, lambda: None).turn(utc_now())
     assert next(count) > at, "this step does not exist"
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(str(asked.tls / SHOWN))
-    again = AcmeSide(asked, lambda: None)
+    again = AcmeSide(asked, database, lambda: None)
     again.turn(utc_now())
     again.turn(utc_now())
     is_whole(asked, database, second)
@@ -118,7 +118,7 @@ def test_killed_at_any_step_the_certificate_is_taken_all_the_same(
 def test_a_certificate_for_another_key_is_left_alone(asked, database):
     """It may be of a box that burnt, or of a mistake: what is shown stays, and the request too."""
     good = sign(database)
-    side = AcmeSide(asked, lambda: None)
+    side = AcmeSide(asked, database, lambda: None)
     side.turn(utc_now())
     with database.write() as connection:
         request = certificates.mapping(connection, certificates.REQUEST)
@@ -139,7 +139,7 @@ def test_a_certificate_for_another_key_is_left_alone(asked, database):
 def test_other_names_lead_to_another_request(asked, database):
     """And the certificate of before is shown until the new one is there."""
     good = sign(database)
-    side = AcmeSide(asked, lambda: None)
+    side = AcmeSide(asked, database, lambda: None)
     side.turn(utc_now())
     wish = check_wish("letsencrypt", ["autre.cabinet.fr"], Way.DNS, "", agreed=True)
     with database.write() as connection:
@@ -154,7 +154,7 @@ def test_other_names_lead_to_another_request(asked, database):
 def test_a_file_that_cannot_be_used_is_not_shown_and_takes_nothing_away(asked, database):
     """A disk that lost a block: the context of before goes on."""
     sign(database)
-    AcmeSide(asked, lambda: None).turn(utc_now())
+    AcmeSide(asked, database, lambda: None).turn(utc_now())
     named = Named(asked.tls)
 
     class Line:
