@@ -17,6 +17,7 @@ from appliance.folders import make_shared
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import PersonId, Role, SourceKind
+from appliance.policy.roles import WITHOUT_DOCUMENTS
 from appliance.policy.share_rights import ALL, Right
 from appliance.settings import Settings
 
@@ -122,7 +123,7 @@ def give_rights(
     Raises:
         InvalidInput: rights without «see» that need it, or to whom no document may be shown.
     """
-    if role is Role.TECHNICAL_ADMIN and rights:
+    if role in WITHOUT_DOCUMENTS and rights:
         raise InvalidInput("role", mark("A technical administrator sees no document."))
     if rights - {Right.ADD} and Right.SEE not in rights:
         raise InvalidInput("rights", mark("Who changes, deletes or shares must see."))
@@ -163,7 +164,10 @@ def check_folder(settings: Settings, place: Path, *, may_be_made: bool = False) 
     sentence = mark("An absolute folder that is no link, and not one of the system or of the box.")
     if not place.is_absolute() or place != Path(os.path.normpath(place)):
         raise InvalidInput("folder", sentence)
-    real = Path(os.path.realpath(place))
+    try:
+        real = Path(os.path.realpath(place))
+    except ValueError as error:  # a NUL: no path holds one
+        raise InvalidInput("folder", sentence) from error
     own = Path(os.path.realpath(settings.data))
     is_ours = _overlap(real, own) and Path(os.path.realpath(settings.shares)) not in real.parents
     if is_ours and place != settings.data / "practice" and not _is_below(real, own / "practice"):
@@ -176,6 +180,8 @@ def check_folder(settings: Settings, place: Path, *, may_be_made: bool = False) 
         if _is_below(place, settings.shares) or (may_be_made and place.parent.is_dir()):
             return
         raise InvalidInput("folder", sentence) from None
+    except OSError as error:  # below a file, behind a closed door, or longer than a name may be
+        raise InvalidInput("folder", sentence) from error
     if not stat.S_ISDIR(mode) or real.name != place.name:
         raise InvalidInput("folder", sentence)
 

@@ -12,9 +12,10 @@ from appliance.jobs.kinds import KINDS, CheckMachine
 from appliance.ledger import chain, proofs
 from appliance.model import JobState, Keep, Outcome, Role, SourceKind
 from appliance.packed import pack_path
-from appliance.web.pages.plan import parse_excludes
 from appliance.web.pages.search import marked
-from appliance.web.pages.set_up import fingerprint, slug
+from appliance.web.pages.set_up import fingerprint
+from appliance.web.plan_wish import parse_excludes
+from appliance.web.source_new import slug
 from tests.web.practice import GONE, LETTER, add_running_job
 
 
@@ -496,7 +497,9 @@ def test_what_could_be_read_as_an_option_or_is_nonsense_is_refused(owner, databa
 
 def test_a_share_is_a_folder_that_exists(owner, database, tmp_path):
     """Prepared, then backed up like a machine."""
-    values = {"kind": "share", "label": "Documents communs", "folder": str(tmp_path)}
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    values = {"kind": "share", "label": "Documents communs", "folder": str(folder)}
     assert owner.post("/sources/new", data=values | {"folder": "/no/where"}).status_code == 422
     assert owner.post("/sources/new", data=values).status_code == 303
 
@@ -504,10 +507,21 @@ def test_a_share_is_a_folder_that_exists(owner, database, tmp_path):
         source = sources.all_living(connection)[0]
     assert (source.kind, source.roots, source.name) == (
         SourceKind.SHARE,
-        (str(tmp_path),),
+        (str(folder),),
         "documents-communs",
     )
     assert waiting(database) == ["source.set-up"]
+
+
+def test_what_the_box_itself_keeps_is_no_share(owner, settings, database, tmp_path):
+    """Its keys would lie in a snapshot, to be opened like a document; a link leads there too."""
+    (tmp_path / "link").symlink_to(settings.data)
+    for folder in (settings.data, settings.keys, tmp_path, tmp_path / "link", "/etc", "/x" * 5000):
+        values = {"kind": "share", "label": "Documents communs", "folder": str(folder)}
+        answer = owner.post("/sources/new", data=values)
+        assert answer.status_code == 422, folder
+        assert 'id="folder-problem"' in answer.text
+    assert waiting(database) == []
 
 
 def test_a_short_name_is_made_from_what_people_read():

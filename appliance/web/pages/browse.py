@@ -29,7 +29,7 @@ from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.policy.status import OUTCOME_NAMES, PROOF_NAMES, ProofKind
 from appliance.units import NS_PER_S
-from appliance.web.deps import Box, TheBox, TheVisitor, aside, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
 from appliance.web.pages import tones
 from appliance.web.pages.past_lines import DeletedLine, Doors, deleted_lines
 from appliance.web.pages.paths import Crumb, crumbs, readable, shown, unpacked
@@ -238,28 +238,36 @@ async def mark_snapshot(
     on: Annotated[str, Form()] = "",
 ) -> Response:
     """Protect a snapshot or put it under legal hold, or end that."""
+    await box.write(lambda c: set_mark(c, snapshot_id, what, on == "1", visitor))
+    return RedirectResponse(f"/snapshots/{snapshot_id}", 303)
+
+
+def set_mark(
+    connection: Connection,
+    snapshot_id: SnapshotId,
+    what: str,
+    wanted: bool,
+    visitor: Visitor,  # noqa: FBT001
+) -> None:
+    """Set a mark of a snapshot, «protected» or «legal_hold», or take it away; inside the caller's write.
+
+    Raises:
+        InvalidInput: there is no such mark.
+        NotFound: there is no such snapshot.
+        SnapshotGoing: it is being removed just now.
+    """
     if what not in {"protected", "legal_hold"}:
         raise InvalidInput("what", mark("protected or legal_hold."))
-    wanted = on == "1"
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        if what == "protected":
-            snapshot_marks.mark(connection, snapshot_id, protected=wanted)
-        else:
-            snapshot_marks.mark(connection, snapshot_id, legal_hold=wanted)
-        events.record(
-            connection,
-            at=now,
-            event="snapshot.mark",
-            subject=f"snapshot:{snapshot_id}",
-            person_id=visitor.person.id,
-            what=what,
-            on=wanted,
-        )
-
-    await box.write(change)
-    return RedirectResponse(f"/snapshots/{snapshot_id}", 303)
+    snapshot_marks.mark(connection, snapshot_id, **{what: wanted})
+    events.record(
+        connection,
+        at=utc_now(),
+        event="snapshot.mark",
+        subject=f"snapshot:{snapshot_id}",
+        person_id=visitor.person.id,
+        what=what,
+        on=wanted,
+    )
 
 
 @router.get(

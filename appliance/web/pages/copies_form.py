@@ -21,7 +21,7 @@ from appliance.policy.hosting import EEA, Nature
 from appliance.policy.place import KINDS, Place
 from appliance.vault.secret import Secret
 from appliance.web.pages import tones
-from appliance.web.pages.set_up import slug
+from appliance.web.source_new import slug
 
 #: Addresses of the pages themselves.
 RESERVED: Final = frozenset({"add"})

@@ -1,7 +1,7 @@
 """When a source is backed up, what is kept, and what would be removed now."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from fastapi import APIRouter, Form, Request
@@ -12,16 +12,17 @@ from appliance.catalogue.prune_preview import PrunePreview, preview
 from appliance.catalogue.store import of_source
 from appliance.clock import utc_now
 from appliance.db import snapshots, sources
-from appliance.errors import AlreadyQueued, CatalogueMissing, InvalidInput
-from appliance.jobs import frozen, queue
+from appliance.errors import AlreadyQueued, CatalogueMissing
+from appliance.jobs import frozen
 from appliance.jobs.kinds import Prune
 from appliance.language import Language, mark, translate
-from appliance.ledger import events
-from appliance.model import Keep, Plan, Snapshot, Source, SourceId, SourceKind
+from appliance.model import JobId, Plan, Snapshot, SnapshotId, Source, SourceId
 from appliance.policy.retention import REASON_TEXTS, sentence
 from appliance.policy.roles import Action
-from appliance.web.deps import TheBox, TheVisitor, aside, language_of, needs
+from appliance.web.asking import ask
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs
 from appliance.web.pages.paths import shown
+from appliance.web.plan_wish import NUMBERS, PlanWish, keep_plan, weigh
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False)
@@ -37,19 +38,6 @@ DAYS: Final = (
     mark("Saturday"),
     mark("Sunday"),
 )
-_TIME: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-_STYLE: Final = re.compile(r"(sh|pf|pp|fm|re):.+")
-#: Form field → (least, most).
-_NUMBERS: Final = {
-    "within_days": (0, 3650),
-    "daily": (0, 3650),
-    "weekly": (0, 520),
-    "monthly": (0, 240),
-    "yearly": (0, 30),
-    "pdma_hours": (1, 24 * 31),
-    "dmia_hours": (1, 24 * 31),
-    "verify_data_every_days": (1, 365),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,132 +136,32 @@ async def change_plan(
     language = language_of(request)
     with box.database.read() as connection:
         source = sources.get(connection, source_id)
-    problems: list[tuple[str, str]] = []
-
-    def wrong(field: str, text: str, **said: object) -> None:
-        problems.append((field, translate(text, language, **said)))
-
-    numbers: dict[str, int] = {}
-    for name, (least, most) in _NUMBERS.items():
-        text = str(form.get(name, "")).strip()
-        if text.isdecimal() and least <= int(text) <= most:
-            numbers[name] = int(text)
-        else:
-            wrong(name, mark("A whole number from %(least)s to %(most)s."), least=least, most=most)
-    for name, text in (("window_start", window_start), ("window_end", window_end)):
-        if not _TIME.fullmatch(text):
-            wrong(name, mark("A time such as 20:00."))
-    days = tuple(
-        sorted({int(str(day)) for day in form.getlist("weekdays") if str(day) in set("1234567")})
-    )
-    if not days:
-        wrong("weekdays", mark("Choose at least one day."))
-    try:
-        is_fixed = source.kind in {SourceKind.SHARE, SourceKind.BOX}
-        root_lines = source.roots if is_fixed else _roots(roots, source)
-    except InvalidInput as error:
-        root_lines = source.roots
-        wrong("roots", error.expected)
-    try:
-        is_box = source.kind is SourceKind.BOX  # all of it, always
-        exclude_lines = source.excludes if is_box else parse_excludes(excludes)
-    except InvalidInput as error:
-        exclude_lines = source.excludes
-        wrong("excludes", error.expected)
-    name = " ".join(label.split())
-    if not 2 <= len(name) <= 100:
-        wrong("label", mark("A name of 2 to 100 characters."))
-    if problems:
-        page = _page(
-            source, source.plan, language, roots=roots, excludes=excludes, problems=tuple(problems)
-        )
-        return render(request, page, 422)
-    keep = Keep(**{each: numbers[each] for each in Keep.__dataclass_fields__})
-    plan = replace(
-        source.plan,
+    wish = PlanWish(
+        label=label,
+        roots=roots,
+        excludes=excludes,
         window_start=window_start,
         window_end=window_end,
-        weekdays=days,
-        keep=keep,
-        pdma_hours=numbers["pdma_hours"],
-        dmia_hours=numbers["dmia_hours"],
-        verify_data_every_days=numbers["verify_data_every_days"],
+        weekdays=frozenset(
+            int(str(day)) for day in form.getlist("weekdays") if str(day) in set("1234567")
+        ),
+        numbers={name: _number(str(form.get(name, ""))) for name in NUMBERS},
         wake_on_lan="wake_on_lan" in form,
-        enabled="enabled" in form or source.kind is SourceKind.BOX,
+        enabled="enabled" in form,
     )
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        sources.change(
-            connection, source_id, plan=plan, roots=root_lines, excludes=exclude_lines, label=name
+    kept = weigh(source, wish)
+    if isinstance(kept, list):
+        problems = tuple((one.field, translate(one.text, language, **one.facts)) for one in kept)
+        page = _page(
+            source, source.plan, language, roots=roots, excludes=excludes, problems=problems
         )
-        events.record(
-            connection,
-            at=now,
-            event="plan.change",
-            subject=f"source:{source_id}",
-            person_id=visitor.person.id,
-            enabled=plan.enabled,
-            window=f"{plan.window_start}-{plan.window_end}",
-            within_days=keep.within_days,
-            daily=keep.daily,
-            weekly=keep.weekly,
-            monthly=keep.monthly,
-            yearly=keep.yearly,
-        )
-
-    await box.write(change)
+        return render(request, page, 422)
+    await box.write(lambda c: keep_plan(c, source, kept, visitor))
     return RedirectResponse(f"/sources/{source_id}?done=plan", 303)
 
 
-def _roots(text: str, source: Source) -> tuple[str, ...]:
-    return parse_roots(text, is_windows=source.system.value == "windows")
-
-
-def parse_roots(text: str, *, is_windows: bool) -> tuple[str, ...]:
-    r"""Return the folders written one a line, ``C:\Users`` as ``C:/Users``.
-
-    Raises:
-        InvalidInput: there is none, or one is not a whole path.
-    """
-    found: list[str] = []
-    for line in text.splitlines():
-        root = line.strip().replace("\\", "/") if is_windows else line.strip()
-        if not root:
-            continue
-        is_whole = re.match(r"[A-Za-z]:/", root) if is_windows else root.startswith("/")
-        if not is_whole or ".." in root.split("/") or "\0" in root:
-            raise InvalidInput(
-                "roots", mark("Whole paths, one a line: «/home/anna» or «C:\\Users\\anna».")
-            )
-        found.append(root)
-    if not found:
-        raise InvalidInput("roots", mark("Name at least one folder."))
-    return tuple(dict.fromkeys(found))
-
-
-def parse_excludes(text: str) -> tuple[str, ...]:
-    """Return the Borg patterns written one a line; a bare name is left out wherever it stands.
-
-    Raises:
-        InvalidInput: a regular expression cannot be read.
-    """
-    found: list[str] = []
-    for line in text.splitlines():
-        pattern = line.strip()
-        if not pattern or pattern.startswith("#"):
-            continue
-        if not _STYLE.fullmatch(pattern):
-            pattern = f"sh:**/{pattern.strip('/')}"
-        if pattern.startswith("re:"):
-            try:
-                re.compile(pattern[3:])
-            except re.error as error:
-                raise InvalidInput(
-                    "excludes", mark("A pattern «re:…» cannot be read as a regular expression.")
-                ) from error
-        found.append(pattern)
-    return tuple(dict.fromkeys(found))
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text.strip()) else None
 
 
 @router.get(
@@ -286,67 +174,83 @@ async def show_retention(
     language = language_of(request)
 
     def gather() -> RetentionPage:
-        with box.database.read() as connection:
-            source = sources.get(connection, source_id)
-            known = {one.id: one for one in snapshots.of_source(connection, source_id)}
-            is_frozen = bool(frozen.reasons(connection, source, now=utc_now()))
-            found: PrunePreview | None
-            try:
-                found = preview(
-                    connection,
-                    of_source(box.settings, source_id),
-                    source,
-                    now=utc_now(),
-                    tz=box.zone,
-                )
-            except CatalogueMissing:
-                found = None
-        decisions = found.decisions if found else ()
+        found = foreseen(box, source_id)
+        would, lost = found.preview, found.preview.lost if found.preview else None
         sees_names = visitor.may(Action.SNAPSHOT_BROWSE)
         return RetentionPage(
-            source,
-            sentence(source.plan.keep, language),
+            found.source,
+            sentence(found.source.plan.keep, language),
             [
-                DecisionLine(known[one.id], one.kept, REASON_TEXTS[one.why])
-                for one in decisions
-                if one.id in known
+                DecisionLine(found.known[one.id], one.kept, REASON_TEXTS[one.why])
+                for one in (would.decisions if would else ())
+                if one.id in found.known
             ],
-            len(found.removed) if found else 0,
-            found.bytes if found else 0,
-            found.lost.files if found else 0,
-            found.lost.bytes if found else 0,
+            len(would.removed) if would else 0,
+            would.bytes if would else 0,
+            lost.files if lost else 0,
+            lost.bytes if lost else 0,
             [
-                LostLine(shown(one.entry.path, source), one.entry.size)
-                for one in (found.lost.first if found and sees_names else [])
+                LostLine(shown(one.entry.path, found.source), one.entry.size)
+                for one in (lost.first if lost and sees_names else [])
             ],
-            is_frozen,
-            found is None,
+            found.is_frozen,
+            would is None,
             done or None,
         )
 
     return render(request, await aside(gather))
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What pruning would do to a source just now."""
+
+    source: Source
+    known: dict[SnapshotId, Snapshot]
+    is_frozen: bool  # nothing is removed while something is in doubt
+    preview: (
+        PrunePreview | None
+    )  # None: the list of files is missing; what would be lost is not known
+
+
+def foreseen(box: Box, source_id: SourceId) -> Foreseen:
+    """Return what pruning would do; reads a catalogue, so aside.
+
+    Raises:
+        NotFound: there is no such source.
+    """
+    now = utc_now()
+    with box.database.read() as connection:
+        source = sources.get(connection, source_id)
+        known = {one.id: one for one in snapshots.of_source(connection, source_id)}
+        is_frozen = bool(frozen.reasons(connection, source, now=now))
+        try:
+            catalogue = of_source(box.settings, source_id)
+            found = preview(connection, catalogue, source, now=now, tz=box.zone)
+        except CatalogueMissing:
+            return Foreseen(source, known, is_frozen, None)
+    return Foreseen(source, known, is_frozen, found)
+
+
 @router.post("/sources/{source_id}/prune", name="prune", dependencies=[needs(Action.PRUNE_RUN)])
 async def prune(box: TheBox, visitor: TheVisitor, source_id: SourceId) -> Response:
     """Queue the removal; the job decides again, and refuses while something is in doubt."""
-    now = utc_now()
 
     def change(connection: Connection) -> int:
-        sources.get(connection, source_id)
         try:
-            job = queue.enqueue(connection, Prune(source_id), now=now, person_id=visitor.person.id)
+            return ask_pruning(connection, source_id, visitor)
         except AlreadyQueued as waiting:
             return waiting.job_id
-        events.record(
-            connection,
-            at=now,
-            event="prune.ask",
-            subject=f"source:{source_id}",
-            person_id=visitor.person.id,
-            job=job,
-        )
-        return job
 
     job_id = await box.write(change)
     return RedirectResponse(f"/jobs/{job_id}", 303)
+
+
+def ask_pruning(connection: Connection, source_id: SourceId, visitor: Visitor) -> JobId:
+    """Queue the removal of what a plan does not keep, and write down who asked.
+
+    Raises:
+        NotFound, AlreadyQueued.
+    """
+    sources.get(connection, source_id)
+    return ask(connection, Prune(source_id), "prune.ask", f"source:{source_id}", visitor)

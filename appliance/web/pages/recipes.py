@@ -28,7 +28,7 @@ from appliance.policy.roles import Action
 from appliance.settings import Settings
 from appliance.vault.seal import seal
 from appliance.vault.secret import Secret
-from appliance.web.deps import Box, TheBox, TheVisitor, aside, language_of, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False)
@@ -78,7 +78,7 @@ class RecipesPage(Page):
 async def show_recipes(request: Request, box: TheBox, source_id: SourceId) -> Response:
     """Show the recipes as a form."""
     language = language_of(request)
-    return render(request, await aside(_page, box, source_id, language))
+    return render(request, await aside(recipes_page, box, source_id, language))
 
 
 @router.post(
@@ -92,43 +92,60 @@ async def change_recipes(
     """Use these recipes from the next night on, and try the machine with them."""
     form = {name: str(value) for name, value in (await request.form()).items()}
     language = language_of(request)
-    page = await aside(_page, box, source_id, language)
+    page = await aside(recipes_page, box, source_id, language)
     try:
-        uses, given = _chosen(page, form)
+        uses, given = chosen(page, form)
     except InvalidInput as error:
         problem = f"{error.name} : {translate(error.expected, language)}"
         shown = RecipesPage(page.source, page.forms, page.others, problem)
         return render(request, shown, 422)
-    now = utc_now()
-    kept = tuple(one for one in page.source.recipes if one.name in page.others)
-
-    def change(connection: Connection) -> None:
-        sources.change(connection, source_id, recipes=(*kept, *uses))
-        for name, secret in given.items():
-            sealed = seal(secret, box.settings.keys)
-            row = f"machine:{source_id}:recipe:{name}"
-            vault_rows.put_sealed(connection, row, sealed, now=now)
-        events.record(
-            connection,
-            at=now,
-            event="recipes.change",
-            subject=f"source:{source_id}",
-            person_id=visitor.person.id,
-            recipes=", ".join(one.name for one in (*kept, *uses)),
-        )
-        if page.source.host_key is not None:
-            try:
-                queue.enqueue(
-                    connection, CheckMachine(source_id), now=now, person_id=visitor.person.id
-                )
-            except AlreadyQueued:
-                return  # it will be tried with them anyway
-
-    await box.write(change)
+    await box.write(lambda c: use_recipes(c, box.settings, page, uses, given, visitor))
     return RedirectResponse(f"/sources/{source_id}/set-up", 303)
 
 
-def _page(box: Box, source_id: SourceId, language: Language) -> RecipesPage:
+def use_recipes(
+    connection: Connection,
+    settings: Settings,
+    page: RecipesPage,
+    uses: tuple[RecipeUse, ...],
+    given: dict[str, Secret],
+    visitor: Visitor,
+) -> None:
+    """Keep these recipes inside the caller's write, seal their secrets, and try the machine with them.
+
+    What is changed at the console only stays as it is.
+
+    Raises:
+        NotFound: the source was removed.
+    """
+    source, now = page.source, utc_now()
+    kept = tuple(one for one in source.recipes if one.name in page.others)
+    sources.change(connection, source.id, recipes=(*kept, *uses))
+    for name, secret in given.items():
+        row = f"machine:{source.id}:recipe:{name}"
+        vault_rows.put_sealed(connection, row, seal(secret, settings.keys), now=now)
+    events.record(
+        connection,
+        at=now,
+        event="recipes.change",
+        subject=f"source:{source.id}",
+        person_id=visitor.person.id,
+        recipes=", ".join(one.name for one in (*kept, *uses)),
+    )
+    if source.host_key is not None:
+        try:
+            queue.enqueue(connection, CheckMachine(source.id), now=now, person_id=visitor.person.id)
+        except AlreadyQueued:
+            return  # it will be tried with them anyway
+
+
+def recipes_page(box: Box, source_id: SourceId, language: Language) -> RecipesPage:
+    """Return every recipe that may be chosen for a machine, and those it uses; reads files, so aside.
+
+    Raises:
+        NotFound: there is no such source.
+        InvalidInput: the box does not read it over SSH.
+    """
     with box.database.read() as connection:
         source = sources.get(connection, source_id)
         if source.kind is not SourceKind.PULLED:
@@ -201,7 +218,7 @@ def _form(
     )
 
 
-def _chosen(
+def chosen(
     page: RecipesPage, form: dict[str, str]
 ) -> tuple[tuple[RecipeUse, ...], dict[str, Secret]]:
     """Return the recipes that were ticked with their values, and the secrets that were typed.

@@ -10,11 +10,10 @@ from starlette.responses import RedirectResponse, Response
 from appliance.clock import utc_now
 from appliance.db import facts, restore_sheets, snapshots, sources
 from appliance.errors import AlreadyQueued, InvalidInput, NotAllowed, NotFound
-from appliance.jobs import queue
 from appliance.jobs.kinds import RestoreFiles
 from appliance.language import mark, translate
-from appliance.ledger import events
 from appliance.model import (
+    JobId,
     Outcome,
     RestoreSheet,
     Snapshot,
@@ -26,7 +25,8 @@ from appliance.model import (
 )
 from appliance.packed import pack_path
 from appliance.policy.roles import Action
-from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs
+from appliance.web.asking import ask
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, language_of, needs
 from appliance.web.pages import tones
 from appliance.web.pages.files import send_zip
 from appliance.web.pages.home import sources_by_id
@@ -109,7 +109,7 @@ async def use_picked(
         InvalidInput: nothing was picked.
     """
     packed = await _picked(request)
-    source, snapshot = _pair(box, snapshot_id)
+    source, snapshot = whose_files(box, snapshot_id)
     if do == "zip":
         return await send_zip(box, visitor, source, snapshot, [unpacked(one) for one in packed])
     if not visitor.may(Action.FILE_RESTORE):
@@ -132,46 +132,60 @@ async def restore(
 ) -> Response:
     """Begin the restore: a download at once, everything else as a task that leaves a sheet."""
     packed = await _picked(request)
-    source, snapshot = _pair(box, snapshot_id)
+    source, snapshot = whose_files(box, snapshot_id)
     if to == "browser":
         return await send_zip(box, visitor, source, snapshot, [unpacked(one) for one in packed])
     try:
-        spec = _spec(
+        spec = restore_spec(
             box, source, snapshot, packed, to, beside, requested_by, replace=replace == "1"
         )
     except InvalidInput as error:
         problem = translate(error.expected, language_of(request))
         page = _choose(request, box, visitor, source, snapshot, packed, problem=problem, chosen=to)
         return render(request, page, 422)
-    if spec.destination == "machine" and not visitor.may(Action.FILE_RESTORE_TO_MACHINE):
-        raise NotAllowed(Action.FILE_RESTORE_TO_MACHINE.value)
-    now = utc_now()
 
     def change(connection: Connection) -> int:
         try:
-            job = queue.enqueue(connection, spec, now=now, person_id=visitor.person.id)
+            return ask_restore(connection, spec, visitor)
         except AlreadyQueued as waiting:
             return waiting.job_id
-        events.record(
-            connection,
-            at=now,
-            event="restore.ask",
-            subject=f"snapshot:{snapshot_id}",
-            person_id=visitor.person.id,
-            job=job,
-            picked=len(packed),
-            destination=spec.destination,
-            replace=spec.replace,
-        )
-        return job
 
     job_id = await box.write(change)
     return RedirectResponse(f"/jobs/{job_id}", 303)
 
 
+def ask_restore(connection: Connection, spec: RestoreFiles, visitor: Visitor) -> JobId:
+    """Queue a restore inside the caller's write, and write down who asked; no name of a file.
+
+    Raises:
+        NotAllowed: it writes on a machine, and this person may not.
+        AlreadyQueued.
+    """
+    if spec.destination == "machine" and not visitor.may(Action.FILE_RESTORE_TO_MACHINE):
+        raise NotAllowed(Action.FILE_RESTORE_TO_MACHINE.value)
+    return ask(
+        connection,
+        spec,
+        "restore.ask",
+        f"snapshot:{spec.snapshot_id}",
+        visitor,
+        picked=len(spec.paths),
+        destination=spec.destination,
+        replace=spec.replace,
+    )
+
+
 async def _picked(request: Request) -> list[str]:
     form = await request.form()
-    packed = [str(value) for value in form.getlist("p")]
+    return checked([str(value) for value in form.getlist("p")])
+
+
+def checked(packed: list[str]) -> list[str]:
+    """Return packed paths as they are, when there is one and each can be read.
+
+    Raises:
+        InvalidInput.
+    """
     if not packed:
         raise InvalidInput("p", mark("Pick at least one file or folder."))
     for one in packed:
@@ -179,7 +193,12 @@ async def _picked(request: Request) -> list[str]:
     return packed
 
 
-def _pair(box: Box, snapshot_id: SnapshotId) -> tuple[Source, Snapshot]:
+def whose_files(box: Box, snapshot_id: SnapshotId) -> tuple[Source, Snapshot]:
+    """Return a snapshot and its source, whose files people may have back.
+
+    Raises:
+        NotFound: there is none, or it is of the box itself.
+    """
     with box.database.read() as connection:
         snapshot = snapshots.get(connection, snapshot_id)
         source = sources.get(connection, snapshot.source_id)
@@ -220,7 +239,7 @@ def _choose(
     )
 
 
-def _spec(
+def restore_spec(
     box: Box,
     source: Source,
     snapshot: Snapshot,
@@ -231,6 +250,22 @@ def _spec(
     *,
     replace: bool,
 ) -> RestoreFiles:
+    """Return the job that restores what was picked.
+
+    Args:
+        box: of the source.
+        source: whose snapshot it is.
+        snapshot: out of which.
+        packed: paths as addresses carry them.
+        to: folder · machine-original · machine-beside · share:NUMBER.
+        beside: the folder on the machine, for «machine-beside».
+        requested_by: who wants the files back, as the sheet will say.
+        replace: files that are there may be replaced; «machine-original» only.
+
+    Raises:
+        InvalidInput: nobody asked, or there is no such place.
+        NotFound: there is no such share.
+    """
     asked_by = " ".join(requested_by.split())
     if not 2 <= len(asked_by) <= 200:
         raise InvalidInput("requested_by", mark("Say who asked for this restore."))

@@ -4,52 +4,43 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final
 
 from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
-from appliance.catalogue.words import normalise
 from appliance.clock import utc_now
 from appliance.db import snapshots, sources
 from appliance.db.engine import Database
 from appliance.errors import AlreadyExists, AlreadyQueued, InvalidInput
 from appliance.jobs import queue
-from appliance.jobs.kinds import CheckMachine, ProbeHostKey, SetUpSource, Spec
-from appliance.language import Language, mark, translate
+from appliance.jobs.kinds import CheckMachine, ProbeHostKey, SetUpSource
+from appliance.language import mark, translate
 from appliance.ledger import events
-from appliance.model import Job, JobState, PersonId, Source, SourceId, SourceKind, System
+from appliance.model import Job, JobId, JobState, Source, SourceId, SourceKind
 from appliance.policy import instructions
 from appliance.policy.roles import Action
-from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs
+from appliance.web.deps import TheBox, TheVisitor, Visitor, language_of, needs
 from appliance.web.pages import tones
 from appliance.web.pages.job_view import JobView, view
-from appliance.web.pages.plan import parse_roots
 from appliance.web.pages.sources import SYSTEM_NAMES
 from appliance.web.render import Page, refreshed, render
+from appliance.web.source_new import USERS, NewSource, add_source, problems_of
 
 router = APIRouter(include_in_schema=False)
 
 Text = Annotated[str, Form()]
 
-#: Proposals; a person changes them.
-ROOTS: Final[dict[System, str]] = {
-    System.LINUX: "/home\n/srv",
-    System.MACOS: "/Users",
-    System.WINDOWS: "C:\\Users",
-}
-USERS: Final[dict[System, str]] = {
-    System.LINUX: "armoire",
-    System.MACOS: "armoire",
-    System.WINDOWS: "Administrateur",
-}
-_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:%-]{0,254}")
-_USER: Final = re.compile(r"[^\s\x00-\x1f\x7f-]\S{0,103}( \S+)*")
 _KEY: Final = re.compile(r"[a-z0-9@.-]{4,60} [A-Za-z0-9+/]{16,4000}={0,2}")
 _ENDED: Final = frozenset(queue.ENDED)
+#: Steps of the assistant that can be asked for again.
+TRIALS: Final[dict[str, type[ProbeHostKey | CheckMachine | SetUpSource]]] = {
+    "probe": ProbeHostKey,
+    "check": CheckMachine,
+    "prepare": SetUpSource,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +48,7 @@ class NewPage(Page):
     """What is added: a machine or a share."""
 
     template: ClassVar[str] = "sources/new.html"
-    kind: str = "machine"
-    label: str = ""
-    system: str = System.WINDOWS.value
-    host: str = ""
-    port: str = "22"
-    user: str = ""
-    roots: str = ""
-    folder: str = ""
+    wanted: NewSource = field(default_factory=NewSource)
     systems: tuple[tuple[str, str], ...] = tuple((s.value, n) for s, n in SYSTEM_NAMES.items())
     problems: tuple[tuple[str, str], ...] = ()
 
@@ -140,104 +124,19 @@ async def add(
     folder: Text = "",
 ) -> Response:
     """Add it, queue what prepares it, and go on to the assistant."""
-    language = language_of(request)
-    values = NewPage(kind, label, system, host, port, user, roots, folder)
-    problems = _problems(values, language)
+    wanted = NewSource(kind, label, system, host, port, user, roots, folder)
+    problems = problems_of(wanted, box.settings)
     made: Source | None = None
     if not problems:
         try:
-            made = await box.write(lambda c: _add(c, values, visitor.person.id))
-        except (AlreadyExists, InvalidInput):
-            problems.append(
-                ("label", translate(mark("There is already a source of this name."), language))
-            )
+            made = await box.write(lambda c: add_source(c, wanted, visitor))
+        except AlreadyExists:
+            problems.append(("label", mark("There is already a source of this name.")))
     if made is None:
-        page = NewPage(
-            kind, label, system, host, port, user, roots, folder, problems=tuple(problems)
-        )
-        return render(request, page, 422)
+        language = language_of(request)
+        said = tuple((each, translate(text, language)) for each, text in problems)
+        return render(request, NewPage(wanted, problems=said), 422)
     return RedirectResponse(f"/sources/{made.id}/set-up", 303)
-
-
-def _problems(values: NewPage, language: Language) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-
-    def wrong(field: str, text: str) -> None:
-        found.append((field, translate(text, language)))
-
-    if not 2 <= len(values.label.strip()) <= 100 or not slug(values.label):
-        wrong("label", mark("A name of 2 to 100 characters."))
-    if values.kind == "share":
-        folder = values.folder.strip()
-        if not folder.startswith("/") or ".." in folder.split("/") or folder.rstrip("/") == "":
-            wrong(
-                "folder", mark("The whole path of a folder of the box, such as «/srv/documents».")
-            )
-        elif not Path(folder).is_dir():
-            wrong("folder", mark("There is no such folder on the box."))
-        return found
-    if values.system not in set(System):
-        wrong("system", mark("Choose its system."))
-        return found
-    if not _HOST.fullmatch(values.host.strip()):
-        wrong("host", mark("Its name or address on the network, such as «192.168.1.20»."))
-    if not values.port.isdecimal() or not 1 <= int(values.port) <= 65535:
-        wrong("port", mark("A number from 1 to 65535; 22 is usual."))
-    if values.user.strip() and not _USER.fullmatch(values.user.strip()):
-        wrong("user", mark("The name of an account of the machine."))
-    if values.roots.strip():
-        try:
-            parse_roots(values.roots, is_windows=values.system == System.WINDOWS.value)
-        except InvalidInput as error:
-            wrong("roots", error.expected)
-    return found
-
-
-def slug(label: str) -> str:
-    """Return the short name of a source, used in commands: «Poste accueil» is «poste-accueil»."""
-    return re.sub(r"[^a-z0-9]+", "-", normalise(label)).strip("-")[:60].strip("-")
-
-
-def _add(connection: Connection, values: NewPage, person_id: PersonId) -> Source:
-    now = utc_now()
-    label = " ".join(values.label.split())
-    if values.kind == "share":
-        made = sources.add(
-            connection,
-            name=slug(label),
-            label=label,
-            kind=SourceKind.SHARE,
-            roots=("/" + values.folder.strip().strip("/"),),
-            now=now,
-        )
-    else:
-        system = System(values.system)
-        made = sources.add(
-            connection,
-            name=slug(label),
-            label=label,
-            kind=SourceKind.PULLED,
-            system=system,
-            host=values.host.strip(),
-            port=int(values.port),
-            user=values.user.strip() or USERS[system],
-            roots=parse_roots(
-                values.roots.strip() or ROOTS[system], is_windows=system is System.WINDOWS
-            ),
-            now=now,
-        )
-    events.record(
-        connection,
-        at=now,
-        event="source.added",
-        subject=f"source:{made.id}",
-        person_id=person_id,
-        kind=made.kind.value,
-    )
-    queue.enqueue(connection, SetUpSource(made.id), now=now, person_id=person_id)
-    if made.kind is SourceKind.PULLED:
-        queue.enqueue(connection, ProbeHostKey(made.id), now=now, person_id=person_id)
-    return made
 
 
 # --- the assistant -----------------------------------------------------------------------------
@@ -380,25 +279,44 @@ async def confirm_host_key(
     Raises:
         InvalidInput: it is not the one the machine showed last.
     """
-    now = utc_now()
-    with box.database.read() as connection:
-        found = _found_key(sources.facts(connection, source_id))
-    if found is None or key != found:
-        raise InvalidInput("key", mark("The machine shows another identity now. Look again."))
-
-    def change(connection: Connection) -> None:
-        sources.change(connection, source_id, host_key=key)
-        events.record(
-            connection,
-            at=now,
-            event="machine.confirmed",
-            subject=f"source:{source_id}",
-            person_id=visitor.person.id,
-            fingerprint=fingerprint(key),
-        )
-
-    await box.write(change)
+    await box.write(lambda c: pin(c, source_id, visitor, key=key))
     return RedirectResponse(f"/sources/{source_id}/set-up", 303)
+
+
+def pin(
+    connection: Connection,
+    source_id: SourceId,
+    visitor: Visitor,
+    *,
+    key: str | None = None,
+    shown: str | None = None,
+) -> None:
+    """Pin the identity a machine showed last, when a person confirms just that one.
+
+    Args:
+        connection: of the caller's write.
+        source_id: a machine the box reads.
+        visitor: who compared it on the machine itself.
+        key: the host key as it was found; or
+        shown: its fingerprint.
+
+    Raises:
+        NotFound: there is no such source.
+        InvalidInput: the machine showed another one last, or none yet.
+    """
+    sources.get(connection, source_id)
+    found = _found_key(sources.facts(connection, source_id))
+    if found is None or (key != found and (shown is None or shown != fingerprint(found))):
+        raise InvalidInput("key", mark("The machine shows another identity now. Look again."))
+    sources.change(connection, source_id, host_key=found)
+    events.record(
+        connection,
+        at=utc_now(),
+        event="machine.confirmed",
+        subject=f"source:{source_id}",
+        person_id=visitor.person.id,
+        fingerprint=fingerprint(found),
+    )
 
 
 @router.post(
@@ -408,25 +326,27 @@ async def try_machine(
     box: TheBox, visitor: TheVisitor, source_id: SourceId, what: Text = "check"
 ) -> Response:
     """Look for the machine again, try it, or prepare its repository again."""
-    spec: Spec
-    match what:
-        case "probe":
-            spec = ProbeHostKey(source_id)
-        case "prepare":
-            spec = SetUpSource(source_id)
-        case _:
-            spec = CheckMachine(source_id)
-    await _enqueue(box, spec, visitor.person.id)
-    return RedirectResponse(f"/sources/{source_id}/set-up", 303)
-
-
-async def _enqueue(box: Box, spec: Spec, person_id: PersonId) -> None:
-    now = utc_now()
 
     def change(connection: Connection) -> None:
         try:
-            queue.enqueue(connection, spec, now=now, person_id=person_id)
+            ask_trial(connection, source_id, what, visitor)
         except AlreadyQueued:
             return  # it is under way already, which is what was asked for
 
     await box.write(change)
+    return RedirectResponse(f"/sources/{source_id}/set-up", 303)
+
+
+def ask_trial(connection: Connection, source_id: SourceId, what: str, visitor: Visitor) -> JobId:
+    """Queue one step of the assistant: «probe», «check» or «prepare».
+
+    Raises:
+        NotFound: there is no such source.
+        InvalidInput: it is no such step, or one of machines only.
+        AlreadyQueued.
+    """
+    source = sources.get(connection, source_id)
+    spec = TRIALS.get(what)
+    if spec is None or (spec is not SetUpSource and source.kind is not SourceKind.PULLED):
+        raise InvalidInput("what", mark("probe or check, of a machine the box reads; or prepare."))
+    return queue.enqueue(connection, spec(source_id), now=utc_now(), person_id=visitor.person.id)

@@ -1,7 +1,6 @@
 """The sources: their list, and everything about one."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar, Final
@@ -19,7 +18,6 @@ from appliance.ledger import events
 from appliance.model import (
     Anomaly,
     Consistency,
-    PersonId,
     ReadEventKind,
     Repository,
     Snapshot,
@@ -34,7 +32,8 @@ from appliance.policy.retention import FREEZE_TEXTS, sentence
 from appliance.policy.roles import Action
 from appliance.policy.status import Badge, source_sentence
 from appliance.policy.timetable import next_window
-from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs
+from appliance.web.asking import ask
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, language_of, needs
 from appliance.web.pages import tones
 from appliance.web.pages.home import (
     BACK_UP_MENDS,
@@ -268,25 +267,16 @@ def event_counts(connection: Connection, snapshot_id: SnapshotId) -> list[tuple[
 
 
 async def _enqueue(
-    box: Box, spec: kinds.Spec, person_id: PersonId, event: str, source_id: SourceId
+    box: Box, spec: kinds.Spec, visitor: Visitor, event: str, source_id: SourceId
 ) -> str:
     """Queue ``spec`` and write who asked; return the word for the page that follows."""
-    now = utc_now()
 
     def change(connection: Connection) -> str:
         sources.get(connection, source_id)
         try:
-            job = queue.enqueue(connection, spec, now=now, person_id=person_id)
+            ask(connection, spec, event, f"source:{source_id}", visitor)
         except AlreadyQueued:
             return "waiting"
-        events.record(
-            connection,
-            at=now,
-            event=event,
-            subject=f"source:{source_id}",
-            person_id=person_id,
-            job=job,
-        )
         return "queued"
 
     return await box.write(change)
@@ -304,7 +294,7 @@ async def back_up(box: TheBox, visitor: TheVisitor, source_id: SourceId) -> Resp
     with box.database.read() as connection:
         source = sources.get(connection, source_id)
     spec = backup_spec(source)
-    done = await _enqueue(box, spec, visitor.person.id, "backup.ask", source_id)
+    done = await _enqueue(box, spec, visitor, "backup.ask", source_id)
     return _back(source_id, done)
 
 
@@ -323,29 +313,17 @@ async def verify(
 ) -> Response:
     """Queue the proof of the newest snapshot, or the re-reading of every byte."""
     with box.database.read() as connection:
-        newest = snapshots.newest(connection, source_id)
-    spec: kinds.Spec
+        spec = proof_spec(connection, source_id, full=bool(full))
+    done = await _enqueue(box, spec, visitor, "verification.ask", source_id)
+    return _back(source_id, done)
+
+
+def proof_spec(connection: Connection, source_id: SourceId, *, full: bool) -> kinds.Spec:
+    """Return the job that proves the newest snapshot, or with ``full`` re-reads every byte."""
+    newest = snapshots.newest(connection, source_id)
     if full or newest is None:
-        spec = kinds.CheckRepository(source_id, full=bool(full))
-    else:
-        spec = kinds.VerifySnapshot(source_id, newest.id)
-    done = await _enqueue(box, spec, visitor.person.id, "verification.ask", source_id)
-    return _back(source_id, done)
-
-
-def _reason(text: str) -> str:
-    reason = " ".join(text.split())
-    if not 10 <= len(reason) <= 500:
-        raise InvalidInput("reason", mark("Write in a sentence why (10 characters at least)."))
-    return reason
-
-
-async def _decide(
-    box: Box, change: Callable[[Connection, datetime], None], source_id: SourceId, done: str
-) -> Response:
-    now = utc_now()
-    await box.write(lambda connection: change(connection, now))
-    return _back(source_id, done)
+        return kinds.CheckRepository(source_id, full=full)
+    return kinds.VerifySnapshot(source_id, newest.id)
 
 
 @router.post(
@@ -362,25 +340,37 @@ async def close_anomaly(
         InvalidInput: no reason was given.
         NotFound: it is not open, or not of this source.
     """
-    said = _reason(reason)
+    await box.write(lambda c: close_alarm(c, source_id, anomaly_id, reason, visitor))
+    return _back(source_id, "closed")
 
-    def change(connection: Connection, now: datetime) -> None:
-        source = sources.get(connection, source_id)
-        closed = anomalies.close(
-            connection, anomaly_id, person_id=visitor.person.id, reason=said, now=now
-        )
-        if closed.source_id != source_id:
-            raise InvalidInput("anomaly", mark("This alarm is of another source."))
-        events.record(
-            connection,
-            at=now,
-            event="anomaly.close",
-            subject=f"source:{source_id}",
-            person_id=visitor.person.id,
-            anomaly=anomaly_id,
-            kind=closed.kind,
-            reason=said,
-        )
-        frozen.settle(connection, source, now=now)
 
-    return await _decide(box, change, source_id, "closed")
+def close_alarm(
+    connection: Connection, source_id: SourceId, anomaly_id: int, reason: str, visitor: Visitor
+) -> None:
+    """Close an alarm inside the caller's write; the last one closed lets pruning run again.
+
+    Raises:
+        InvalidInput: no reason was given, or it is of another source.
+        NotFound: it is not open.
+    """
+    now = utc_now()
+    said = " ".join(reason.split())
+    if not 10 <= len(said) <= 500:
+        raise InvalidInput("reason", mark("Write in a sentence why (10 characters at least)."))
+    source = sources.get(connection, source_id)
+    closed = anomalies.close(
+        connection, anomaly_id, person_id=visitor.person.id, reason=said, now=now
+    )
+    if closed.source_id != source_id:
+        raise InvalidInput("anomaly", mark("This alarm is of another source."))
+    events.record(
+        connection,
+        at=now,
+        event="anomaly.close",
+        subject=f"source:{source_id}",
+        person_id=visitor.person.id,
+        anomaly=anomaly_id,
+        kind=closed.kind,
+        reason=said,
+    )
+    frozen.settle(connection, source, now=now)
