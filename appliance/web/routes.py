@@ -29,6 +29,7 @@ from appliance.web.pages import (
     copies_do,
     copies_host,
     copies_letters,
+    copies_set_up,
     copies_show,
     disk_search,
     drills,
@@ -94,6 +95,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     history.router,
     copies.router,
     copies_add.router,  # «/copies/add» before «/copies/{name}»
+    copies_set_up.router,
     copies_show.router,
     copies_do.router,
     copies_host.router,

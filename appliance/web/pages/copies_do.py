@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
@@ -10,12 +11,13 @@ from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
 from appliance.clock import utc_now
-from appliance.db.targets import TargetId
+from appliance.db.targets import TargetId, TargetRow
 from appliance.errors import AlreadyQueued, InvalidInput
 from appliance.jobs import queue, target_setup
 from appliance.jobs.kinds import CheckTarget, PushCopy, Spec, TamperCopy, VerifyCopy
 from appliance.language import mark, translate
 from appliance.ledger import events
+from appliance.model import Job, PersonId
 from appliance.policy import bandwidth
 from appliance.policy.hosting import Nature
 from appliance.policy.roles import Action
@@ -29,25 +31,46 @@ router = APIRouter(include_in_schema=False)
 Text = Annotated[str, Form()]
 
 
+#: What a person asks for → what the journal calls it.
+_ASKED: Final = {
+    PushCopy.kind: "copy.push-ask",
+    VerifyCopy.kind: "copy.verify-ask",
+    TamperCopy.kind: "copy.tamper-ask",
+    CheckTarget.kind: "target.check-ask",
+}
+
+
+def ask(
+    connection: Connection, row: TargetRow, spec: Spec, person_id: PersonId, *, now: datetime
+) -> Job:
+    """Queue what a person wants done about a copy, and say so in the journal.
+
+    Raises:
+        AlreadyQueued: it waits already; nothing was added.
+    """
+    job = queue.enqueue(connection, spec, now=now, person_id=person_id)
+    events.record(
+        connection,
+        at=now,
+        event=_ASKED[spec.kind],
+        subject=f"target:{row.id}",
+        person_id=person_id,
+        job=job,
+    )
+    return queue.get(connection, job)
+
+
 async def _queue(
-    box: Box, visitor: Visitor, name: str, event: str, make: Callable[[TargetId], Spec]
+    box: Box, visitor: Visitor, name: str, make: Callable[[TargetId], Spec]
 ) -> Response:
     now = utc_now()
 
     def change(connection: Connection) -> str:
         row = by_name(connection, name)
         try:
-            job = queue.enqueue(connection, make(row.id), now=now, person_id=visitor.person.id)
+            ask(connection, row, make(row.id), visitor.person.id, now=now)
         except AlreadyQueued:
             return "waiting"
-        events.record(
-            connection,
-            at=now,
-            event=event,
-            subject=f"target:{row.id}",
-            person_id=visitor.person.id,
-            job=job,
-        )
         return "queued"
 
     return RedirectResponse(f"/copies/{name}?done={await box.write(change)}", 303)
@@ -56,7 +79,7 @@ async def _queue(
 @router.post("/copies/{name}/push", name="copy-push", dependencies=[needs(Action.COPIES_CHANGE)])
 async def push(box: TheBox, visitor: TheVisitor, name: str) -> Response:
     """Queue a sending now and go back to the copy."""
-    return await _queue(box, visitor, name, "copy.push-ask", PushCopy)
+    return await _queue(box, visitor, name, PushCopy)
 
 
 @router.post(
@@ -64,9 +87,7 @@ async def push(box: TheBox, visitor: TheVisitor, name: str) -> Response:
 )
 async def verify(box: TheBox, visitor: TheVisitor, name: str, full: Text = "") -> Response:
     """Queue the proof of a copy, or the reading back of every object."""
-    return await _queue(
-        box, visitor, name, "copy.verify-ask", lambda each: VerifyCopy(each, full=bool(full))
-    )
+    return await _queue(box, visitor, name, lambda each: VerifyCopy(each, full=bool(full)))
 
 
 @router.post(
@@ -74,13 +95,13 @@ async def verify(box: TheBox, visitor: TheVisitor, name: str, full: Text = "") -
 )
 async def tamper(box: TheBox, visitor: TheVisitor, name: str) -> Response:
     """Queue the attempts to harm the canary, and for a bucket the questions about it."""
-    return await _queue(box, visitor, name, "copy.tamper-ask", TamperCopy)
+    return await _queue(box, visitor, name, TamperCopy)
 
 
 @router.post("/copies/{name}/check", name="copy-check", dependencies=[needs(Action.COPIES_CHANGE)])
 async def check(box: TheBox, visitor: TheVisitor, name: str) -> Response:
     """Queue a test of the place."""
-    return await _queue(box, visitor, name, "target.check-ask", CheckTarget)
+    return await _queue(box, visitor, name, CheckTarget)
 
 
 @router.post(
@@ -167,18 +188,25 @@ async def remove(box: TheBox, visitor: TheVisitor, name: str, typed: Text = "") 
     """
     now = utc_now()
 
-    def change(connection: Connection) -> None:
-        row = by_name(connection, name)
-        if " ".join(typed.split()).casefold() not in {row.name.casefold(), row.label.casefold()}:
-            raise InvalidInput(
-                "typed", mark("The name you typed is another one: nothing was removed.")
-            )
-        for job in at_work(connection).get(int(row.id), []):
-            queue.ask_cancel(connection, job.id, now=now)
-        target_setup.remove_target(connection, row.id, person=visitor.person.id, now=now)
-
-    await box.write(change)
+    await box.write(
+        lambda c: remove_copy(c, by_name(c, name), typed, person_id=visitor.person.id, now=now)
+    )
     return RedirectResponse("/copies", 303)
+
+
+def remove_copy(
+    connection: Connection, row: TargetRow, typed: str, *, person_id: PersonId, now: datetime
+) -> None:
+    """Cancel what is done about a copy and stop sending there; what lies there stays.
+
+    Raises:
+        InvalidInput: ``typed`` is neither its name nor its label.
+    """
+    if " ".join(typed.split()).casefold() not in {row.name.casefold(), row.label.casefold()}:
+        raise InvalidInput("typed", mark("The name you typed is another one: nothing was removed."))
+    for job in at_work(connection).get(int(row.id), []):
+        queue.ask_cancel(connection, job.id, now=now)
+    target_setup.remove_target(connection, row.id, person=person_id, now=now)
 
 
 @router.post(

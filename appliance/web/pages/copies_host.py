@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from appliance.clock import utc_now
 from appliance.db.targets import TargetRow
-from appliance.errors import InvalidInput, NotFound
+from appliance.errors import InvalidInput
 from appliance.jobs import target_setup
 from appliance.jobs.copy_readings import nature_of
 from appliance.language import mark, translate
@@ -189,21 +189,11 @@ async def add_paper(
     content = await file.read()
     digest = await aside(copies_papers.keep, box.settings, content)
     now = utc_now()
-
-    def change(connection: Connection) -> None:
-        row = by_name(connection, name)
-        kept = dossiers.to_stored(dossier_of(row)).get("documents", [])
-        added = {"kind": kind, "sha256": digest}
-        if added not in kept:
-            target_setup.set_dossier(
-                connection,
-                row.id,
-                {"documents": [*kept, added]},
-                person=visitor.person.id,
-                now=now,
-            )
-
-    await box.write(change)
+    await box.write(
+        lambda c: copies_papers.enter(
+            c, by_name(c, name), kind, digest, person_id=visitor.person.id, now=now
+        )
+    )
     return RedirectResponse(f"/copies/{name}/host?done=paper#papers", 303)
 
 
@@ -220,9 +210,7 @@ async def open_paper(box: TheBox, name: str, digest: str) -> Response:
     """
     with box.database.read() as connection:
         row = by_name(connection, name)
-    if digest not in {each.sha256 for each in dossier_of(row).documents}:
-        raise NotFound("document", digest[:12])
-    return await aside(copies_papers.answer, box.settings, digest)
+    return await aside(copies_papers.of_host, box.settings, row, digest)
 
 
 # --- from the dossier to the form and back -----------------------------------------------------
@@ -315,6 +303,11 @@ def values_of(dossier: Dossier) -> dict[str, str]:
     return values
 
 
+def verdict_of(box: Box, dossier: Dossier) -> Verdict:
+    """Return what is missing in a dossier today, whatever the place was declared to be."""
+    return judge(Nature.CERTIFIED_HOST, dossier, utc_now().astimezone(box.zone).date())
+
+
 def _page(
     box: Box,
     row: TargetRow,
@@ -325,10 +318,8 @@ def _page(
 ) -> HostPage:
     dossier = dossier_of(row)
     nature = nature_of(row)
-    today = utc_now().astimezone(box.zone).date()
-    # Whatever was declared, the page of a dossier says what is missing in it.
-    verdict = judge(Nature.CERTIFIED_HOST, dossier, today)
-    remarks = [_named(each) for each in verdict.remarks]
+    verdict = verdict_of(box, dossier)
+    remarks = [named(each) for each in verdict.remarks]
     stops = [each for each in remarks if each.blocks]
     todo = [each for each in remarks if not each.blocks]
     values = {**values_of(dossier), **(typed or {})}
@@ -363,8 +354,8 @@ def _page(
     )
 
 
-def _named(remark: Remark) -> Remark:
-    """A field is called as the form calls it."""
+def named(remark: Remark) -> Remark:
+    """Return a remark in which a field is called as the form calls it."""
     name = remark.facts.get("field")
     if not isinstance(name, str):
         return remark

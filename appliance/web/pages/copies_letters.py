@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from appliance.clock import utc_now
 from appliance.db import practice
+from appliance.db.targets import TargetRow
 from appliance.jobs import copy_readings
 from appliance.jobs.copy_readings import place_of
 from appliance.ledger import proofs
@@ -37,7 +38,7 @@ class DesignationPage(Page):
 
     template: ClassVar[str] = "letters/designation.html"
     letter: DesignationLetter
-    stylesheet: str
+    stylesheet: str | None  # None: ``styles`` are in the paper itself
     styles: str = ""
 
 
@@ -47,7 +48,7 @@ class ReversibilityPage(Page):
 
     template: ClassVar[str] = "letters/reversibility.html"
     sheet: ReversibilitySheet
-    stylesheet: str
+    stylesheet: str | None
     styles: str = ""
 
 
@@ -58,11 +59,7 @@ class ReversibilityPage(Page):
 )
 async def show_designation(request: Request, box: TheBox, name: str) -> Response:
     """Show the letter that names the health professional."""
-    with box.database.read() as connection:
-        dossier = dossier_of(by_name(connection, name))
-        named, postal = practice.name(connection), practice.address(connection)
-    today = utc_now().astimezone(box.zone).date()
-    letter = letters.designation(dossier, practice=named, postal=postal, today=today)
+    letter = await box.read_aside(lambda c: designation_of(c, box, by_name(c, name)))
     return render(request, DesignationPage(letter, _stylesheet()))
 
 
@@ -73,13 +70,23 @@ async def show_designation(request: Request, box: TheBox, name: str) -> Response
 )
 async def show_reversibility(request: Request, box: TheBox, name: str) -> Response:
     """Show the sheet about restitution and destruction."""
-    sheet = await box.read_aside(lambda connection: _sheet(connection, box, name))
+    sheet = await box.read_aside(lambda c: reversibility_of(c, box, by_name(c, name)))
     return render(request, ReversibilityPage(sheet, _stylesheet()))
 
 
-def _sheet(connection: Connection, box: Box, name: str) -> ReversibilitySheet:
+def designation_of(connection: Connection, box: Box, row: TargetRow) -> DesignationLetter:
+    """Return what the letter that names the health professional says."""
+    return letters.designation(
+        dossier_of(row),
+        practice=practice.name(connection),
+        postal=practice.address(connection),
+        today=utc_now().astimezone(box.zone).date(),
+    )
+
+
+def reversibility_of(connection: Connection, box: Box, row: TargetRow) -> ReversibilitySheet:
+    """Return what the sheet about restitution and destruction says."""
     now = utc_now()
-    row = by_name(connection, name)
     status = copy_readings.copy_status(connection, box.settings, row, now)
     drill = proofs.latest_of_target(connection, row.id, PROOF, Outcome.PROVEN)
     place = place_of(row)

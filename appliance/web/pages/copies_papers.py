@@ -7,16 +7,23 @@ later which paper it was. What a paper holds is foreign: it is a download, never
 import os
 import tempfile
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import Connection
 from starlette.responses import FileResponse
 
+from appliance.db.targets import TargetRow
 from appliance.errors import InvalidInput, NotFound
+from appliance.jobs import target_setup
 from appliance.language import mark
+from appliance.model import PersonId
+from appliance.policy import dossier as dossiers
 from appliance.policy.hosting import Dossier
 from appliance.settings import Settings
+from appliance.web.pages.copies_view import dossier_of
 
 #: What a paper begins with → its ending.
 _BEGINNINGS: Final = {b"%PDF-": "pdf", b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png"}
@@ -66,6 +73,39 @@ def of_dossier(settings: Settings, dossier: Dossier) -> list[Paper]:
         Paper(each.kind, each.sha256, (folder / each.sha256).is_file())
         for each in dossier.documents
     ]
+
+
+def enter(
+    connection: Connection,
+    row: TargetRow,
+    kind: str,
+    digest: str,
+    *,
+    person_id: PersonId,
+    now: datetime,
+) -> None:
+    """Name a kept document in the dossier, once.
+
+    Raises:
+        InvalidInput: a dossier has no place for so many.
+    """
+    kept = dossiers.to_stored(dossier_of(row)).get("documents", [])
+    added = {"kind": kind, "sha256": digest}
+    if added not in kept:
+        target_setup.set_dossier(
+            connection, row.id, {"documents": [*kept, added]}, person=person_id, now=now
+        )
+
+
+def of_host(settings: Settings, row: TargetRow, digest: str) -> FileResponse:
+    """Return a document of a host's dossier as a download.
+
+    Raises:
+        NotFound: it is not of this host, or its file is not on the box.
+    """
+    if digest not in {each.sha256 for each in dossier_of(row).documents}:
+        raise NotFound("document", digest[:12])
+    return answer(settings, digest)
 
 
 def answer(settings: Settings, digest: str) -> FileResponse:

@@ -52,7 +52,7 @@ SHOWN: Final = 12  # generations on the page
 RULES: Final = 6
 #: kB/s in the form; a pause is 0.
 _KILO: Final = 1000
-_CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 QUESTIONS: Final[dict[str, str]] = {
     "lock": mark("Does a lock keep objects from being deleted?"),
@@ -79,6 +79,8 @@ class AttemptLine:
     tone: str
     outcome: str
     detail: str
+    action: str  # ``policy.immutability.Action``
+    how: str  # refused · without-effect · done · unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class AnswerLine:
     text: str
     facts: dict[str, object]
     at: datetime | None
+    name: str  # of the question: lock · versioning …
+    state: str  # ok · bad · unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,7 @@ def gather(connection: Connection, box: Box, words: Words, name: str, done: str 
     row = by_name(connection, name)
     status = copy_readings.copy_status(connection, box.settings, row, now)
     transfers, waiting = running_now(at_work(connection), {int(row.id): (row.label, row.name)})
-    rules = _rules(row)
+    rules = rules_of(row)
     local = now.astimezone(box.zone)
     place = place_of(row)
     nature = nature_of(row)
@@ -209,7 +213,7 @@ def gather(connection: Connection, box: Box, words: Words, name: str, done: str 
         days=DAYS,
         rate_now=rate_words(bandwidth.rate_at(rules, local), words),
         next_change=bandwidth.next_change(rules, local),
-        uploads=[each for job in reversed(status.history) if (each := upload(job)) is not None],
+        uploads=uploads_of(status),
         recent=[view(job, {}, now) for job in status.history[:6]],
         transfers=transfers,
         waiting=waiting,
@@ -218,7 +222,8 @@ def gather(connection: Connection, box: Box, words: Words, name: str, done: str 
     )
 
 
-def _rules(row: TargetRow) -> tuple[Rule, ...]:
+def rules_of(row: TargetRow) -> tuple[Rule, ...]:
+    """Return the timetable of a copy; an empty one when it cannot be read."""
     try:
         return bandwidth.from_stored(row.bandwidth)
     except InvalidInput:
@@ -233,10 +238,13 @@ def attempt_lines(row: TargetRow) -> list[AttemptLine]:
     for one in attempts if isinstance(attempts, list) else []:
         if not isinstance(one, dict):
             continue
-        tone, outcome = ATTEMPTS.get(str(one.get("outcome")), ATTEMPTS["unknown"])
+        how = str(one.get("outcome"))
+        how = how if how in ATTEMPTS else "unknown"
+        tone, outcome = ATTEMPTS[how]
         names = {action.value: text for action, text in ACTION_TEXTS.items()}
-        what = names.get(str(one.get("action")), str(one.get("action")))
-        found.append(AttemptLine(what, tone, outcome, str(one.get("detail") or "")))
+        action = str(one.get("action"))
+        detail = str(one.get("detail") or "")
+        found.append(AttemptLine(names.get(action, action), tone, outcome, detail, action, how))
     return found
 
 
@@ -248,14 +256,16 @@ def answer_lines(row: TargetRow) -> list[AnswerLine]:
     for one in answers if isinstance(answers, list) else []:
         if not isinstance(one, dict):
             continue
-        name, facts = str(one.get("name")), one.get("facts")
+        name, facts, state = str(one.get("name")), one.get("facts"), str(one.get("state"))
         found.append(
             AnswerLine(
                 QUESTIONS.get(name, name),
-                _STATES.get(str(one.get("state")), tones.WARN),
+                _STATES.get(state, tones.WARN),
                 str(one.get("text", "")),
                 dict(facts) if isinstance(facts, dict) else {},
                 _moment(one.get("answered_at")),
+                name,
+                state if state in _STATES else "unknown",
             )
         )
     return found
@@ -266,6 +276,11 @@ def _moment(value: object) -> datetime | None:
         return datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+def uploads_of(status: CopyStatus) -> list[Upload]:
+    """Return what sendings that ended well moved, oldest first."""
+    return [each for job in reversed(status.history) if (each := upload(job)) is not None]
 
 
 def upload(job: Job) -> Upload | None:
@@ -324,7 +339,7 @@ def parse_rules(form: FormData, language: Language) -> tuple[list[Rule], list[tu
         start = str(form.get(f"start-{number}", "")).strip()
         end = str(form.get(f"end-{number}", "")).strip()
         rate = str(form.get(f"rate-{number}", "")).strip()
-        if not _CLOCK.fullmatch(start) or not _CLOCK.fullmatch(end):
+        if not CLOCK.fullmatch(start) or not CLOCK.fullmatch(end):
             wrong(number, mark("Two times, such as 08:00 and 19:00."))
         elif rate and (not rate.isdecimal() or len(rate) > 8):
             wrong(
