@@ -16,11 +16,11 @@ from appliance.errors import AlreadyQueued, InvalidInput
 from appliance.jobs import queue, target_setup
 from appliance.jobs.kinds import CheckTarget, PushCopy, Spec, TamperCopy, VerifyCopy
 from appliance.language import mark, translate
-from appliance.ledger import events
-from appliance.model import Job, PersonId
+from appliance.model import JobId, PersonId
 from appliance.policy import bandwidth
 from appliance.policy.hosting import Nature
 from appliance.policy.roles import Action
+from appliance.web.asking import ask
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, language_of, needs
 from appliance.web.pages.copies_show import RuleRow, gather, parse_rules
 from appliance.web.pages.copies_view import at_work, by_name
@@ -29,7 +29,6 @@ from appliance.web.render import render, words_of
 router = APIRouter(include_in_schema=False)
 
 Text = Annotated[str, Form()]
-
 
 #: What a person asks for → what the journal calls it.
 _ASKED: Final = {
@@ -40,35 +39,22 @@ _ASKED: Final = {
 }
 
 
-def ask(
-    connection: Connection, row: TargetRow, spec: Spec, person_id: PersonId, *, now: datetime
-) -> Job:
+def ask_about(connection: Connection, row: TargetRow, spec: Spec, visitor: Visitor) -> JobId:
     """Queue what a person wants done about a copy, and say so in the journal.
 
     Raises:
         AlreadyQueued: it waits already; nothing was added.
     """
-    job = queue.enqueue(connection, spec, now=now, person_id=person_id)
-    events.record(
-        connection,
-        at=now,
-        event=_ASKED[spec.kind],
-        subject=f"target:{row.id}",
-        person_id=person_id,
-        job=job,
-    )
-    return queue.get(connection, job)
+    return ask(connection, spec, _ASKED[spec.kind], f"target:{row.id}", visitor)
 
 
 async def _queue(
     box: Box, visitor: Visitor, name: str, make: Callable[[TargetId], Spec]
 ) -> Response:
-    now = utc_now()
-
     def change(connection: Connection) -> str:
         row = by_name(connection, name)
         try:
-            ask(connection, row, make(row.id), visitor.person.id, now=now)
+            ask_about(connection, row, make(row.id), visitor)
         except AlreadyQueued:
             return "waiting"
         return "queued"

@@ -120,7 +120,7 @@ class DrillSheetPage(Page):
 async def list_drills(request: Request, box: TheBox) -> Response:
     """Show what drills measured, when the next is due, and the one that runs."""
     language = language_of(request)
-    return render(request, await box.read_aside(lambda c: _list(c, language)))
+    return render(request, await box.read_aside(lambda c: list_of(c, language)))
 
 
 @router.get("/live/drills", name="live-drills", dependencies=[needs(Action.COPIES_SEE)])
@@ -158,7 +158,7 @@ async def begin_drill(
     problem = ""
     if secret is not None:
         try:
-            await aside(_ask, box, TargetId(target), secret, visitor.person.id)
+            await aside(begin, box, TargetId(target), secret, visitor.person.id)
         except SheetOfAnotherKit as error:
             typed = blamed(typed, error.sheet, explain(error, language))
         except AlreadyQueued as error:
@@ -177,10 +177,11 @@ async def show_sheet(request: Request, box: TheBox, seq: int) -> Response:
         NotFound: no drill left this proof.
     """
     language = language_of(request)
-    return render(request, await box.read_aside(lambda c: _sheet(c, box, seq, language)))
+    return render(request, await box.read_aside(lambda c: sheet_of(c, box, seq, language)))
 
 
-def _ask(box: Box, target_id: TargetId, secret: Secret, person_id: PersonId) -> JobId:
+def begin(box: Box, target_id: TargetId, secret: Secret, person_id: PersonId) -> JobId:
+    """Seal what the words gave and queue a drill; as ``drill_asking.ask``. Blocks."""
     return drill_asking.ask(
         box.database, box.settings, target_id, secret, now=utc_now(), person_id=person_id
     )
@@ -191,7 +192,8 @@ def _needed(connection: Connection) -> int:
     return plan.needed if plan is not None else 1
 
 
-def _list(connection: Connection, language: Language) -> DrillsPage:
+def list_of(connection: Connection, language: Language) -> DrillsPage:
+    """Return every drill, the newest first, and what there is to say about the next."""
     now = utc_now()
     past = drill_readings.of_all(connection)
     first_copy = drill_readings.first_copy(connection)
@@ -260,7 +262,12 @@ def _new(
     )
 
 
-def _sheet(connection: Connection, box: Box, seq: int, language: Language) -> DrillSheetPage:
+def sheet_of(connection: Connection, box: Box, seq: int, language: Language) -> DrillSheetPage:
+    """Return the sheet of a drill, in the reader's language.
+
+    Raises:
+        NotFound: no drill left this proof.
+    """
     past = drill_readings.find(connection, seq)
     if past is None:
         raise NotFound(mark("exercise"), str(seq))

@@ -7,34 +7,23 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from fastapi import APIRouter, Form, Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 
-from appliance.catalogue.reader_client import open_kit_document_async
-from appliance.catalogue.reader_protocol import KitRequest
 from appliance.clock import utc_now
-from appliance.db import targets
-from appliance.db.targets import TargetRow
 from appliance.errors import InvalidInput, NotFound, Refused, SheetOfAnotherKit
-from appliance.jobs import kit_access, kit_readings, kit_words
+from appliance.jobs import kit_words
 from appliance.jobs.kit_words import KitPlan, KitState
 from appliance.language import explain, mark, translate
 from appliance.policy.roles import Action
 from appliance.vault import words
-from appliance.web.deps import Box, TheBox, TheVisitor, aside, language_of, needs
-from appliance.web.pages import tones
-from appliance.web.pages.files import disposition
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs
 from appliance.web.pages.kit_fields import SheetFields, blamed, empty_fields, judge, read_form
+from appliance.web.pages.kit_steps import confirm, document_of, give_up, make_new, standing
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.KIT_PRINT)])
 
 Text = Annotated[str, Form()]
-#: A sheet is a whole page of its own: its style, and nothing else.
-SHEET_POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'"
-)
-FILE_NAME: Final = "armoire.kit"
 #: More sheets than any kit has are not asked for, whatever a form says.
 MOST_SHEETS: Final = 3
 DONE: Final = {
@@ -162,18 +151,12 @@ async def check_words(request: Request, box: TheBox, visitor: TheVisitor) -> Res
     secret, sheets = await aside(judge, typed, language)
     what = None
     if secret is not None:
-        now = utc_now()
         try:
-            what = await box.write(
-                lambda connection: kit_words.confirm_secret(
-                    connection, secret, now=now, person_id=visitor.person.id
-                )
-            )
+            what = await confirm(box, visitor, secret)
         except SheetOfAnotherKit as error:
             sheets = blamed(sheets, error.sheet, explain(error, language))
     if what is None:
         return render(request, WordsPage(known, sheets, list(words.LIST)), 422)
-    await aside(box.database.forget_for_good)
     return RedirectResponse(f"/kit?after={what}", 303)
 
 
@@ -213,6 +196,7 @@ async def renew(
     language = language_of(request)
     names = _names(needed, holder)
     problems: list[tuple[str, str]] = []
+    plan = None
     try:
         plan = kit_words.checked_plan(needed, names)
     except InvalidInput as error:
@@ -222,20 +206,9 @@ async def renew(
     is_typed = any(typed)
     if is_typed or not resend:
         secret, sheets = await aside(judge, typed, language)
-    if not problems and (secret is not None or (not is_typed and resend)):
-        now = utc_now()
+    if plan is not None and (secret is not None or (not is_typed and resend)):
         try:
-            await box.write(
-                lambda connection: kit_words.rekey(
-                    connection,
-                    box.settings,
-                    plan,
-                    former=secret,
-                    resend=bool(resend),
-                    now=now,
-                    person_id=visitor.person.id,
-                )
-            )
+            await make_new(box, visitor, plan, former=secret, resend=bool(resend))
         except SheetOfAnotherKit as error:
             sheets = blamed(sheets, error.sheet, explain(error, language))
         else:
@@ -255,32 +228,19 @@ async def renew(
 @router.post("/kit/renew/abandon", name="kit-renew-abandon")
 async def abandon(box: TheBox, visitor: TheVisitor) -> Response:
     """Give up a new kit whose words were not typed: the former goes on."""
-    now = utc_now()
-    await box.write(
-        lambda connection: kit_words.abandon_next(connection, now=now, person_id=visitor.person.id)
-    )
-    await aside(box.database.forget_for_good)
+    await give_up(box, visitor)
     return RedirectResponse("/kit?after=abandoned", 303)
 
 
 async def _document(
-    request: Request, box: Box, visitor: TheVisitor, document: str, password: str
+    request: Request, box: Box, visitor: Visitor, document: str, password: str
 ) -> Response:
     language = language_of(request)
-    asked = KitRequest(document, visitor.person.id, password, language)
     try:
-        opened = await open_kit_document_async(box.settings, asked)
+        return await document_of(box, visitor, document, password, language)
     except (Refused, NotFound) as error:
         problem = ("password", explain(error, language))
         return _show(request, box, problems=(problem,), status=403)
-    headers = {"content-length": str(opened.length), "cache-control": "no-store"}
-    if document == "file":
-        headers["content-type"] = "application/octet-stream"
-        headers["content-disposition"] = disposition(FILE_NAME)
-    else:
-        headers["content-type"] = "text/html; charset=utf-8"
-        headers["content-security-policy"] = SHEET_POLICY
-    return StreamingResponse(opened.blocks, 200, headers)
 
 
 def _show(
@@ -293,62 +253,24 @@ def _show(
     problems: tuple[tuple[str, str], ...] = (),
     status: int = 200,
 ) -> Response:
-    now = utc_now()
     with box.database.read() as connection:
-        known = kit_words.state(connection)
-        is_fresh = kit_readings.is_file_fresh(connection)
-        named = [
-            (each.label, _held(each, is_reading=kit_access.reads_only(connection, each)))
-            for each in targets.all_living(connection)
-        ]
+        stands = standing(connection)
+    known = stands.kit
     plan = (known.next.plan if known.next else known.plan) or KitPlan(1, ("",))
-    is_due = known.rehearse_by is not None and now >= known.rehearse_by
-    tone, sentence = _sentence(known, is_due=is_due)
-    printable = known.printable
     page = KitPage(
-        tone=tone,
-        sentence=sentence,
+        tone=stands.tone,
+        sentence=stands.sentence,
         kit=known,
-        sheets=list(enumerate(printable.holders, start=1)) if printable else [],
-        is_file_fresh=is_fresh,
-        named=named,
-        is_rehearsal_due=is_due,
+        sheets=stands.sheets,
+        is_file_fresh=stands.is_file_fresh,
+        named=stands.named,
+        is_rehearsal_due=stands.is_rehearsal_due,
         needed=needed if needed is not None else plan.needed,
         holders=_three(holders if holders is not None else plan.holders),
         done=done,
         problems=problems,
     )
     return render(request, page, status)
-
-
-def _held(target: TargetRow, *, is_reading: bool) -> str:
-    if target.kind == "directory":
-        return mark("a disk, known by its label: keep it as well")
-    if is_reading:
-        return mark("credentials that only read")
-    if target.kind not in kit_access.READING:
-        return mark("the credentials the box sends with; with them nothing can be removed there")
-    return mark(
-        "the credentials the box sends with; «armoire kit access» enters some that only read"
-    )
-
-
-def _sentence(known: KitState, *, is_due: bool) -> tuple[str, str]:
-    if not known.is_made:
-        return tones.CALM, mark(
-            "This box has no recovery kit yet: it is made when the worker starts."
-        )
-    if known.next is not None:
-        return tones.WARN, mark("A new kit waits for its words; until then the former sheets hold.")
-    if known.confirmed_at is not None:
-        if is_due:
-            return tones.WARN, mark("It is time to read the words of the kit again.")
-        return tones.GOOD, mark("The copies can be opened: the words of the kit were typed.")
-    if known.number is None:
-        return tones.BAD, mark(
-            "No recovery kit was printed: after a fire nobody could open the copies."
-        )
-    return tones.BAD, mark("The kit was printed; nobody has typed its words yet.")
 
 
 def _needed(known: KitState) -> int:
