@@ -31,7 +31,7 @@ class Settings:
     front_address: str = ""
     #: 1: the nginx in front sends the files of shares itself (docs/front.md); 0: the box does.
     front_accel: int = 0
-    #: Time zone of the practice: timetables are in its local time.
+    #: Time zone until the practice chooses one: timetables are in its local time.
     time_zone: str = "Europe/Paris"
     #: Bytes per repository segment; docs/decisions says how it was chosen.
     segment_bytes: int = 8 * 1024 * 1024

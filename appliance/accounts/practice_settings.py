@@ -48,6 +48,7 @@ def read(connection: Connection, settings: Settings) -> dict[str, Value]:
         "practice.name": practice.name(connection),
         "practice.address": practice.address(connection),
         "practice.language": practice.language(connection),
+        "practice.time-zone": practice.in_force(connection, settings).time_zone,
         "nights.start": plan.window_start,
         "nights.end": plan.window_end,
         "sign-in.second-factor-for-all": rules.second_factor_for_all,
@@ -122,10 +123,11 @@ def _follow(coming: dict[str, Value], changed: list[str]) -> None:
         changed.append("links.days")
 
 
-def _practice(
+def _as_it_is(
     connection: Connection, present: Mapping[str, Value], coming: Mapping[str, Value], doer: Doer
 ) -> None:
-    for key in (practice.NAME, practice.ADDRESS, practice.LANGUAGE):
+    """Store each choice as the fact of its own name."""
+    for key in _AS_IT_IS:
         if coming[key] != present[key]:
             facts.put(connection, key, coming[key], now=doer.now)
             _record(connection, doer, key, coming[key])
@@ -185,15 +187,6 @@ def _links(
     _record(connection, doer, "links", None, **stored)
 
 
-def _search(
-    connection: Connection, present: Mapping[str, Value], coming: Mapping[str, Value], doer: Doer
-) -> None:
-    for key in (practice.TEXTS, practice.DICOM):
-        if coming[key] != present[key]:
-            facts.put(connection, key, coming[key], now=doer.now)
-            _record(connection, doer, key, coming[key])
-
-
 def _locums(
     connection: Connection, _present: Mapping[str, Value], coming: Mapping[str, Value], doer: Doer
 ) -> None:
@@ -231,9 +224,17 @@ def _record(
     )
 
 
+_AS_IT_IS: Final = (
+    practice.NAME,
+    practice.ADDRESS,
+    practice.LANGUAGE,
+    practice.TIME_ZONE,
+    practice.TEXTS,
+    practice.DICOM,
+)
 _Store = Callable[[Connection, Mapping[str, Value], Mapping[str, Value], Doer], None]
 _STORES: Final[tuple[tuple[tuple[str, ...], _Store], ...]] = (
-    (("practice.name", "practice.address", "practice.language"), _practice),
+    (_AS_IT_IS, _as_it_is),
     (("nights.start", "nights.end"), _nights),
     (
         (
@@ -246,7 +247,6 @@ _STORES: Final[tuple[tuple[tuple[str, ...], _Store], ...]] = (
     ),
     (("shares.bin-days",), _bins),
     (("links.longest-days", "links.days", "links.password"), _links),
-    (("search.texts", "search.dicom"), _search),
     (("locums.case-copies", "locums.most-days"), _locums),
     (("emergency.minutes",), _emergency),
     (("ledger.months", "ledger.reason"), _ledger),

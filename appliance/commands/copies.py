@@ -10,7 +10,7 @@ from appliance.commands.following import enqueue, follow
 from appliance.commands.framework import Command, answers, complete_targets, option
 from appliance.commands.session import Answer, ExitCode, Session, table, when
 from appliance.commands.target_common import find, job_bodies, refused_if
-from appliance.db import copies, targets
+from appliance.db import copies, practice, targets
 from appliance.db.targets import TargetRow
 from appliance.jobs.copy_readings import copy_status, place_of
 from appliance.jobs.disks import is_plugged_in
@@ -38,8 +38,9 @@ def push(session: Session, names: tuple[str, ...]) -> Answer:
     jobs = follow(session, [enqueue(session, PushCopy(each.id)) for each in chosen])
     now = utc_now()
     with session.database.read() as connection:
+        settings = practice.in_force(connection, session.settings)
         statuses = [
-            copy_status(connection, session.settings, targets.get(connection, each.id), now)
+            copy_status(connection, settings, targets.get(connection, each.id), now)
             for each in chosen
         ]
 
@@ -147,7 +148,8 @@ def verify_copy(session: Session, name: str, *, full: bool) -> Answer:
             kind: proofs.latest_of_target(connection, row.id, kind)
             for kind in (CopyProof.LISTING, CopyProof.READ_BACK, CopyProof.COMPLETE)
         }
-        status = copy_status(connection, session.settings, row, utc_now())
+        settings = practice.in_force(connection, session.settings)
+        status = copy_status(connection, settings, row, utc_now())
 
     def show(out: Console) -> None:
         for kind, proof in made.items():

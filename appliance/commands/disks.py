@@ -5,7 +5,6 @@ import secrets
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -314,7 +313,7 @@ def _of_disk(session: Session, disk_id: str) -> TargetRow | None:
 
 
 def _today(session: Session) -> date:
-    return utc_now().astimezone(ZoneInfo(session.settings.time_zone)).date()
+    return utc_now().astimezone(session.zone).date()
 
 
 def _fact(row: TargetRow) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """``armoire drill``: the box made again beside itself with the words of the sheets, and what it measured."""
 
-from zoneinfo import ZoneInfo
-
 import click
 from rich.console import Console
 from rich.text import Text
@@ -73,7 +71,7 @@ def show_sheet(session: Session, past: PastDrill, out: Console) -> None:
     language = session.language
     sentence = drill_sheet.sentence(past.drill, past.outcome, language)
     out.print(Text(sentence, style=f"bold {COLOURS[past.outcome]}"))
-    for section in drill_sheet.sections(past.drill, language, ZoneInfo(session.settings.time_zone)):
+    for section in drill_sheet.sections(past.drill, language, session.zone):
         out.print(Text(f"\n{section.title}", style="bold"))
         shown = table(
             ("", "", ""), [(f"  {row.label}", row.value, row.note) for row in section.rows]

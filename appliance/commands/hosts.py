@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -173,7 +172,7 @@ def letter(session: Session, name: str, paper: str, *, out: Path | None) -> Answ
 def _shown(session: Session, name: str) -> Answer:
     row = find(session, name)
     dossier = dossiers.parse(row.dossier)
-    verdict = verdict_of(row, session.settings, utc_now())
+    verdict = verdict_of(row, session.in_force, utc_now())
 
     def show(out: Console) -> None:
         out.print(Text(f"{row.label} — {dossier.company or '–'}"))
@@ -222,7 +221,7 @@ def _body(
 
 def _paper(session: Session, row: TargetRow, paper: str) -> tuple[str, tuple[str, ...]]:
     dossier = dossiers.parse(row.dossier)
-    zone = ZoneInfo(session.settings.time_zone)
+    zone = session.zone
     today = utc_now().astimezone(zone).date()
     with session.database.read() as connection:
         named, postal = practice.name(connection), practice.address(connection)

@@ -13,6 +13,7 @@ from appliance.commands.framework import Group, answers, option
 from appliance.commands.recover_words import read_words
 from appliance.commands.session import Answer, ExitCode, Session, when
 from appliance.commands.target_common import ask, find
+from appliance.db import practice
 from appliance.errors import InvalidInput
 from appliance.jobs import kit_access, kit_readings, kit_words, target_setup
 from appliance.jobs.kit_words import KitPlan, KitState
@@ -115,14 +116,13 @@ def print_(session: Session, folder: Path, number: int | None) -> Answer:
     written: list[Path] = []
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with session.database.write() as connection:
-        known = sheets_now(connection, session.settings, now=now)
+        settings = practice.in_force(connection, session.settings)
+        known = sheets_now(connection, settings, now=now)
         wanted = [each.number for each in known] if number is None else [number]
         for one in wanted:
-            page = print_sheet(
-                connection, session.settings, one, language=session.language, now=now
-            )
+            page = print_sheet(connection, settings, one, language=session.language, now=now)
             path = folder / f"{'feuille' if session.language == 'fr' else 'sheet'}-{one}.html"
-            _write_private(path, page)
+            write_private(path, page)
             written.append(path)
 
     def lines(out: Console) -> None:
@@ -176,7 +176,7 @@ def file(session: Session, path: Path) -> Answer:
     with session.database.write() as connection:
         content = write_file(connection, session.settings, now=utc_now())
         named = targets_in(connection)
-        _write_private(place, content)
+        write_private(place, content)
 
     def lines(out: Console) -> None:
         out.print(session.say(mark("Written: %(path)s"), path=place))
@@ -350,7 +350,7 @@ def _show_state(session: Session, out: Console, known: KitState) -> None:
     out.print(session.say(mark("Kit file written: %(moment)s"), moment=when(known.file_written_at)))
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a file for us alone, whole or not at all."""
     draft = path.with_name(f".{path.name}.part")
     draft.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ from appliance.commands.framework import Command, answers, complete_sources, opt
 from appliance.commands.jobs import job_body, source_names
 from appliance.commands.places import look_up, parse_place
 from appliance.commands.session import Answer, ExitCode, Session, wrong
-from appliance.commands.snapshots import zone_of
 from appliance.db import restore_sheets
 from appliance.jobs.kinds import RestoreFiles
 from appliance.language import mark
@@ -62,7 +61,7 @@ def restore(
     if len({(each.source, each.snapshot) for each in wanted}) > 1:
         raise wrong("SOURCE@SNAPSHOT", mark("All of one restore come from one snapshot."))
     with session.database.read() as connection:
-        source, snapshot = look_up(connection, wanted[0], zone_of(session))
+        source, snapshot = look_up(connection, wanted[0], session.zone)
     if folder is not None:
         destination, place = "folder", pack_path(os.fsencode(folder.absolute()))
     else:

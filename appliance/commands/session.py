@@ -9,12 +9,14 @@ from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from appliance.db import practice
 from appliance.db.engine import Database, open_database
 from appliance.errors import ArmoireError, InputError, InvalidInput, Refused, WouldOverwrite
 from appliance.language import DEFAULT, Language, explain, translate, translate_count
@@ -116,6 +118,25 @@ class Session:
             DatabaseUnusable: it is damaged, or newer than this program.
         """
         return open_database(self.settings.database)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The practice's time zone.
+
+        Raises:
+            NotInitialised, DatabaseUnusable: as ``database``.
+        """
+        return ZoneInfo(self.in_force.time_zone)
+
+    @property
+    def in_force(self) -> Settings:
+        """The settings, with what the practice chose in their place.
+
+        Raises:
+            NotInitialised, DatabaseUnusable: as ``database``.
+        """
+        with self.database.read() as connection:
+            return practice.in_force(connection, self.settings)
 
     def say(self, text: str, **facts: object) -> str:
         """Return ``text`` in the reader's language."""

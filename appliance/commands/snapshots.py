@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from itertools import islice
-from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -37,11 +36,6 @@ from appliance.policy.wording import size_words
 from appliance.units import NS_PER_S
 
 PAGE = 500  # entries asked of the catalogue at once
-
-
-def zone_of(session: Session) -> ZoneInfo:
-    """Return the time zone of the practice."""
-    return ZoneInfo(session.settings.time_zone)
 
 
 def moment(mtime_ns: int) -> str:
@@ -132,7 +126,7 @@ def ls(session: Session, place: str) -> Answer:
     """List a folder."""
     wanted = parse_place(place)
     with session.database.read() as connection:
-        source, snapshot = look_up(connection, wanted, zone_of(session))
+        source, snapshot = look_up(connection, wanted, session.zone)
     rows: list[query.Listed] = []
     with closing(store.of_source(session.settings, source.id)) as catalogue:
         while True:
@@ -265,7 +259,7 @@ def cat(session: Session, place: str, *, output: str | None) -> Answer:
     if session.as_json and output is None:
         raise wrong("--json", mark("Standard output is the file's: say --output FILE as well."))
     with session.database.read() as connection:
-        source, snapshot = look_up(connection, wanted, zone_of(session))
+        source, snapshot = look_up(connection, wanted, session.zone)
     with closing(store.of_source(session.settings, source.id)) as catalogue:
         entry = query.entry(catalogue, snapshot.id, wanted.path)
     if entry.kind is not EntryKind.FILE:
@@ -302,8 +296,8 @@ def diff(session: Session, name: str, a: str, b: str, *, under: str, limit: int)
     """Compare two snapshots."""
     with session.database.read() as connection:
         source = sources.get_by_name(connection, name)
-        before = find_snapshot(connection, source, a, zone_of(session))
-        after = find_snapshot(connection, source, b, zone_of(session))
+        before = find_snapshot(connection, source, a, session.zone)
+        after = find_snapshot(connection, source, b, session.zone)
     below = stored_path(under)
     with closing(store.of_source(session.settings, source.id)) as catalogue:
         changes = query.compare(catalogue, before.id, after.id)

@@ -1,7 +1,6 @@
 """``armoire status``: the sentence of the home page, from proofs, and what needs doing."""
 
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -37,10 +36,10 @@ COLOURS: Final = {
 def status(session: Session) -> Answer:
     """Say how it is."""
     now = utc_now()
-    zone = ZoneInfo(session.settings.time_zone)
+    settings, zone = session.in_force, session.zone
     with session.database.read() as connection:
         statuses = [policy.source_status(each, now, zone) for each in readings.of_all(connection)]
-        of_the_box = box_findings(connection, session.settings, now)
+        of_the_box = box_findings(connection, settings, now)
         waiting = queue.waiting(connection)
     alive = has_worker(session)
     running = sum(1 for each in waiting if each.state is JobState.RUNNING)

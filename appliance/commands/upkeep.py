@@ -9,7 +9,6 @@ from appliance.commands.following import enqueue, exit_code_of, follow
 from appliance.commands.framework import Command, Group, answers, complete_sources, option
 from appliance.commands.jobs import job_body, source_names
 from appliance.commands.session import Answer, ExitCode, Session, when
-from appliance.commands.snapshots import zone_of
 from appliance.db import repositories, snapshots, sources
 from appliance.errors import NotFound
 from appliance.jobs import queue
@@ -114,7 +113,7 @@ def prune(session: Session, name: str, *, dry_run: bool) -> Answer:
 def _preview(session: Session, source: Source) -> Answer:
     from appliance.commands.preview import preview  # noqa: PLC0415 - only here
 
-    return preview(session, source, now=utc_now(), zone=zone_of(session))
+    return preview(session, source, now=utc_now(), zone=session.zone)
 
 
 @click.group("catalogue", cls=Group, help=mark("The lists of files of the snapshots."))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
@@ -9,10 +10,12 @@ from appliance.db import facts
 from appliance.language import DEFAULT, Language
 from appliance.model import Plan
 from appliance.policy import outside_links
+from appliance.settings import Settings
 
 NAME: Final = "practice.name"
 ADDRESS: Final = "practice.address"
 LANGUAGE: Final = "practice.language"
+TIME_ZONE: Final = "practice.time-zone"
 #: {"start": "20:00", "end": "06:00"}
 NIGHTS: Final = "nights.window"
 BIN_DAYS: Final = "shares.bin-days"
@@ -58,6 +61,22 @@ def language(connection: Connection) -> Language:
     """Return the language of new accounts: that of the first one, until another was chosen."""
     found = facts.find(connection, LANGUAGE)
     return "en" if found == "en" else "fr" if found == "fr" else DEFAULT
+
+
+def in_force(connection: Connection, settings: Settings) -> Settings:
+    """Return the box's settings with what the practice chose in their place: its time zone.
+
+    For whoever begins something: a request, a turn of the planner, a job, a command. So nothing has to be started
+    again.
+    """
+    chosen = _text(connection, TIME_ZONE)
+    if not chosen or chosen == settings.time_zone:
+        return settings
+    try:
+        ZoneInfo(chosen)
+    except (KeyError, OSError, ValueError):  # a system that does not know it: that of the file goes on
+        return settings
+    return replace(settings, time_zone=chosen)
 
 
 def usual_plan(connection: Connection) -> Plan:

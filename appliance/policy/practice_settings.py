@@ -77,6 +77,22 @@ class Setting:
         return self.group in PROVEN
 
 
+#: Where a practice may be; another zone is named in the settings file.
+TIME_ZONES: Final = (
+    ("Europe/Paris", mark("Metropolitan France")),
+    ("America/Guadeloupe", mark("Guadeloupe, Saint Martin, Saint Barthélemy")),
+    ("America/Martinique", "Martinique"),
+    ("America/Cayenne", mark("French Guiana")),
+    ("America/Miquelon", mark("Saint Pierre and Miquelon")),
+    ("Indian/Reunion", mark("Réunion")),
+    ("Indian/Mayotte", "Mayotte"),
+    ("Pacific/Noumea", mark("New Caledonia")),
+    ("Pacific/Wallis", mark("Wallis and Futuna")),
+    ("Pacific/Tahiti", mark("Tahiti and the Society Islands")),
+    ("Pacific/Marquesas", mark("Marquesas Islands")),
+    ("Pacific/Gambier", mark("Gambier Islands")),
+)
+
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "practice.name", Group.PRACTICE, Kind.TEXT, Action.SETTINGS_CHANGE,
@@ -98,6 +114,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         hint=mark("Each person may choose another for themselves, at the bottom of any page."),
         expected=mark("French or English."),
         choices=(("fr", "Français"), ("en", "English")),
+    ),
+    Setting(
+        "practice.time-zone", Group.PRACTICE, Kind.CHOICE, Action.SETTINGS_CHANGE,
+        mark("Time zone"),
+        hint=mark("Nights and everything that is planned follow the clock of this place."),
+        expected=mark("One of the time zones of the list."),
+        choices=TIME_ZONES,
     ),
     Setting(
         "nights.start", Group.NIGHTS, Kind.TIME, Action.SETTINGS_CHANGE,

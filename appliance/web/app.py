@@ -4,7 +4,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -88,9 +87,9 @@ def create_app(
         # Before all of them: FastAPI's own cost more than what the short way does.
         app.build_middleware_stack = lambda: QuickFile(doors(), settings)  # type: ignore[method-assign]
     static = StaticFiles()
-    zone = ZoneInfo(settings.time_zone)
-    app.state.box = Box(settings, opened, zone)
-    app.state.renderer = Renderer(static, zone, Watch(settings) if read_only else None)
+    box = Box(settings, opened)
+    app.state.box = box
+    app.state.renderer = Renderer(static, lambda: box.zone, Watch(settings) if read_only else None)
     app.state.chain_watch = ChainWatch()
     app.state.openings = Openings()
     app.state.link_downloads = LinkDownloads()

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from appliance.accounts.app_passwords import AppPassword
 from appliance.accounts.sessions import Session
 from appliance.clock import utc_now
+from appliance.db import practice
 from appliance.db.engine import Database
 from appliance.errors import NotAllowed, NotFound, ProofNeeded
 from appliance.language import DEFAULT, Language
@@ -51,13 +52,26 @@ class Visitor:
         return may(self.person.role, action)
 
 
-@dataclass(frozen=True, slots=True)
 class Box:
     """What every handler works with."""
 
-    settings: Settings
-    database: Database
-    zone: ZoneInfo
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._given = settings
+        self.database = database
+        #: With what the practice chose; ``look`` takes what was chosen since.
+        self.settings = settings
+        self.look()
+
+    def look(self) -> None:
+        """Take what the practice chose; called with each request, before anything holds a connection."""
+        self.settings = self.database.recall(
+            "settings", lambda connection: practice.in_force(connection, self._given)
+        )
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The practice's time zone."""
+        return ZoneInfo(self.settings.time_zone)
 
     async def write(self, change: Callable[[Connection], Result]) -> Result:
         """Run ``change`` in one write, whole or not at all, in a thread: it waits for the disk.

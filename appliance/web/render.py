@@ -1,6 +1,6 @@
 """From a page's values to HTML: Jinja2 with autoescape, an undefined name is an error."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -163,7 +163,9 @@ def _long_moment(moment: datetime, language: Language) -> str:
 class Renderer:
     """Holds the compiled templates."""
 
-    def __init__(self, static: StaticFiles, zone: ZoneInfo, recovery: Watch | None = None) -> None:
+    def __init__(
+        self, static: StaticFiles, zone: Callable[[], ZoneInfo], recovery: Watch | None = None
+    ) -> None:
         self._zone = zone
         self._recovery = recovery
         self._environments = {
@@ -185,7 +187,7 @@ class Renderer:
 
     def words(self, request: Request) -> Words:
         """Return how to speak to who is asking."""
-        return Words(language_of(request), self._zone, utc_now())
+        return Words(language_of(request), self._zone(), utc_now())
 
     def html(self, request: Request, page: Page) -> str:
         """Return the page, or a fragment of one, as HTML."""

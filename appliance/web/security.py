@@ -25,7 +25,7 @@ from appliance.errors import NotSignedIn, SecondFactorDue
 from appliance.language import explain
 from appliance.policy import second_factor
 from appliance.web import token_gate
-from appliance.web.deps import Box, Visitor, find_half, language_of
+from appliance.web.deps import Box, Visitor, box_of, find_half, language_of
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +172,7 @@ class SessionGate:
                 await self.app(scope, receive, send)
             return  # no websocket here
         request = Request(scope)
+        box_of(request).look()
         if token_gate.is_program(scope):
             found = await token_gate.find(request)
             if isinstance(found, Response):

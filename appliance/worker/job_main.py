@@ -18,7 +18,7 @@ import psutil
 from sqlalchemy import Connection
 
 from appliance.clock import utc_now
-from appliance.db import facts
+from appliance.db import facts, practice
 from appliance.db.engine import Database, open_database
 from appliance.errors import (
     AlreadyQueued,
@@ -106,6 +106,7 @@ def run_one(
     """
     with database.read() as connection:
         job = queue.get(connection, job_id)
+        settings = practice.in_force(connection, settings)
     if job.state is not JobState.RUNNING:
         _log.error("job %s is not claimed (%s)", job_id, job.state.value)
         return job.state

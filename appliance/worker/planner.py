@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from appliance.accounts import tunnel
 from appliance.accounts.upkeep import accounts_upkeep
-from appliance.db import facts, repositories, shares, snapshots, sources
+from appliance.db import facts, practice, repositories, shares, snapshots, sources
 from appliance.db.engine import Database
 from appliance.errors import AlreadyQueued, RepositoryMissing
 from appliance.jobs import certificates, clock_watch, queue
@@ -80,22 +80,23 @@ class Planner:
         accounts_upkeep(self.database, now)
         tunnel_seen.look(self.settings, self.database, now)
         self._forget(now)
-        zone = ZoneInfo(self.settings.time_zone)
         with self.database.read() as connection:
+            settings = practice.in_force(connection, self.settings)
             living = sources.all_living(connection)
+        zone = ZoneInfo(settings.time_zone)
         queued: list[Spec] = []
         # The box itself comes after the others: what it knows of itself then names their snapshots.
         for source in sorted(living, key=lambda each: each.kind is SourceKind.BOX):
             wished = self._wishes(source, now, zone)
             queued += [spec for spec in wished if self._enqueue(spec, now)]
         with self.database.read() as connection:
-            others: list[Spec] = [*copy_wishes(connection, self.settings, now)]
+            others: list[Spec] = [*copy_wishes(connection, settings, now)]
             others += _tidy(connection, now, zone)
             others += _tunnel(connection, now)
             others += certificates.wishes(connection, now)
         queued += [spec for spec in others if self._enqueue(spec, now)]
         # Last: whatever is wrong with telling people, nights and copies have been planned.
-        told = notices_watch.turn(self.settings, self.database, now)
+        told = notices_watch.turn(settings, self.database, now)
         return queued + [spec for spec in told if self._enqueue(spec, now)]
 
     # --- one source --------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The page of the certificate: which one, until when, what to enter, why not."""
 
 from datetime import timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography import x509
@@ -128,7 +127,7 @@ def test_what_no_authority_would_sign_is_refused_before_it_is_asked(page, databa
 def test_a_program_that_watches_learns_how_long_it_is_valid(settings, database):
     """A figure for Prometheus; none where there is no such certificate."""
     now = utc_now()
-    box = Box(settings, database, ZoneInfo("Europe/Paris"))
+    box = Box(settings, database)
 
     def lines() -> list[str]:
         with database.read() as connection:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Connection, update
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 
 from appliance.accounts import people, practice_settings
 from appliance.clock import utc_now
-from appliance.db import sources
+from appliance.db import practice, sources
 from appliance.db.engine import Database
 from appliance.db.schema import session
 from appliance.disk import set_up
@@ -20,6 +21,7 @@ from appliance.ledger import chain
 from appliance.model import PersonId, Role
 from appliance.policy.practice_settings import SETTINGS, Group, Value
 from appliance.settings import Settings
+from appliance.web.app import create_app
 from tests.web.practice import Practice
 
 
@@ -240,6 +242,52 @@ def test_a_link_follows_the_practices_rules(
     assert owner.post("/links/new", data=sent | {"days": "11", "password": "1"}).status_code == 422
     answer = owner.post("/links/new", data=sent | {"password": "1"})
     assert answer.status_code == 200
+
+
+def test_another_time_zone_holds_with_the_next_page(
+    owner: TestClient, database: Database, settings: Settings
+) -> None:
+    """Every hour on the pages is the new place's; the same process answers."""
+    page = owner.get("/settings").text
+    assert 'data-zone="Europe/Paris"' in page
+    form = form_of(page, "practice") | {
+        "practice.name": "Cabinet",
+        "practice.time-zone": "America/Martinique",
+    }
+    assert owner.post("/settings/practice", data=form).status_code == 303
+    page = owner.get("/ledger").text
+    assert 'data-zone="America/Martinique"' in page
+    with database.read() as connection:
+        last = next(
+            each
+            for each in chain.entries(connection)
+            if each.body.get("setting") == "practice.time-zone"
+        )
+    local = last.at.astimezone(ZoneInfo("America/Martinique"))
+    assert f"{local:%d/%m/%Y %H:%M}" in page
+    assert f"{last.at.astimezone(ZoneInfo('Europe/Paris')):%d/%m/%Y %H:%M}" not in page
+    assert values(database, settings)["practice.time-zone"] == "America/Martinique"
+
+
+def test_a_time_zone_of_the_settings_file_stays_until_another_is_chosen(
+    owner: TestClient, database: Database, settings: Settings
+) -> None:
+    """One that our list does not name is in the form, and goes with it unchanged."""
+    elsewhere = replace(settings, time_zone="Europe/Brussels")
+    with TestClient(
+        create_app(elsewhere, database),
+        base_url=str(owner.base_url),
+        headers=owner.headers,
+        cookies=owner.cookies,
+        client=("127.0.0.1", 50_000),
+    ) as browser:
+        form = form_of(browser.get("/settings").text, "practice")
+        assert form["practice.time-zone"] == "Europe/Brussels"
+        browser.post("/settings/practice", data=form | {"practice.name": "Cabinet"})
+    with database.read() as connection:
+        assert practice.name(connection) == "Cabinet"
+        assert practice.in_force(connection, elsewhere).time_zone == "Europe/Brussels"
+        assert practice.in_force(connection, settings) == settings
 
 
 def test_new_accounts_speak_the_practices_language(owner: TestClient, database: Database) -> None:

@@ -248,6 +248,9 @@ def _field(
 ) -> FieldLine:
     given = None if typed is None else typed.get(known.key)
     held = given if isinstance(given, str | bool) else value
+    choices = known.choices
+    if choices and all(choice != value for choice, _ in choices):
+        choices = (*choices, (str(value), str(value)))  # out of the settings file: a form keeps it
     return FieldLine(
         known.key,
         known.key.replace(".", "-"),
@@ -255,8 +258,8 @@ def _field(
         known.label,
         known.hint,
         held,
-        next((text for choice, text in known.choices if choice == value), str(value)),
-        known.choices,
+        next((text for choice, text in choices if choice == value), str(value)),
+        choices,
         known.least,
         known.most,
         known.longest,
@@ -268,7 +271,6 @@ def _field(
 def _fixed(box: Box) -> list[FixedLine]:
     chosen = box.settings
     return [
-        FixedLine(mark("Time zone"), chosen.time_zone, "time_zone"),
         FixedLine(mark("Tasks at the same time"), str(chosen.worker_jobs), "worker_jobs"),
         FixedLine(
             mark("Kept free on the disk of the backups, in GiB"),

@@ -64,6 +64,7 @@ def test_every_choice_reaches_the_room_that_goes_by_it(
         "practice.name": "Cabinet des Lilas",
         "practice.address": "1, rue Haute\n75001 Paris",
         "practice.language": "en",
+        "practice.time-zone": "Indian/Reunion",
         "nights.start": "21:30",
         "nights.end": "05:00",
         "sign-in.second-factor-for-all": True,
@@ -88,6 +89,7 @@ def test_every_choice_reaches_the_room_that_goes_by_it(
         assert practice.name(connection) == "Cabinet des Lilas"
         assert practice.address(connection).splitlines() == ["1, rue Haute", "75001 Paris"]
         assert practice.language(connection) == "en"
+        assert practice.in_force(connection, settings).time_zone == "Indian/Reunion"
         assert practice.usual_plan(connection) == replace(
             Plan(), window_start="21:30", window_end="05:00"
         )
@@ -101,7 +103,7 @@ def test_every_choice_reaches_the_room_that_goes_by_it(
         assert locums.rules(connection) == locums.Rules(30, case_copies=True)
         assert emergency.minutes(connection) == 15
         assert purge.keeping(connection) == purge.Keeping(24, "Contentieux en cours")
-    assert len(told(database)) == 12  # three of the practice, two of the search, seven groups
+    assert len(told(database)) == 13  # four of the practice, two of the search, seven groups
     assert change(wanted) == []
     assert len(told(database)) == 12
 

@@ -58,6 +58,8 @@ def test_what_is_meant_is_understood(key, given, value):
         ("practice.name", None),
         ("practice.address", "a\n" * 7),
         ("practice.language", "de"),
+        ("practice.time-zone", "Europe/Atlantis"),
+        ("practice.time-zone", "../../etc/passwd"),
         ("nights.start", "25:00"),
         ("nights.start", "3h"),
         ("sign-in.idle-minutes", 31),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.db import facts, repositories, snapshots, sources
+from appliance.db import facts, practice, repositories, snapshots, sources
 from appliance.jobs import clock_watch, frozen, queue
 from appliance.jobs.kinds import (
     CheckRepository,
@@ -101,6 +101,28 @@ def test_a_night_begins_in_its_window_and_once(box):
     box.run_all(EVENING + timedelta(minutes=1))
     assert box.planner.turn(EVENING + timedelta(hours=3)) == []
     assert box.planner.turn(EVENING + timedelta(days=1)) == [TakeSnapshot(source.id)]
+
+
+def test_another_time_zone_moves_the_night_of_a_planner_that_runs(box):
+    """Eight in the evening is the practice's, from the next turn on."""
+    source = box.add()
+    in_paris = EVENING - timedelta(hours=10)  # ten in the morning; in Nouméa, eight in the evening
+    assert box.planner.turn(in_paris) == []
+
+    with box.database.write() as connection:
+        facts.put(connection, practice.TIME_ZONE, "Pacific/Noumea", now=in_paris)
+
+    assert box.planner.turn(in_paris) == [TakeSnapshot(source.id)]
+
+
+def test_a_time_zone_nobody_knows_stops_no_night(box):
+    """A system without it goes on by that of the settings file."""
+    source = box.add()
+    with box.database.write() as connection:
+        facts.put(connection, practice.TIME_ZONE, "Europe/Atlantis", now=NOON)
+
+    assert box.planner.turn(NOON) == []
+    assert box.planner.turn(EVENING) == [TakeSnapshot(source.id)]
 
 
 def test_a_machine_that_sleeps_is_woken_before_its_window_and_run_when_it_is_seen(box):
