@@ -105,7 +105,7 @@ def test_every_choice_reaches_the_room_that_goes_by_it(
         assert purge.keeping(connection) == purge.Keeping(24, "Contentieux en cours")
     assert len(told(database)) == 13  # four of the practice, two of the search, seven groups
     assert change(wanted) == []
-    assert len(told(database)) == 12
+    assert len(told(database)) == 13
 
 
 def test_nothing_is_stored_when_one_value_is_wrong(
