@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "status": "appliance.commands.status:status",
     "init": "appliance.commands.setting_up:init",
     "link": "appliance.commands.setting_up:link",
+    "envelope": "appliance.commands.envelope:group",
     "settings": "appliance.commands.practice:settings",
     "machine": "appliance.commands.machines:machine",
     "share": "appliance.commands.shared_folders:share",

@@ -21,6 +21,7 @@ ArmoireError
 │   ├── SecondFactorMissing   access.second-factor-missing
 │   ├── ProofNeeded           access.proof-needed
 │   ├── OutsideRefused        access.outside-refused
+│   ├── EnvelopeOpened        access.envelope-opened
 │   ├── KitConfirmed          kit.confirmed
 │   ├── TunnelFull            access.tunnel-full
 │   ├── FrontSilent           network.front-silent
@@ -369,6 +370,17 @@ class AccountNotOpen(Refused):
     public = (
         "This account is open during a replacement only. "
         "Ask the doctor who prepared it, if the dates are not right."
+    )
+
+
+@dataclass(eq=False)
+class EnvelopeOpened(Refused):
+    """The code of a sealed envelope that was used before: it is good once (domain.md SEC-04)."""
+
+    code = "access.envelope-opened"
+    public = (
+        "This envelope was opened before: its code was good once. Ask an owner to seal a new one, or run "
+        "«armoire link» on the box."
     )
 
 

@@ -319,6 +319,7 @@ class Role(StrEnum):
     LOCUM = "locum"  # remplaçant
     SECRETARY = "secretary"  # secrétaire
     TECHNICAL_ADMIN = "technical-admin"  # admin technique: sees no document
+    SEALED_ENVELOPE = "sealed-envelope"  # nobody's: the account in the safe, for one use (SEC-04)
 
 
 @dataclass(frozen=True, slots=True)

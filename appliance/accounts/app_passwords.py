@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
+from appliance.accounts import people
 from appliance.db import terms
 from appliance.db.schema import person
 from appliance.db.schema_people import app_password
@@ -126,7 +127,9 @@ def make(
 
     Raises:
         InvalidInput: no label, no end within MOST_DAYS, a scope that does not fit, or too many already.
+        NotAllowed: the account may have no way of its own.
     """
+    people.demand_nominative(connection, person_id)
     label = label.strip()
     if not label or len(label) > LONGEST_LABEL or not label.isprintable():
         raise InvalidInput("label", mark("A name for the program, please."))

@@ -58,7 +58,11 @@ def make_link_for(
         now: aware.
         ends_at: when it is worth nothing any more; None: in LIFE. A locum's, prepared some days ahead,
             lives until a day after the term has begun.
+
+    Raises:
+        NotAllowed: it is the account of a sealed envelope: its code is the only way in.
     """
+    people.demand_nominative(connection, person.id)
     connection.execute(
         update(sign_in_link)
         .where(sign_in_link.c.person_id == person.id, sign_in_link.c.used_at.is_(None))

@@ -50,7 +50,9 @@ def prepare(
 
     Raises:
         InvalidInput: it is no RPPS, empty, or another account was prepared for it.
+        NotAllowed: the account may have no way of its own.
     """
+    people.demand_nominative(connection, person.id)
     text = "".join(expected.split())
     if provider.subject_prefix and not _RPPS.fullmatch(text):
         raise InvalidInput("rpps", mark("An RPPS number has 11 digits."))

@@ -25,7 +25,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from appliance.accounts import second_factors
+from appliance.accounts import people, second_factors
 from appliance.db.schema_people import second_factor
 from appliance.errors import PasskeyRefused
 from appliance.model import Person, PersonId
@@ -130,7 +130,9 @@ def add(
 
     Raises:
         PasskeyRefused: it does not answer our challenge, or is known already.
+        NotAllowed: the account may have no way of its own.
     """
+    people.demand_nominative(connection, person.id)
     challenge = _challenge(answer)
     if not challenges.take(challenge, f"add:{person.id}"):
         raise PasskeyRefused

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from appliance.db.schema import person
-from appliance.errors import AlreadyExists, NotFound
+from appliance.errors import AlreadyExists, NotAllowed, NotFound
 from appliance.language import Language
 from appliance.model import Person, PersonId, Role
 
@@ -57,6 +57,16 @@ def get(connection: Connection, person_id: PersonId) -> Person:
     return from_row(row)
 
 
+def demand_nominative(connection: Connection, person_id: PersonId) -> None:
+    """Let pass who may have ways of their own to come back: passwords, factors, links, devices.
+
+    Raises:
+        NotAllowed: it is the account of a sealed envelope, which opens once and leaves nothing behind.
+    """
+    if get(connection, person_id).role is Role.SEALED_ENVELOPE:
+        raise NotAllowed("account.own-ways")
+
+
 def find_row(connection: Connection, login: str) -> Row[Any] | None:
     """Return the whole row of the living account ``login``, its hash and failures too, or None."""
     return connection.execute(
@@ -81,7 +91,12 @@ def names(connection: Connection) -> dict[PersonId, str]:
 
 
 def set_password(connection: Connection, person_id: PersonId, password_hash: str) -> None:
-    """Store a new hash and forget earlier failures."""
+    """Store a new hash and forget earlier failures.
+
+    Raises:
+        NotAllowed: the account may have no way of its own.
+    """
+    demand_nominative(connection, person_id)
     _change(connection, person_id, password_hash=password_hash, failures=0, locked_until=None)
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 import pyotp
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from appliance.accounts import people
 from appliance.db.schema_people import second_factor
 from appliance.errors import CodeWrong, NotFound
 from appliance.ledger import events
@@ -95,7 +96,12 @@ def codes_left(connection: Connection, person_id: PersonId) -> int:
 
 
 def begin_totp(connection: Connection, person: Person, folder: Path, *, now: datetime) -> Draft:
-    """Begin an application inside the caller's write; an older draft of theirs ends."""
+    """Begin an application inside the caller's write; an older draft of theirs ends.
+
+    Raises:
+        NotAllowed: the account may have no way of its own.
+    """
+    people.demand_nominative(connection, person.id)
     connection.execute(
         update(second_factor)
         .where(

@@ -53,6 +53,7 @@ def start(
     user_agent: str,
     factors: str = "password",
     is_half: bool = False,
+    at_most: timedelta | None = None,
 ) -> str:
     """Begin a session inside the caller's write and return the cookie's value.
 
@@ -64,15 +65,17 @@ def start(
         user_agent: the browser's word for itself.
         factors: what was shown, joined by «+».
         is_half: the second factor is still due: it lives some minutes and opens that page only.
+        at_most: it lives no longer than this, whatever the practice chose.
     """
     token = make_token()
+    life = _life(connection, address, is_half=is_half)
     connection.execute(
         insert(session).values(
             token_hash=digest(token),
             person_id=person_id,
             created_at=now,
             seen_at=now,
-            ends_at=now + _life(connection, address, is_half=is_half),
+            ends_at=now + (life if at_most is None else min(life, at_most)),
             address=address[:64],
             user_agent=user_agent[:300],
             factors=factors[:40],

@@ -19,6 +19,7 @@ from appliance.accounts import (
     notices,
     passwords,
     people,
+    sealed_envelope,
     second_factors,
     sessions,
     sign_in_rules,
@@ -30,6 +31,7 @@ from appliance.errors import (
     AccountBlocked,
     AccountNotOpen,
     CodeWrong,
+    EnvelopeOpened,
     LinkExpired,
     NotSignedIn,
     PasskeyRefused,
@@ -38,8 +40,9 @@ from appliance.errors import (
     TooManyAttempts,
 )
 from appliance.ledger import chain, events
-from appliance.model import Person, PersonId
+from appliance.model import Person, PersonId, Role
 from appliance.policy import second_factor, throttle
+from appliance.policy.sealed_envelope import SESSION
 from appliance.policy.second_factor import Means, Step
 
 Result = TypeVar("Result")
@@ -54,7 +57,7 @@ class SignedIn:
     token: str
     step: Step
     person: Person
-    shut: AccountNotOpen | None = None  # a locum outside the term
+    shut: AccountNotOpen | EnvelopeOpened | None = None  # right, and not let in all the same
 
 
 def by_password(
@@ -86,13 +89,14 @@ def by_password(
         AccountBlocked: after ten failures only a one-time link opens it.
         SecondFactorMissing: from outside, and there is no second factor.
         AccountNotOpen: a locum outside the term; the password was right.
+        EnvelopeOpened: the code of a sealed envelope, right and used before.
     """
     with database.read() as connection:
         row = people.find_row(connection, login)
     if row is not None:
         _ask_gate(row, now)
     stored = None if row is None else row.password_hash
-    right = passwords.matches(stored, password)
+    right = passwords.matches(stored, _as_kept(row, password))
     newer = (
         passwords.make_hash(password)
         if right and stored and passwords.is_outdated(stored)
@@ -139,7 +143,7 @@ def again(database: Database, person_id: PersonId, password: str, *, now: dateti
     if row is None or person.disabled_at is not None:
         raise PasswordWrong
     _ask_gate(row, now)
-    right = passwords.matches(row.password_hash, password)
+    right = passwords.matches(row.password_hash, _as_kept(row, password))
     with database.write() as connection:
         if right and row.failures:
             people.set_failures(connection, person.id, 0, None)
@@ -274,6 +278,18 @@ def begin(
             reason="second-factor-missing",
         )
         return SignedIn("", step, person)
+    is_envelope = person.role is Role.SEALED_ENVELOPE
+    if is_envelope and not sealed_envelope.open_once(connection, person, address=address, now=now):
+        events.record(
+            connection,
+            at=now,
+            event="session.refused",
+            subject=f"person:{person.id}",
+            address=address,
+            by=factors,
+            reason="envelope-opened",
+        )
+        return SignedIn("", Step.REFUSED, person, EnvelopeOpened())
     is_half = step in {Step.ASKED, Step.MAKE}
     if not is_half:
         _forgive(connection, person.id)
@@ -285,6 +301,7 @@ def begin(
         user_agent=user_agent,
         factors=factors,
         is_half=is_half,
+        at_most=SESSION if is_envelope else None,
     )
     if not is_half:
         _record_start(connection, person.id, address=address, by=factors, now=now)
@@ -385,6 +402,12 @@ def _let_in(started: SignedIn) -> SignedIn:
     if started.step is Step.REFUSED:
         raise SecondFactorMissing
     return started
+
+
+def _as_kept(row: Row[Any] | None, password: str) -> str:
+    """Return what is compared: a code of an envelope is read off paper, a password is what was typed."""
+    is_envelope = row is not None and row.role == Role.SEALED_ENVELOPE.value
+    return sealed_envelope.plain(password) if is_envelope else password
 
 
 def _ask_gate(row: Row[Any], now: datetime) -> None:

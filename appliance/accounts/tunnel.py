@@ -73,7 +73,9 @@ def add(
 
     Raises:
         InvalidInput: no name, no key, or too many devices. TunnelFull.
+        NotAllowed: the account may have no way of its own.
     """
+    people.demand_nominative(connection, person_id)
     if not label.strip() or len(label) > 100:
         raise InvalidInput("label", mark("A name for the device, please."))
     if len(of_person(connection, person_id)) >= MOST_DEVICES:

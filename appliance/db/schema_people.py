@@ -85,6 +85,21 @@ emergency_access: Final = Table(
     sqlite_autoincrement=True,
 )
 
+sealed_envelope: Final = Table(
+    "sealed_envelope",
+    metadata,
+    _id(),
+    Column("person_id", Key, ForeignKey("person.id"), nullable=False),  # an account of its own
+    Column("place", String(200), nullable=False),  # where it is kept
+    Column("sealed_at", Moment, nullable=False),
+    Column("sealed_by", Key, ForeignKey("person.id")),  # None: at the console of the box
+    Column("opened_at", Moment),  # its code was used: it is good for nothing more
+    Column("opened_from", String(64)),  # network address
+    Column("ended_at", Moment),  # another took its place, or it was withdrawn
+    Index("ix_sealed_envelope_person", "person_id", unique=True),
+    sqlite_autoincrement=True,
+)
+
 app_password: Final = Table(
     "app_password",
     metadata,

@@ -1,4 +1,4 @@
-"""What accounts say needs doing: emergency accesses to review, the yearly review of rights."""
+"""What accounts say needs doing: emergency accesses to review, the yearly review of rights, the envelope in the safe."""
 
 from datetime import datetime
 from typing import Final
@@ -7,10 +7,11 @@ from sqlalchemy import Connection, func, select
 
 from appliance.db import facts
 from appliance.db.schema import person
-from appliance.db.schema_people import emergency_access
+from appliance.db.schema_people import emergency_access, sealed_envelope
 from appliance.policy import access_review
 from appliance.policy.emergency import Unreviewed, review_findings
 from appliance.policy.findings import Finding
+from appliance.policy.sealed_envelope import Kept, envelope_findings
 
 #: Fact: the last signed review of rights; its «at» is when.
 REVIEWED: Final = "people.reviewed"
@@ -30,4 +31,11 @@ def people_findings(connection: Connection, now: datetime) -> list[Finding]:
     first = connection.execute(select(func.min(person.c.created_at))).scalar()
     found = facts.find(connection, REVIEWED)
     last = datetime.fromisoformat(str(found["at"])) if isinstance(found, dict) else None
-    return review_findings(waiting, now) + access_review.review_findings(last, first, now)
+    said = review_findings(waiting, now) + access_review.review_findings(last, first, now)
+    in_force = connection.execute(
+        select(sealed_envelope.c.sealed_at, sealed_envelope.c.opened_at)
+        .join(person, person.c.id == sealed_envelope.c.person_id)
+        .where(sealed_envelope.c.ended_at.is_(None), person.c.disabled_at.is_(None))
+    ).first()
+    kept = None if in_force is None else Kept(in_force.sealed_at, in_force.opened_at)
+    return said + envelope_findings(kept, now)

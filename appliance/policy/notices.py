@@ -70,11 +70,15 @@ _AT_ONCE: Final = frozenset(
         "sign-in.new-device",
         "sign-in.locks",
         "account.email-changed",
+        "account.envelope-opened",
     }
 )
 
 #: In place of a notice's own sentence, which names people and shares.
 OUTSIDE: Final[dict[str, str]] = {
+    "account.envelope-opened": mark(
+        "The sealed envelope of the practice was opened. If nobody should have, withdraw it."
+    ),
     "emergency.begun": mark(
         "An emergency access was taken, until %(ends_at)s: it is to be reviewed."
     ),

@@ -2,7 +2,8 @@
 
 The technical administrator keeps the box running and sees no document: neither contents nor names,
 for the name of a document is a patient's datum too. The secretary sees whether the night went well;
-shares of her own come with the network disk. The sheets that open every copy, and the word on what a
+shares of her own come with the network disk. Who opened the sealed envelope lets in those who cannot come in
+any more, and does nothing else: what is to be done then is done in their own names. The sheets that open every copy, and the word on what a
 place is to the practice, are an owner doctor's. A locum has no right here until the practice gives one.
 """
 
@@ -31,6 +32,9 @@ class Action(StrEnum):
     JOBS_SEE = "jobs.see"
     JOBS_CANCEL = "jobs.cancel"
     PEOPLE_CHANGE = "people.change"
+    #: See the accounts, open one, make a one-time link, forget a lost second factor.
+    PEOPLE_LET_IN = "people.let-in"
+    ENVELOPE_SEAL = "envelope.seal"  # the account in the safe (SEC-04)
     SETTINGS_CHANGE = "settings.change"
     COPIES_SEE = "copies.see"  # where sealed copies lie and what was proven about them
     COPIES_CHANGE = "copies.change"  # add, test, push, verify, pace, remove
@@ -88,7 +92,21 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
             Action.NETWORK_CHANGE,
         }
     ),
+    Role.SEALED_ENVELOPE: frozenset(
+        {
+            Action.STATUS_SEE,
+            Action.SOURCES_SEE,
+            Action.BACKUP_START,
+            Action.LEDGER_SEE,
+            Action.JOBS_SEE,
+            Action.COPIES_SEE,
+            Action.PEOPLE_LET_IN,
+        }
+    ),
 }
+
+#: Roles that no document is ever shown to, whatever was granted.
+WITHOUT_DOCUMENTS: Final = frozenset({Role.TECHNICAL_ADMIN, Role.SEALED_ENVELOPE})
 
 ROLE_NAMES: Final[dict[Role, str]] = {
     Role.OWNER: mark("practice owner"),
@@ -96,6 +114,7 @@ ROLE_NAMES: Final[dict[Role, str]] = {
     Role.LOCUM: mark("locum"),
     Role.SECRETARY: mark("medical secretary"),
     Role.TECHNICAL_ADMIN: mark("technical administrator"),
+    Role.SEALED_ENVELOPE: mark("sealed envelope"),
 }
 
 

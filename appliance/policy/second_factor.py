@@ -22,6 +22,8 @@ PROVEN_FOR: Final = timedelta(minutes=15)
 #: A sign-in that waits for its second factor ends by then.
 HALF_LIFE: Final = timedelta(minutes=10)
 ALWAYS: Final = frozenset({Role.OWNER, Role.TECHNICAL_ADMIN})
+#: Has none and makes none: what lies in a safe of the practice is one thing that is had, and good there only.
+NEVER: Final = frozenset({Role.SEALED_ENVELOPE})
 
 
 class Step(StrEnum):
@@ -62,6 +64,8 @@ def is_required(role: Role, *, of_person: bool, of_everyone: bool, is_local: boo
         of_everyone: it was set for the whole practice.
         is_local: they are in a declared local network.
     """
+    if is_local and role in NEVER:
+        return False
     return not is_local or of_everyone or of_person or role in ALWAYS
 
 

@@ -1,6 +1,6 @@
 """Who may do what on a share: one table, closed by default, the same through every door (domain.md SEC-02, SEC-03).
 
-The technical administrator sees no document, whatever was granted by mistake. A locum has the part of the
+Technical administrators and the sealed envelope see no document, whatever was granted by mistake. A locum has the part of the
 rights of whom they replace that was chosen, from date to date. Emergency access («bris de glace») lets a
 health professional read for some minutes, and is reviewed afterwards.
 """
@@ -13,6 +13,7 @@ from typing import Final
 
 from appliance.language import mark
 from appliance.model import Person, PersonId, Role
+from appliance.policy.roles import WITHOUT_DOCUMENTS
 
 
 class Right(StrEnum):
@@ -91,7 +92,7 @@ def rights_on(
         terms: of a locum, every one of theirs.
         emergencies: of this person.
     """
-    if person.disabled_at is not None or person.role is Role.TECHNICAL_ADMIN:
+    if person.disabled_at is not None or person.role in WITHOUT_DOCUMENTS:
         return NONE
     rights: frozenset[Right]
     if person.role is Role.LOCUM:
@@ -124,7 +125,7 @@ def running_term(terms: Sequence[LocumTerm], now: datetime) -> LocumTerm | None:
 
 
 def _granted(share_id: int, person: Person, grants: Collection[Grant]) -> frozenset[Right]:
-    if person.disabled_at is not None or person.role is Role.TECHNICAL_ADMIN:
+    if person.disabled_at is not None or person.role in WITHOUT_DOCUMENTS:
         return NONE
     found = [
         each.rights

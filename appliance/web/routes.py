@@ -8,6 +8,7 @@ from appliance.web import metrics
 from appliance.web.api import certificate as api_certificate
 from appliance.web.api import copies as api_copies
 from appliance.web.api import disk, disk_details, disk_files, upload, v1
+from appliance.web.api import envelope as api_envelope
 from appliance.web.api import links as api_links
 from appliance.web.api import locums as api_locums
 from appliance.web.api import network as api_network
@@ -34,6 +35,7 @@ from appliance.web.pages import (
     disk_search,
     drills,
     emergency,
+    envelope,
     files,
     history,
     home,
@@ -112,6 +114,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     tokens.router,
     metrics.router,
     people.router,
+    envelope.router,
     oidc_settings.router,  # «/access/services» before «/access/{id}»
     sign_in_rules.router,
     notices_settings.router,
@@ -150,6 +153,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_copies.router,
     api_links.router,
     api_people.router,
+    api_envelope.router,
     api_notices.router,
     api_shares.router,
     api_locums.router,

@@ -18,7 +18,10 @@ from appliance.policy.roles import Action
 from appliance.web.deps import TheBox, TheVisitor, needs, proven
 from appliance.web.pages.people import OFFERED, close, fresh_link, open_account
 
-router = APIRouter(prefix="/api/v1", tags=["people"], dependencies=[needs(Action.PEOPLE_CHANGE)])
+router = APIRouter(prefix="/api/v1", tags=["people"])
+
+_LETS_IN = needs(Action.PEOPLE_LET_IN)
+_CHANGES = needs(Action.PEOPLE_CHANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class SignatureBody:
     name: str  # of who signs, in full
 
 
-@router.get("/people", name="api-people")
+@router.get("/people", name="api-people", dependencies=[_LETS_IN])
 async def list_people(box: TheBox) -> list[PersonBody]:
     """Return every account, by name."""
     now = utc_now()
@@ -101,7 +104,7 @@ async def list_people(box: TheBox) -> list[PersonBody]:
     return await box.read_aside(look)
 
 
-@router.post("/people", name="api-person-add", status_code=201, dependencies=[proven()])
+@router.post("/people", name="api-person-add", status_code=201, dependencies=[_LETS_IN, proven()])
 async def add_person(
     request: Request, box: TheBox, visitor: TheVisitor, wanted: NewPersonBody
 ) -> EnteredBody:
@@ -121,7 +124,7 @@ async def add_person(
     return _entered(request, made, token)
 
 
-@router.post("/people/{person_id}/link", name="api-person-link", dependencies=[proven()])
+@router.post("/people/{person_id}/link", name="api-person-link", dependencies=[_LETS_IN, proven()])
 async def make_link(
     request: Request, box: TheBox, visitor: TheVisitor, person_id: int
 ) -> EnteredBody:
@@ -135,7 +138,10 @@ async def make_link(
 
 
 @router.post(
-    "/people/{person_id}/close", name="api-person-close", status_code=204, dependencies=[proven()]
+    "/people/{person_id}/close",
+    name="api-person-close",
+    status_code=204,
+    dependencies=[_CHANGES, proven()],
 )
 async def close_account(box: TheBox, visitor: TheVisitor, person_id: int) -> None:
     """Close an account and end its sessions at once.
@@ -146,7 +152,7 @@ async def close_account(box: TheBox, visitor: TheVisitor, person_id: int) -> Non
     await box.write(lambda c: close(c, visitor, PersonId(person_id)))
 
 
-@router.get("/access-review", name="api-access-review")
+@router.get("/access-review", name="api-access-review", dependencies=[_CHANGES])
 async def show_review(box: TheBox) -> ReviewBody:
     """Return every living account with all it opens, to be looked through."""
 
@@ -179,7 +185,10 @@ async def show_review(box: TheBox) -> ReviewBody:
 
 
 @router.post(
-    "/access-review", name="api-access-review-sign", status_code=204, dependencies=[proven()]
+    "/access-review",
+    name="api-access-review-sign",
+    status_code=204,
+    dependencies=[_CHANGES, proven()],
 )
 async def sign_review(box: TheBox, visitor: TheVisitor, signed: SignatureBody) -> None:
     """Sign that every account was looked through.

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
-from appliance.accounts import first_account, links, locums, people, sessions
+from appliance.accounts import first_account, links, locums, people, second_factors, sessions
 from appliance.clock import utc_now
 from appliance.db import practice
 from appliance.errors import AlreadyExists, InvalidInput
@@ -40,6 +40,8 @@ class PersonLine:
     role_name: str
     sessions: int  # living ones
     is_me: bool
+    has_factors: bool  # a second factor that may have been lost
+    is_envelope: bool  # of nobody: no link, no factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,13 @@ class PeoplePage(Page):
     problems: tuple[tuple[str, str], ...] = ()
 
 
-@router.get("/people", name="people", dependencies=[needs(Action.PEOPLE_CHANGE)])
+@router.get("/people", name="people", dependencies=[needs(Action.PEOPLE_LET_IN)])
 async def list_people(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
     """Show every account."""
     return render(request, _page(box, visitor))
 
 
-@router.post("/people", name="people-add", dependencies=[needs(Action.PEOPLE_CHANGE), proven()])
+@router.post("/people", name="people-add", dependencies=[needs(Action.PEOPLE_LET_IN), proven()])
 async def add_person(
     request: Request,
     box: TheBox,
@@ -98,7 +100,7 @@ async def add_person(
 @router.post(
     "/people/{person_id}/link",
     name="people-link",
-    dependencies=[needs(Action.PEOPLE_CHANGE), proven()],
+    dependencies=[needs(Action.PEOPLE_LET_IN), proven()],
 )
 async def make_link(
     request: Request, box: TheBox, visitor: TheVisitor, person_id: PersonId
@@ -153,6 +155,7 @@ def fresh_link(
     Raises:
         NotFound: there is no such account.
         InvalidInput: it is closed.
+        NotAllowed: it is a sealed envelope's.
     """
     person = _open(connection, person_id)
     _record(connection, "link.made", visitor, person.id)
@@ -222,6 +225,8 @@ def _page(
                 ROLE_NAMES[one.role],
                 len(sessions.living(connection, one.id, now=now)),
                 one.id == visitor.person.id,
+                bool(second_factors.of_person(connection, one.id)),
+                one.role is Role.SEALED_ENVELOPE,
             )
             for one in people.everybody(connection)
         ]

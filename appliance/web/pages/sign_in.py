@@ -25,6 +25,7 @@ from appliance.errors import (
     AccountBlocked,
     AccountNotOpen,
     AlreadyExists,
+    EnvelopeOpened,
     InvalidInput,
     LinkExpired,
     NotSignedIn,
@@ -131,8 +132,8 @@ async def try_sign_in(
     except AccountNotOpen as error:
         page = SignInPage(login.strip(), inside(next), _why_shut(request, error))
         return render(request, page, 403)
-    except (TooManyAttempts, AccountBlocked, SecondFactorMissing) as error:
-        status = 403 if isinstance(error, SecondFactorMissing) else 429
+    except (TooManyAttempts, AccountBlocked, SecondFactorMissing, EnvelopeOpened) as error:
+        status = 429 if isinstance(error, TooManyAttempts | AccountBlocked) else 403
         return form_page(request, box, login.strip(), next, explain(error, language), status)
     return await let_in(request, box, started, inside(next))
 

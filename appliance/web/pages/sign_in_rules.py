@@ -176,9 +176,11 @@ async def set_needs(
 @router.post(
     "/access/{person_id}/forget-factors",
     name="access-forget-factors",
-    dependencies=[needs(Action.PEOPLE_CHANGE), proven()],
+    dependencies=[needs(Action.PEOPLE_LET_IN), proven()],
 )
-async def forget_factors(box: TheBox, visitor: TheVisitor, person_id: PersonId) -> Response:
+async def forget_factors(
+    box: TheBox, visitor: TheVisitor, person_id: PersonId, back: Text = ""
+) -> Response:
     """Remove the second factors of a person who lost them, and end their sessions.
 
     Raises:
@@ -194,7 +196,7 @@ async def forget_factors(box: TheBox, visitor: TheVisitor, person_id: PersonId) 
         sessions.end_others(connection, person.id, but=None, now=now)
 
     await box.write(change)
-    return RedirectResponse("/access?after=factors", 303)
+    return RedirectResponse("/people" if back == "/people" else "/access?after=factors", 303)
 
 
 def rules_page(

@@ -26,6 +26,13 @@ def test_from_outside_everybody_shows_two_factors(role):
     assert is_required(role, of_person=False, of_everyone=False, is_local=False)
 
 
+def test_the_envelope_shows_none_at_the_practice():
+    """It has none to show: whatever was chosen for all."""
+    envelope = Role.SEALED_ENVELOPE
+    for chosen in (False, True):
+        assert not is_required(envelope, of_person=chosen, of_everyone=chosen, is_local=True)
+
+
 @pytest.mark.parametrize(
     ("role", "required"),
     [

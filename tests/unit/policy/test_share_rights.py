@@ -54,10 +54,11 @@ def test_rights_of_the_person_and_of_the_role_add_up() -> None:
     assert rights_on(1, secretary, grants, now=NOW) == {SEE, ADD}
 
 
-def test_the_technical_administrator_sees_no_document_whatever_was_granted() -> None:
+@pytest.mark.parametrize("role", [Role.TECHNICAL_ADMIN, Role.SEALED_ENVELOPE])
+def test_who_runs_the_box_only_sees_no_document_whatever_was_granted(role: Role) -> None:
     """By person, by role, in an emergency: nothing."""
-    admin = person(4, Role.TECHNICAL_ADMIN)
-    grants = [Grant(1, ALL, PersonId(4)), Grant(1, ALL, role=Role.TECHNICAL_ADMIN)]
+    admin = person(4, role)
+    grants = [Grant(1, ALL, PersonId(4)), Grant(1, ALL, role=role)]
     emergency = [Emergency(1, NOW - HOUR, NOW + HOUR)]
     assert rights_on(1, admin, grants, now=NOW, emergencies=emergency) == NONE
 

@@ -356,6 +356,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_upload")),
     )
     op.create_index("ix_upload_seen", "upload", ["seen_at"], unique=False)
+    op.create_table(
+        "sealed_envelope",
+        sa.Column("id", schema.Key, autoincrement=True, nullable=False),
+        sa.Column("person_id", schema.Key, nullable=False),
+        sa.Column("place", sa.String(length=200), nullable=False),
+        sa.Column("sealed_at", schema.Moment(), nullable=False),
+        sa.Column("sealed_by", schema.Key, nullable=True),
+        sa.Column("opened_at", schema.Moment(), nullable=True),
+        sa.Column("opened_from", sa.String(length=64), nullable=True),
+        sa.Column("ended_at", schema.Moment(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_sealed_envelope_person_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["sealed_by"], ["person.id"], name=op.f("fk_sealed_envelope_sealed_by")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sealed_envelope")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_sealed_envelope_person", "sealed_envelope", ["person_id"], unique=True)
     op.add_column(
         "person", sa.Column("email", sa.String(length=254), server_default="", nullable=False)
     )
