@@ -11,11 +11,16 @@ from appliance.web.api import disk, disk_details, disk_files, upload, v1
 from appliance.web.api import envelope as api_envelope
 from appliance.web.api import links as api_links
 from appliance.web.api import locums as api_locums
+from appliance.web.api import marks as api_marks
 from appliance.web.api import network as api_network
 from appliance.web.api import notices as api_notices
 from appliance.web.api import people as api_people
+from appliance.web.api import plans as api_plans
+from appliance.web.api import recipes as api_recipes
+from appliance.web.api import restores as api_restores
 from appliance.web.api import settings as api_settings
 from appliance.web.api import shares as api_shares
+from appliance.web.api import sources as api_sources
 from appliance.web.api import welcome as api_welcome
 from appliance.web.pages import (
     access_review,
@@ -150,6 +155,11 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     links_open.router,
     links_send.router,
     v1.router,
+    api_sources.router,
+    api_plans.router,
+    api_recipes.router,
+    api_restores.router,
+    api_marks.router,
     api_copies.router,
     api_links.router,
     api_people.router,

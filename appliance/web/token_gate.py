@@ -53,18 +53,43 @@ def scope_needed(method: str, path: str) -> Scope | None:
         return Scope.DISK_READ  # a zip is asked for by POST: what goes into it may be long
     if path == "/api/v1/links" or path.startswith("/api/v1/links/"):
         return Scope.LINKS
-    if path == "/api/v1/search" or path.startswith("/api/v1/snapshots/"):
+    if path in {"/api/v1/search", "/api/v1/restores"} or path.startswith(
+        ("/api/v1/snapshots/", "/api/v1/restores/")
+    ):
         return Scope.SNAPSHOTS_READ if is_reading else None
-    if path.startswith("/api/v1/sources/") and path.endswith("/history"):
-        return Scope.SNAPSHOTS_READ if is_reading else None
+    if path == "/api/v1/sources" or path.startswith("/api/v1/sources/"):
+        return _of_sources(parts[4:], is_reading=is_reading)
     if path == "/api/v1/openapi.json":
         return Scope.STATUS_READ
     if path == "/api/v1/certificate":
         return Scope.STATUS_READ if is_reading else None
-    for room in ("status", "sources", "jobs", "copies", "ledger", "network"):
+    for room in ("status", "jobs", "copies", "ledger", "network"):
         if path == f"/api/v1/{room}" or path.startswith(f"/api/v1/{room}/"):
             return Scope.STATUS_READ if is_reading else Scope.BOX_WRITE
     return None
+
+
+#: Of one source, by the last part of its address. What is not here asks for a person: adding, connecting, changing
+#: a plan (one that keeps nothing destroys), pruning, recipes with their secrets, restoring, marks.
+_SOURCE_READS: Final = {
+    "snapshots": Scope.STATUS_READ,
+    "anomalies": Scope.STATUS_READ,
+    "plan": Scope.STATUS_READ,
+    "history": Scope.SNAPSHOTS_READ,  # names of files
+    "compare": Scope.SNAPSHOTS_READ,
+    "retention": Scope.SNAPSHOTS_READ,
+}
+_SOURCE_TASKS: Final = frozenset({"snapshots", "verify"})
+
+
+def _of_sources(parts: list[str], *, is_reading: bool) -> Scope | None:
+    if is_reading and len(parts) < 2:
+        return Scope.STATUS_READ
+    if len(parts) != 2:
+        return None
+    if is_reading:
+        return _SOURCE_READS.get(parts[1])
+    return Scope.BOX_WRITE if parts[1] in _SOURCE_TASKS else None
 
 
 async def find(request: Request) -> Visitor | Response:

@@ -13,6 +13,7 @@ from appliance.accounts.app_passwords import Kind, Scope
 from appliance.clock import utc_now
 from appliance.web.security import COOKIE
 from tests.support.dav_box import DavBox
+from tests.web.practice import fill
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 SECONDS = int(os.environ.get("ARMOIRE_CONTRACT_SECONDS", "30"))
@@ -30,6 +31,7 @@ def test_no_operation_fails_or_breaks_its_description(tmp_path):
     with DavBox(tmp_path) as box:
         (box.folder / "letters").mkdir()
         (box.folder / "letters" / "march.txt").write_bytes(b"a letter")
+        fill(box.database, box.settings, utc_now())
         token = box.make(Kind.API, *Scope)
         # A share that is there: every other name ends at «not found», and says nothing about what is behind.
         done = walk(box, tmp_path, SECONDS, "--header", f"Authorization:Bearer {token}")
@@ -40,6 +42,7 @@ def test_no_operation_fails_or_breaks_its_description(tmp_path):
 def test_what_no_token_opens_keeps_to_its_description_for_a_session(tmp_path):
     """People, replacements, emergency access, links: as a browser that showed just now who it is."""
     with DavBox(tmp_path) as box:
+        fill(box.database, box.settings, utc_now())
         with box.database.write() as connection:
             token = sessions.start(
                 connection, box.doctor.id, now=utc_now(), address="127.0.0.1", user_agent="tests"
@@ -50,7 +53,7 @@ def test_what_no_token_opens_keeps_to_its_description_for_a_session(tmp_path):
             box, tmp_path, max(10, SECONDS // 2),
             *("--header", f"Cookie:{asked['cookie']}"),
             *("--header", f"Sec-Fetch-Site:{asked['sec-fetch-site']}"),
-            *("--include-path-regex", "^/api/v1/(people|locums|emergency|access-review|links|notices|shares)"),
+            *("--include-path-regex", "^/api/v1/(people|locums|sources|snapshots|restores|emergency|access-review|links|notices|shares)"),
         )  # fmt: skip
         alive = box.process.poll() is None
         # It was let in all along: nothing of what it sent ended its own session.
@@ -65,6 +68,7 @@ def walk(box, place, seconds, *more):
     """Let schemathesis ask every operation, or those that ``more`` names."""
     (place / "schemathesis.toml").write_text(
         '[parameters]\n"path.share" = "documents"\n"query.p" = ["", "bGV0dGVycw"]\n'
+        '"path.source_id" = [1, 3]\n"path.snapshot_id" = [1, 12, 13]\n'
     )
     return subprocess.run(
         [

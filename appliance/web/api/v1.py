@@ -21,7 +21,7 @@ from appliance.clock import from_epoch, utc_now
 from appliance.db import snapshots, sources, workers
 from appliance.disk import access
 from appliance.jobs import queue, readings
-from appliance.ledger import chain, events
+from appliance.ledger import chain
 from appliance.ledger.questions import without_names
 from appliance.model import Job, JobId, JobState, Snapshot, SnapshotId, Source, SourceId
 from appliance.packed import pack_path
@@ -32,7 +32,6 @@ from appliance.units import NS_PER_S
 from appliance.web.deps import TheBox, TheVisitor, aside, language_of, needs
 from appliance.web.pages.jobs import cancel
 from appliance.web.pages.paths import readable, unpacked
-from appliance.web.pages.sources import backup_spec
 
 router = APIRouter(prefix="/api/v1", tags=["v1"])
 
@@ -185,7 +184,7 @@ async def status(request: Request, box: TheBox) -> StatusBody:
             home_sentence(found, language),
             home_level(found).value,
             bool(workers.alive(connection, now=now)),
-            [_source(one, said) for one, said in zip(known, found, strict=True)],
+            [source_body(one, said) for one, said in zip(known, found, strict=True)],
         )
 
     return await box.read_aside(gather)
@@ -198,7 +197,7 @@ async def list_sources(box: TheBox) -> list[SourceBody]:
     def gather(connection: Connection) -> list[SourceBody]:
         now = utc_now()
         return [
-            _source(one, source_status(readings.of_source(connection, one), now, box.zone))
+            source_body(one, source_status(readings.of_source(connection, one), now, box.zone))
             for one in sources.all_living(connection)
         ]
 
@@ -214,33 +213,7 @@ async def list_snapshots(box: TheBox, source_id: SourceId) -> list[SnapshotBody]
     """Return the snapshots of a source, newest first."""
     with box.database.read() as connection:
         sources.get(connection, source_id)
-        return [_snapshot(one) for one in snapshots.of_source(connection, source_id)]
-
-
-@router.post(
-    "/sources/{source_id}/snapshots",
-    name="api-back-up",
-    status_code=202,
-    dependencies=[needs(Action.BACKUP_START)],
-)
-async def back_up(box: TheBox, visitor: TheVisitor, source_id: SourceId) -> JobBody:
-    """Queue a backup now; 409 when one waits already."""
-    now = utc_now()
-
-    def change(connection: Connection) -> Job:
-        spec = backup_spec(sources.get(connection, source_id))
-        job = queue.enqueue(connection, spec, now=now, person_id=visitor.person.id)
-        events.record(
-            connection,
-            at=now,
-            event="backup.ask",
-            subject=f"source:{source_id}",
-            person_id=visitor.person.id,
-            job=job,
-        )
-        return queue.get(connection, job)
-
-    return job_body(await box.write(change))
+        return [snapshot_body(one) for one in snapshots.of_source(connection, source_id)]
 
 
 @router.get(
@@ -349,13 +322,23 @@ async def search(
 
 @router.get("/jobs", name="api-jobs", dependencies=[needs(Action.JOBS_SEE)])
 async def list_jobs(
-    box: TheBox, limit: int = 50, before: int | None = None, state: str = ""
+    box: TheBox,
+    limit: int = 50,
+    before: int | None = None,
+    state: str = "",
+    kind: str = "",
+    source: int | None = None,
 ) -> list[JobBody]:
-    """Return tasks, newest first; ``state`` keeps only those in it."""
+    """Return tasks, newest first; ``state``, ``kind`` and ``source`` keep only those of it."""
     states = [JobState(state)] if state in set(JobState) else []
     with box.database.read() as connection:
         found = queue.newest(
-            connection, limit=min(max(1, limit), 500), before_id=before, states=states
+            connection,
+            limit=min(max(1, limit), 500),
+            before_id=before,
+            states=states,
+            kind=kind or None,
+            source_id=None if source is None else SourceId(source),
         )
     return [job_body(one) for one in found]
 
@@ -414,7 +397,8 @@ async def list_ledger(
     return await box.read_aside(gather)
 
 
-def _source(source: Source, said: SourceStatus) -> SourceBody:
+def source_body(source: Source, said: SourceStatus) -> SourceBody:
+    """Return a source as the API shows it."""
     return SourceBody(
         source.id,
         source.name,
@@ -430,7 +414,8 @@ def _source(source: Source, said: SourceStatus) -> SourceBody:
     )
 
 
-def _snapshot(one: Snapshot) -> SnapshotBody:
+def snapshot_body(one: Snapshot) -> SnapshotBody:
+    """Return a snapshot as the API shows it."""
     return SnapshotBody(
         one.id,
         one.source_id,

@@ -167,12 +167,17 @@ class Folders:
                 self._known.popitem(last=False)
 
 
-def _pair(connection: Connection, snapshot_id: SnapshotId) -> tuple[Source, Snapshot]:
+def pair(connection: Connection, snapshot_id: SnapshotId) -> tuple[Source, Snapshot]:
+    """Return a snapshot and its source.
+
+    Raises:
+        NotFound: there is no such snapshot, or its source was removed.
+    """
     snapshot = snapshots.get(connection, snapshot_id)
     return sources.get(connection, snapshot.source_id), snapshot
 
 
-def _neighbours(
+def neighbours(
     others: list[Snapshot], snapshot_id: SnapshotId
 ) -> tuple[SnapshotId | None, SnapshotId | None]:
     """Return the ids of the next newer and the next older snapshot."""
@@ -192,9 +197,9 @@ async def show_snapshot(
     """Show what a snapshot is, how it was proven, and what is not in it."""
 
     def gather(connection: Connection) -> SnapshotPage:
-        source, snapshot = _pair(connection, snapshot_id)
+        source, snapshot = pair(connection, snapshot_id)
         others = snapshots.of_source(connection, source.id)
-        newer, older = _neighbours(others, snapshot_id)
+        newer, older = neighbours(others, snapshot_id)
         found: list[ReadEvent] = []
         if visitor.may(Action.SNAPSHOT_BROWSE):  # names of files
             found = snapshots.events(connection, snapshot_id, limit=EVENTS_SHOWN)
@@ -238,36 +243,32 @@ async def mark_snapshot(
     on: Annotated[str, Form()] = "",
 ) -> Response:
     """Protect a snapshot or put it under legal hold, or end that."""
-    await box.write(lambda c: set_mark(c, snapshot_id, what, on == "1", visitor))
+    if what not in {"protected", "legal_hold"}:
+        raise InvalidInput("what", mark("protected or legal_hold."))
+    await box.write(lambda c: set_marks(c, snapshot_id, visitor, **{what: on == "1"}))
     return RedirectResponse(f"/snapshots/{snapshot_id}", 303)
 
 
-def set_mark(
-    connection: Connection,
-    snapshot_id: SnapshotId,
-    what: str,
-    wanted: bool,
-    visitor: Visitor,  # noqa: FBT001
+def set_marks(
+    connection: Connection, snapshot_id: SnapshotId, visitor: Visitor, **marks: bool
 ) -> None:
-    """Set a mark of a snapshot, «protected» or «legal_hold», or take it away; inside the caller's write.
+    """Set «protected» or «legal_hold», or take it away, inside the caller's write.
 
     Raises:
-        InvalidInput: there is no such mark.
         NotFound: there is no such snapshot.
         SnapshotGoing: it is being removed just now.
     """
-    if what not in {"protected", "legal_hold"}:
-        raise InvalidInput("what", mark("protected or legal_hold."))
-    snapshot_marks.mark(connection, snapshot_id, **{what: wanted})
-    events.record(
-        connection,
-        at=utc_now(),
-        event="snapshot.mark",
-        subject=f"snapshot:{snapshot_id}",
-        person_id=visitor.person.id,
-        what=what,
-        on=wanted,
-    )
+    snapshot_marks.mark(connection, snapshot_id, **marks)
+    for what, on in marks.items():
+        events.record(
+            connection,
+            at=utc_now(),
+            event="snapshot.mark",
+            subject=f"snapshot:{snapshot_id}",
+            person_id=visitor.person.id,
+            what=what,
+            on=on,
+        )
 
 
 @router.get(
@@ -287,7 +288,7 @@ async def browse(
     chosen = Order(order) if order in set(Order) else Order.NAME
     start = max(0, at)
     with box.database.read() as connection:
-        source, snapshot = _pair(connection, snapshot_id)
+        source, snapshot = pair(connection, snapshot_id)
         others = snapshots.of_source(connection, source.id)
 
     folders: Folders = request.app.state.folders
@@ -296,7 +297,7 @@ async def browse(
             of_source(box.settings, source.id), snapshot_id, path, offset=start, order=chosen
         )
     )
-    newer, older = _neighbours(others, snapshot_id)
+    newer, older = neighbours(others, snapshot_id)
     packed = pack_path(path)
 
     def address(offset: int, by: Order = chosen) -> str:
@@ -377,7 +378,7 @@ async def browse_at(
     """Go to the same folder in another snapshot; where it did not exist, to the nearest one above."""
     path = unpacked(p)
     with box.database.read() as connection:
-        source, _ = _pair(connection, snapshot)
+        source, _ = pair(connection, snapshot)
     if source.id != source_id:
         raise NotFound("snapshot", str(snapshot))
 

@@ -24,7 +24,7 @@ from appliance.model import EntryKind, Snapshot, SnapshotId, Source, SourceId
 from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.units import NS_PER_S
-from appliance.web.deps import TheBox, aside, needs
+from appliance.web.deps import Box, TheBox, aside, needs
 from appliance.web.pages import tones
 from appliance.web.pages.paths import readable, shown
 from appliance.web.render import Page, is_fragment, render
@@ -190,42 +190,61 @@ async def show_comparison(
     request: Request, box: TheBox, source_id: SourceId, a: int = 0, b: int = 0, only: str = ""
 ) -> Response:
     """Show what is different in snapshot ``b`` from snapshot ``a``; by default the newest two."""
+    found = await aside(compared, box, source_id, a, b, only)
+    page = ComparePage(
+        found.source,
+        found.known,
+        found.before,
+        found.after,
+        only,
+        [_change_line(one, found.source) for one in found.changes],
+        [(kind.value, CHANGE_NAMES[kind], found.counts[kind]) for kind in ChangeKind],
+        found.is_more or (not only and sum(found.counts.values()) > len(found.changes)),
+    )
+    return render(request, page)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What differs between two snapshots of a source."""
+
+    source: Source
+    known: list[Snapshot]  # newest first
+    before: Snapshot | None  # None: there are not two
+    after: Snapshot | None
+    changes: list[Change]  # CHANGES at most
+    counts: dict[ChangeKind, int]
+    is_more: bool  # the counts are not whole: counting ended at CHANGES_COUNTED
+
+
+def compared(box: Box, source_id: SourceId, a: int, b: int, only: str = "") -> Compared:
+    """Return what is different in snapshot ``b`` from ``a``; reads a catalogue, so aside.
+
+    Args:
+        box: of the source.
+        source_id: whose snapshots.
+        a: the earlier one; 0: the one before ``b``.
+        b: the later one; 0: the newest.
+        only: a ChangeKind's value: only those are listed, all are counted.
+
+    Raises:
+        NotFound: there is no such source, or no such snapshot of it.
+    """
     with box.database.read() as connection:
         source = sources.get(connection, source_id)
         known = snapshots.of_source(connection, source_id)
     after = _chosen(known, b) if b else (known[0] if known else None)
     before = _chosen(known, a) if a else _previous(known, after)
-    changes: list[ChangeLine] = []
-    counts: dict[ChangeKind, int] = dict.fromkeys(ChangeKind, 0)
-    is_more = False
+    kept: list[Change] = []
+    counts = dict.fromkeys(ChangeKind, 0)
     if before is not None and after is not None and before.id != after.id:
-        low, high = before.id, after.id
-
-        def look() -> tuple[list[Change], bool]:
-            catalogue = of_source(box.settings, source_id)
-            found = differences.compare(catalogue, low, high)
-            kept: list[Change] = []
-            seen = 0
-            for change in islice(found, CHANGES_COUNTED):
-                seen += 1
-                counts[change.kind] += 1
-                if only in {"", change.kind.value} and len(kept) < CHANGES:
-                    kept.append(change)
-            return kept, seen >= CHANGES_COUNTED
-
-        listed, is_more = await aside(look)
-        changes = [_change_line(one, source) for one in listed]
-    page = ComparePage(
-        source,
-        known,
-        before,
-        after,
-        only,
-        changes,
-        [(kind.value, CHANGE_NAMES[kind], counts[kind]) for kind in ChangeKind],
-        is_more or (not only and sum(counts.values()) > len(changes)),
-    )
-    return render(request, page)
+        found = differences.compare(of_source(box.settings, source_id), before.id, after.id)
+        for change in islice(found, CHANGES_COUNTED):
+            counts[change.kind] += 1
+            if only in {"", change.kind.value} and len(kept) < CHANGES:
+                kept.append(change)
+    is_more = sum(counts.values()) >= CHANGES_COUNTED
+    return Compared(source, known, before, after, kept, counts, is_more)
 
 
 def _chosen(known: list[Snapshot], number: int) -> Snapshot:

@@ -147,7 +147,7 @@ async def add(
 )
 async def show_set_up(request: Request, box: TheBox, source_id: SourceId) -> Response:
     """Show where the assistant stands."""
-    return render(request, SetUpPage(_state(box.database, source_id)))
+    return render(request, SetUpPage(set_up_state(box.database, source_id)))
 
 
 @router.get(
@@ -159,13 +159,18 @@ async def poll_set_up(
     request: Request, box: TheBox, source_id: SourceId, pace: int = 0
 ) -> Response:
     """Return where the assistant stands now."""
-    state = _state(box.database, source_id)
+    state = set_up_state(box.database, source_id)
     if pace and pace != state.poll_s:
         return refreshed()
     return render(request, SetUpFragment(state))
 
 
-def _state(database: Database, source_id: SourceId) -> SetUpState:
+def set_up_state(database: Database, source_id: SourceId) -> SetUpState:
+    """Return where the assistant stands with a source.
+
+    Raises:
+        NotFound: there is no such source.
+    """
     with database.read() as connection:
         source = sources.get(connection, source_id)
         facts = sources.facts(connection, source_id)
@@ -231,7 +236,7 @@ def _found_key(facts: dict[str, object]) -> str | None:
     return key if isinstance(key, str) and _KEY.fullmatch(key) else None
 
 
-_CHECK_TONES: Final = {
+CHECK_TONES: Final = {
     "ok": tones.GOOD,
     "warning": tones.WARN,
     "failed": tones.BAD,
@@ -250,7 +255,7 @@ def _checks(facts: dict[str, object]) -> list[CheckLine]:
         said = one.get("facts")
         found.append(
             CheckLine(
-                _CHECK_TONES.get(str(one.get("outcome")), tones.CALM),
+                CHECK_TONES.get(str(one.get("outcome")), tones.CALM),
                 str(one.get("text", "")),
                 dict(said) if isinstance(said, dict) else {},
             )

@@ -13,7 +13,7 @@ from appliance.clock import utc_now
 from appliance.db import anomalies, repositories, snapshots, sources
 from appliance.errors import AlreadyQueued, InvalidInput
 from appliance.jobs import frozen, kinds, queue
-from appliance.language import mark
+from appliance.language import Language, mark
 from appliance.ledger import events
 from appliance.model import (
     Anomaly,
@@ -174,22 +174,31 @@ async def show_source(
 ) -> Response:
     """Show everything about a source."""
     page = await box.read_aside(
-        lambda connection: _gather(
-            connection, box, request, source_id, DONE.get(done), None if all else SHOWN
+        lambda connection: source_page(
+            connection,
+            box,
+            language_of(request),
+            source_id,
+            DONE.get(done),
+            None if all else SHOWN,
         )
     )
     return render(request, page)
 
 
-def _gather(
+def source_page(
     connection: Connection,
     box: Box,
-    request: Request,
+    language: Language,
     source_id: SourceId,
-    done: str | None,
-    shown: int | None,
+    done: str | None = None,
+    shown: int | None = SHOWN,
 ) -> SourcePage:
-    language = language_of(request)
+    """Return everything about a source, with its newest ``shown`` snapshots (None: every one).
+
+    Raises:
+        NotFound: there is no such source.
+    """
     now = utc_now()
     source = sources.get(connection, source_id)
     found = snapshots.of_source(connection, source_id)
