@@ -79,11 +79,12 @@ def restore_share(
             newest = snapshots.newest(connection, number)
             if newest is None:
                 raise NotFound("snapshot", source.name)
+            then = snapshots.root(connection, newest.id)  # it may have been moved since
             known = repositories.get(connection, number)
             passphrase = vault_access.repository_passphrase(connection, settings, number)
     finally:
         database.close()
-    folder, stored = Path(source.roots[0]), root_paths(source.roots[0], System.LINUX)[1]
+    folder, stored = Path(source.roots[0]), root_paths(then or source.roots[0], System.LINUX)[1]
     if into is None:
         folder.mkdir(parents=True, exist_ok=True)
     base = folder if into is None else into

@@ -6,7 +6,7 @@ box nothing is written at all when a name is taken. A machine's files go back to
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,7 @@ def _in_share(place: Workplace, spec: RestoreFiles, chosen: bytes) -> Target:
             if spec.share_id is None
             else sources.get(connection, type(place.source.id)(spec.share_id))
         )
-        figures = snapshots.stats(connection, spec.snapshot_id)
+        then = snapshots.root(connection, spec.snapshot_id)
     if share.kind is not SourceKind.SHARE:
         raise InvalidInput("share_id", mark("This is not a share of the box."))
     root = Path(share.roots[0])
@@ -127,7 +127,7 @@ def _in_share(place: Workplace, spec: RestoreFiles, chosen: bytes) -> Target:
         raise RootUnreadable("it is not there", str(root))
     is_same = share.id == place.source.id
     if not chosen and is_same:
-        stored = root_paths(_root_then(figures) or share.roots[0], System.LINUX)[1]
+        stored = root_paths(then or share.roots[0], System.LINUX)[1]
         return Target(LocalPlace(root, replace=spec.replace, keep_owner=True), original=stored)
     base = (
         (root / os.fsdecode(chosen.lstrip(b"/")))
@@ -137,15 +137,6 @@ def _in_share(place: Workplace, spec: RestoreFiles, chosen: bytes) -> Target:
     if not base.resolve().is_relative_to(root.resolve()) or not base.is_dir():
         raise InvalidInput("place", mark("This folder is not in the share."))
     return Target(LocalPlace(base.resolve(), replace=spec.replace, keep_owner=is_same))
-
-
-def _root_then(figures: Mapping[str, object]) -> str | None:
-    """Return where the share lay when the snapshot was taken: a recovery may have put it elsewhere since."""
-    match figures:
-        case {"journal": {"scope": {"roots": [str(root)]}}}:
-            return root
-        case _:
-            return None
 
 
 def _is_below(chosen: bytes, root: Path) -> bool:

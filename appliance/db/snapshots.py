@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
@@ -19,6 +19,8 @@ from appliance.model import (
     SnapshotState,
     SourceId,
 )
+
+_ROOT: Final = snapshot.c.stats[("journal", "scope", "roots", 0)].as_string()
 
 
 def next_id(connection: Connection) -> SnapshotId:
@@ -158,6 +160,18 @@ def stats(connection: Connection, snapshot_id: SnapshotId) -> dict[str, object]:
         select(snapshot.c.stats).where(snapshot.c.id == snapshot_id)
     ).scalar()
     return dict(found or {})
+
+
+def roots(connection: Connection, source_id: SourceId) -> dict[SnapshotId, str]:
+    """Return where the first folder of a source lay when each snapshot was taken: it may have been moved since."""
+    query = select(snapshot.c.id, _ROOT).where(snapshot.c.source_id == source_id)
+    return {SnapshotId(row[0]): row[1] for row in connection.execute(query) if row[1]}
+
+
+def root(connection: Connection, snapshot_id: SnapshotId) -> str | None:
+    """Return where the first folder of its source lay when a snapshot was taken; None: it does not say."""
+    query = select(_ROOT).where(snapshot.c.id == snapshot_id)
+    return connection.execute(query).scalar() or None
 
 
 def _snapshot(row: Row[Any]) -> Snapshot:

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from appliance.accounts import people
-from appliance.catalogue import query
+from appliance.catalogue import moved
 from appliance.catalogue.store import of_source
 from appliance.clock import from_epoch, utc_now
 from appliance.disk import access, links, listing, paths
@@ -36,7 +36,7 @@ from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language
 from appliance.web.pages.past_lines import who_did
 from appliance.web.pages.paths import readable
 from appliance.web.pages.versions import TOUCHED
-from appliance.web.share_past import stored_path
+from appliance.web.share_past import places
 
 router = APIRouter(prefix="/api/v1/disk", tags=["disk"], dependencies=[needs(Action.DISK_USE)])
 
@@ -194,7 +194,9 @@ def _versions(box: Box, held: Held, path: bytes) -> int | None:
         return None
     try:
         catalogue = of_source(box.settings, held.share.source_id)
-        return len(query.history(catalogue, stored_path(held, path)))
+        with box.database.read() as connection:
+            known = places(connection, held, path)
+        return len(moved.history(catalogue, known))
     except (NotFound, CatalogueMissing):
         return 0
 

@@ -10,7 +10,8 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from appliance.catalogue import query
 from appliance.catalogue.archive_zip import zip_of_snapshot
-from appliance.catalogue.deleted import Deleted, deleted
+from appliance.catalogue.deleted import Deleted
+from appliance.catalogue.moved import gone as gone_from
 from appliance.catalogue.reader_client import open_file
 from appliance.catalogue.store import of_source
 from appliance.clock import from_epoch, utc_now
@@ -31,7 +32,7 @@ from appliance.web.pages.past_lines import DeletedLine, Doors, deleted_lines
 from appliance.web.pages.paths import Crumb, crumbs, readable
 from appliance.web.render import Page, render
 from appliance.web.share_file import SANDBOX
-from appliance.web.share_past import of_night, seen_by, stored_path
+from appliance.web.share_past import PastThing, in_night, of_night, places, seen_by
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])
 
@@ -143,7 +144,9 @@ async def show_past(
     night = next((each for each in nights if s in {0, each.id}), None)
     if night is None:
         raise NotFound("snapshot", str(s))
-    rows, total = await aside(_past, box, held, night, path)
+    with box.database.read() as connection:
+        past = in_night(connection, held, night, path)
+    rows, total = await aside(_past, box, past)
     shown = [each for each in rows if each.is_gone] if gone else rows
     page = PastPage(
         share=share,
@@ -174,8 +177,8 @@ async def restore_folder(
     Raises:
         NotFound, NotAllowed, InvalidInput, ShareFull, WorkerUnreachable.
     """
-    held, night, path = await of_night(box, visitor, share, s, p)
-    made = await aside(_restore_folder, box, visitor, held, night, path)
+    past = await of_night(box, visitor, share, s, p)
+    made = await aside(_restore_folder, box, visitor, past)
     return RedirectResponse(f"/disk/{share}?p={pack_path(paths.parent(made)[0])}", 303)
 
 
@@ -188,13 +191,13 @@ async def send_folder(
     Raises:
         NotFound, NotAllowed, InvalidInput, WorkerUnreachable.
     """
-    held, night, path = await of_night(box, visitor, share, s, p)
-    stored = stored_path(held, path)
-    plan, blocks = await aside(zip_of_snapshot, box.settings, night.source_id, s, [stored])
+    past = await of_night(box, visitor, share, s, p)
+    night, path = past.night, past.path
+    plan, blocks = await aside(zip_of_snapshot, box.settings, night.source_id, s, [past.stored])
     now = utc_now()
     await box.write(
         lambda c: actions.record(
-            c, "file.zipped", held.share, path, doer_of(visitor), now,
+            c, "file.zipped", past.held.share, path, doer_of(visitor), now,
             files=plan.files, snapshot=int(s),
         )
     )  # fmt: skip
@@ -212,10 +215,10 @@ async def send_folder(
     )
 
 
-def _restore_folder(box: Box, visitor: Visitor, held: Held, night: Snapshot, path: bytes) -> bytes:
+def _restore_folder(box: Box, visitor: Visitor, past: PastThing) -> bytes:
+    held, night, path, top = past.held, past.night, past.path, past.stored
     held.demand(Right.ADD)
     catalogue = of_source(box.settings, night.source_id)
-    top = stored_path(held, path)
     items = []
     for each in query.walk(catalogue, night.id, top):
         if each.path == top:
@@ -248,11 +251,11 @@ def box_times(box: Box, source_id: SourceId | None) -> dict[SnapshotId, datetime
         return {each.id: each.started_at for each in snapshots.of_source(connection, source_id)}
 
 
-def _past(box: Box, held: Held, night: Snapshot, path: bytes) -> tuple[list[PastRow], int]:
-    assert held.share.source_id is not None  # noqa: S101 - asked for before
-    catalogue = of_source(box.settings, held.share.source_id)
+def _past(box: Box, past: PastThing) -> tuple[list[PastRow], int]:
+    held, night, path = past.held, past.night, past.path
+    catalogue = of_source(box.settings, night.source_id)
     try:
-        found = query.folder(catalogue, night.id, stored_path(held, path), limit=None)
+        found = query.folder(catalogue, night.id, past.stored, limit=None)
     except SnapshotMissing as error:
         raise NotFound("snapshot", str(night.id)) from error
     try:
@@ -282,12 +285,14 @@ def _deleted(box: Box, held: Held, path: bytes) -> list[tuple[Deleted, bytes]]:
         now = {each.name for each in listing.read(held.share.folder, path).entries}
     except DiskError:
         now = set()  # the folder itself is gone
+    with box.database.read() as connection:
+        known = places(connection, held, path)
     try:
         catalogue = of_source(box.settings, held.share.source_id)
     except (NotFound, CatalogueMissing):
         return []
     return [
         (each, paths.join(path, each.name))
-        for each in deleted(catalogue, stored_path(held, path), present=now)
+        for each in gone_from(catalogue, known, present=now)
         if path or each.name.lower() != paths.RESERVED
     ]

@@ -37,7 +37,7 @@ from appliance.web.pages.preview_things import (
 )
 from appliance.web.render import Page, render
 from appliance.web.share_file import SANDBOX
-from appliance.web.share_past import of_night, stored_path, stored_root
+from appliance.web.share_past import of_night
 
 #: Sides a picture is made in, pixels: few, so that what is kept is found again.
 SIDES: Final = (256, 1024, 2048)
@@ -106,11 +106,9 @@ async def _past(
     Raises:
         NotFound, NotAllowed, InvalidInput.
     """
-    held, snapshot, path = await of_night(box, visitor, share, snapshot_id, p)
+    past = await of_night(box, visitor, share, snapshot_id, p)
     fetched = _maker(request, box).fetched
-    return PastFile(
-        fetched, box.settings, snapshot, stored_path(held, path), held, stored_root(held)
-    )
+    return PastFile(fetched, box.settings, past.night, past.stored, past.held, past.root)
 
 
 async def _of_machine(request: Request, box: TheBox, snapshot_id: SnapshotId, p: str = "") -> Thing:

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from appliance.accounts import people
-from appliance.catalogue import query
+from appliance.catalogue import moved
 from appliance.catalogue.reader_client import open_file, open_file_async
+from appliance.catalogue.rows import Version
 from appliance.catalogue.store import of_source
 from appliance.clock import utc_now
 from appliance.disk import actions, listing, paths, uploads
@@ -23,7 +24,7 @@ from appliance.disk.access import Held
 from appliance.errors import CatalogueMissing, DiskError, NotFound
 from appliance.language import mark
 from appliance.ledger import questions
-from appliance.model import SnapshotId, SourceId
+from appliance.model import SnapshotId
 from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
@@ -41,7 +42,7 @@ from appliance.web.pages.paths import readable
 from appliance.web.pages.preview_things import PresentFile
 from appliance.web.render import render
 from appliance.web.share_file import SANDBOX
-from appliance.web.share_past import of_night, seen_by, stored_path
+from appliance.web.share_past import PastThing, of_night, places, seen_by
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])
 
@@ -81,7 +82,7 @@ async def show_versions(
     if not path or (entry is not None and entry.kind == "folder"):
         return RedirectResponse(f"/disk/{share}/past?p={p}", 303)
     source_id = held.share.source_id
-    found = await aside(_history, box, source_id, stored_path(held, path)) if source_id else []
+    found = await aside(_history, box, held, path)
     times = box_times(box, source_id)
     touches = await box.read_aside(lambda c: _touches(c, held, path))
     if entry is None and not found and not touches:
@@ -124,16 +125,21 @@ async def send_version(
     Raises:
         NotFound, NotAllowed, WorkerUnreachable.
     """
-    held, _night, path = await of_night(box, visitor, share, s, p)
-    assert held.share.source_id is not None  # noqa: S101 - asked for above
-    opened = await open_file_async(box.settings, held.share.source_id, s, stored_path(held, path))
+    past = await of_night(box, visitor, share, s, p)
+    opened = await open_file_async(box.settings, past.night.source_id, s, past.stored)
     now = utc_now()
     await box.write(
         lambda c: actions.record(
-            c, "file.version-opened", held.share, path, doer_of(visitor), now, snapshot=int(s)
+            c,
+            "file.version-opened",
+            past.held.share,
+            past.path,
+            doer_of(visitor),
+            now,
+            snapshot=int(s),
         )
     )
-    name = readable(paths.parent(path)[1])
+    name = readable(paths.parent(past.path)[1])
     kind = SHOWN.get(name.rpartition(".")[2].lower()) if "." in name and not download else None
 
     async def blocks() -> AsyncIterator[bytes]:
@@ -170,9 +176,9 @@ async def restore_version(
         NotFound, NotAllowed, InvalidInput, ShareFull, WorkerUnreachable, FileMissing: its folder is gone
             and may not be made.
     """
-    held, _night, path = await of_night(box, visitor, share, s, p)
-    held.demand(Right.ADD)
-    made = await aside(_restore, box, visitor, held, s, path, how)
+    past = await of_night(box, visitor, share, s, p)
+    past.held.demand(Right.ADD)
+    made = await aside(_restore, box, visitor, past, how)
     return RedirectResponse(f"/disk/{share}?p={pack_path(paths.parent(made)[0])}", 303)
 
 
@@ -183,17 +189,19 @@ def _entry_now(held: Held, path: bytes) -> listing.Entry | None:
         return None
 
 
-def _history(box: Box, source_id: SourceId, path: bytes) -> list[query.Version]:
+def _history(box: Box, held: Held, path: bytes) -> list[Version]:
+    if held.share.source_id is None:
+        return []
+    with box.database.read() as connection:
+        known = places(connection, held, path)
     try:
-        return query.history(of_source(box.settings, source_id), path)
+        return moved.history(of_source(box.settings, held.share.source_id), known)
     except (NotFound, CatalogueMissing):
         return []
 
 
-def _restore(
-    box: Box, visitor: Visitor, held: Held, snapshot_id: SnapshotId, path: bytes, how: str
-) -> bytes:
-    assert held.share.source_id is not None  # noqa: S101 - asked for before
+def _restore(box: Box, visitor: Visitor, past: PastThing, how: str) -> bytes:
+    held, path = past.held, past.path
     doer, now = doer_of(visitor), utc_now()
     folder, name = paths.parent(path)
     in_place = how == "place"
@@ -201,9 +209,7 @@ def _restore(
         held.demand(Right.CHANGE)
     bins.make_folders(held.share.folder, folder)
     target = path if in_place else paths.join(folder, _free_name(held, folder, name))
-    with open_file(
-        box.settings, held.share.source_id, snapshot_id, stored_path(held, path)
-    ) as opened:
+    with open_file(box.settings, past.night.source_id, past.night.id, past.stored) as opened:
         uploads.put(
             box.database,
             held,
@@ -217,7 +223,7 @@ def _restore(
         )
     with box.database.write() as connection:
         actions.record(
-            connection, "file.restored", held.share, target, doer, now, snapshot=int(snapshot_id)
+            connection, "file.restored", held.share, target, doer, now, snapshot=int(past.night.id)
         )
     return target
 

@@ -43,8 +43,20 @@ class _Shown:
     """One share and its snapshots by folder name."""
 
     source_id: SourceId
-    top: bytes  # the share's folder as the catalogue holds it
-    snapshots: dict[bytes, tuple[SnapshotId, int]]  # and when, in ns
+    snapshots: dict[bytes, "_Night"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Night:
+    """One snapshot of a share."""
+
+    id: SnapshotId
+    taken_ns: int
+    top: bytes  # where the catalogue has the share in it
+
+    def inside(self, path: tuple[bytes, ...]) -> bytes:
+        """Return where the catalogue has what lies at a path here."""
+        return b"/".join((self.top, *path[2:]))
 
 
 class Versions:
@@ -62,12 +74,12 @@ class Versions:
             if path and path[0] not in shown:
                 raise _missing()
             return Facts(is_folder=True)
-        share, snapshot_id, taken = self._snapshot(path)
+        share, night = self._snapshot(path)
         if len(path) == 2:
-            return Facts(is_folder=True, mtime_ns=taken)
+            return Facts(is_folder=True, mtime_ns=night.taken_ns)
         catalogue = of_source(self._settings, share.source_id)
         try:
-            found = query.entry(catalogue, snapshot_id, _inside(share, path))
+            found = query.entry(catalogue, night.id, night.inside(path))
         except ArmoireError as error:
             raise _missing() from error
         if found.kind is EntryKind.FOLDER:
@@ -85,10 +97,10 @@ class Versions:
             if share is None:
                 raise _missing()
             return [(name, True) for name in share.snapshots]
-        share, snapshot_id, _ = self._snapshot(path)
+        share, night = self._snapshot(path)
         catalogue = of_source(self._settings, share.source_id)
         try:
-            page = query.folder(catalogue, snapshot_id, _inside(share, path), limit=None)
+            page = query.folder(catalogue, night.id, night.inside(path), limit=None)
         except ArmoireError as error:
             raise _missing() from error
         return [
@@ -101,8 +113,8 @@ class Versions:
         """Open a file of a snapshot."""
         if self.facts(path).is_folder:
             raise OSError(errno.EISDIR, "")
-        share, snapshot_id, _ = self._snapshot(path)
-        return Reading(self._settings, share.source_id, snapshot_id, _inside(share, path))
+        share, night = self._snapshot(path)
+        return Reading(self._settings, share.source_id, night.id, night.inside(path))
 
     def _shares(self) -> dict[bytes, _Shown]:
         at, known = self._shown
@@ -113,24 +125,26 @@ class Versions:
             for share in shares.all_living(connection):
                 if not share.over_smb or share.source_id is None:
                     continue
+                then = snapshots.roots(connection, share.source_id)
                 taken = {
-                    each.started_at.strftime(SNAPSHOT_FORMAT).encode(): (
+                    each.started_at.strftime(SNAPSHOT_FORMAT).encode(): _Night(
                         each.id,
                         int(each.started_at.timestamp()) * 1_000_000_000,
+                        # A share may have been moved since.
+                        os.fsencode(then.get(each.id) or share.folder).strip(b"/"),
                     )
                     for each in snapshots.of_source(connection, share.source_id, limit=MOST)
                 }
-                top = os.fsencode(share.folder).lstrip(b"/")
-                found[share.name.encode()] = _Shown(share.source_id, top, taken)
+                found[share.name.encode()] = _Shown(share.source_id, taken)
         self._shown = (time.monotonic(), found)
         return found
 
-    def _snapshot(self, path: tuple[bytes, ...]) -> tuple[_Shown, SnapshotId, int]:
+    def _snapshot(self, path: tuple[bytes, ...]) -> tuple[_Shown, _Night]:
         share = self._shares().get(path[0])
         found = None if share is None else share.snapshots.get(path[1])
         if share is None or found is None:
             raise _missing()
-        return share, *found
+        return share, found
 
 
 @dataclass
@@ -193,10 +207,6 @@ class Reading:
         self._opened = self._blocks = None
         self._rest = b""
         self._at = 0
-
-
-def _inside(share: _Shown, path: tuple[bytes, ...]) -> bytes:
-    return b"/".join((share.top, *path[2:]))
 
 
 def _missing() -> OSError:
