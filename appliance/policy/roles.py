@@ -92,17 +92,7 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
             Action.NETWORK_CHANGE,
         }
     ),
-    Role.SEALED_ENVELOPE: frozenset(
-        {
-            Action.STATUS_SEE,
-            Action.SOURCES_SEE,
-            Action.BACKUP_START,
-            Action.LEDGER_SEE,
-            Action.JOBS_SEE,
-            Action.COPIES_SEE,
-            Action.PEOPLE_LET_IN,
-        }
-    ),
+    Role.SEALED_ENVELOPE: frozenset({Action.STATUS_SEE, Action.LEDGER_SEE, Action.PEOPLE_LET_IN}),
 }
 
 #: Roles that no document is ever shown to, whatever was granted.

@@ -9,9 +9,9 @@ from appliance.policy.roles import ALLOWED, ROLE_NAMES, WITHOUT_DOCUMENTS, Actio
 #: technical, envelope.
 MATRIX = """
 status.see               yes yes yes -   yes yes
-sources.see              yes yes -   -   yes yes
+sources.see              yes yes -   -   yes -
 sources.change           yes -   -   -   yes -
-backup.start             yes yes -   -   yes yes
+backup.start             yes yes -   -   yes -
 snapshot.browse          yes yes -   -   -   -
 file.open                yes yes -   -   -   -
 file.restore             yes yes -   -   -   -
@@ -20,13 +20,13 @@ snapshot.protect         yes yes -   -   -   -
 prune.run                yes -   -   -   -   -
 anomaly.close            yes -   -   -   -   -
 ledger.see               yes yes -   -   yes yes
-jobs.see                 yes yes -   -   yes yes
+jobs.see                 yes yes -   -   yes -
 jobs.cancel              yes -   -   -   yes -
 people.change            yes -   -   -   -   -
 people.let-in            yes -   -   -   -   yes
 envelope.seal            yes -   -   -   -   -
 settings.change          yes -   -   -   yes -
-copies.see               yes yes -   -   yes yes
+copies.see               yes yes -   -   yes -
 copies.change            yes -   -   -   yes -
 copies.declare           yes -   -   -   -   -
 kit.print                yes -   -   -   -   -
