@@ -98,9 +98,11 @@ def test_a_machine_is_added_let_in_and_confirmed_by_the_identity_it_shows(owner,
     here = f"{API}/sources/{number}"
     assert made.json()["roots"] == ["/home/anna", "/srv"]
     first = owner.get(f"{here}/set-up").json()
-    assert (first["shown"], first["confirmed"], first["prepared"]["state"]) == (None, None, "busy")
-    too_soon = owner.post(f"{here}/host-key", json={"fingerprint": fingerprint(KEY)})
-    assert too_soon.status_code == 422
+    assert (first["offered_key"], first["is_confirmed"]) == (None, False)
+    assert first["prepared"]["state"] == "busy"
+    assert (
+        owner.put(f"{here}/host-key", json={"key": KEY}).status_code == 422
+    )  # nothing was seen yet
     with database.write() as connection:
         sources.set_facts(
             connection,
@@ -112,16 +114,16 @@ def test_a_machine_is_added_let_in_and_confirmed_by_the_identity_it_shows(owner,
             },
         )  # fmt: skip
     shown = owner.get(f"{here}/set-up").json()
-    assert shown["shown"] == fingerprint(KEY)
+    assert (shown["offered_key"], shown["fingerprint"]) == (KEY, fingerprint(KEY))
     assert "restrict" in str(shown["instructions"])
     assert shown["checks"] == [{"outcome": "failed", "text": "No: x"}]
-    for wrong in ("SHA256:x", "", KEY):
-        assert owner.post(f"{here}/host-key", json={"fingerprint": wrong}).status_code == 422
+    for wrong in (KEY[:-1] + "F", "", fingerprint(KEY)):
+        assert owner.put(f"{here}/host-key", json={"key": wrong}).status_code == 422
     with database.read() as connection:
         assert sources.get(connection, number).host_key is None
-    done = owner.post(f"{here}/host-key", json={"fingerprint": fingerprint(KEY)})
-    assert done.json()["confirmed"] == fingerprint(KEY)
-    assert done.json()["shown"] is None
+    done = owner.put(f"{here}/host-key", json={"key": KEY}).json()
+    assert (done["offered_key"], done["is_confirmed"]) == (None, True)
+    assert done["fingerprint"] == fingerprint(KEY)
     assert len(entries(database, "machine.confirmed")) == 1
     assert owner.post(f"{API}/sources", json=MACHINE).status_code == 409
 
@@ -489,7 +491,7 @@ def _changes(practice):
         "back-up": ("POST", f"{here}/snapshots", None),
         "verify": ("POST", f"{here}/verify", None),
         "try": ("POST", f"{here}/set-up", {"what": "check"}),
-        "identity": ("POST", f"{here}/host-key", {"fingerprint": fingerprint(KEY)}),
+        "identity": ("PUT", f"{here}/host-key", {"key": KEY}),
         "alarm": ("POST", f"{here}/anomalies/1/close", {"reason": "New practice software"}),
         "plan": ("PATCH", f"{here}/plan", {"daily": 3}),
         "prune": ("POST", f"{here}/prune", None),

@@ -5,7 +5,6 @@ A token reads how they are and starts tasks; whatever changes what is backed up 
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
@@ -17,15 +16,19 @@ from appliance.jobs.kinds import Spec
 from appliance.language import Language, translate
 from appliance.model import Job, SourceId, System
 from appliance.policy.roles import Action
+from appliance.web.api.assistant import (
+    CheckBody,
+    HostKeyBody,
+    StepBody,
+    check_bodies,
+    step_body,
+)
 from appliance.web.api.v1 import JobBody, SourceBody, job_body, source_body
 from appliance.web.asking import ask
 from appliance.web.deps import TheBox, TheVisitor, Visitor, language_of, needs
 from appliance.web.pages.set_up import (
-    CHECK_TONES,
     SetUpState,
-    Step,
     ask_trial,
-    fingerprint,
     pin,
     set_up_state,
 )
@@ -40,9 +43,6 @@ from appliance.web.render import words_of
 from appliance.web.source_new import NewSource, add_source, problems_of
 
 router = APIRouter(prefix="/api/v1/sources", tags=["sources"])
-
-#: A check's tone on the page → what came of it.
-_OUTCOMES: Final = {tone: outcome for outcome, tone in CHECK_TONES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +92,6 @@ class NewSourceBody:
 
 
 @dataclass(frozen=True, slots=True)
-class StepBody:
-    """Where one step of letting the box in stands."""
-
-    state: str  # waiting · busy · done · failed
-    job_id: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class InstructionBody:
     """One thing to do on the machine."""
 
@@ -108,23 +100,16 @@ class InstructionBody:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckBody:
-    """One thing that was tried."""
-
-    outcome: str  # ok · warning · failed · skipped
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class SetUpBody:
+class ConnectionBody:
     """How far a source is connected."""
 
     source_id: int
     prepared: StepBody  # repository and key
     found: StepBody  # the machine was looked for
     tried: StepBody
-    shown: str | None  # fingerprint the machine showed, to be compared on it and confirmed
-    confirmed: str | None  # fingerprint that was confirmed
+    offered_key: str | None  # what the machine showed and nobody confirmed yet
+    fingerprint: str | None  # of it, to be compared on the machine; else of the confirmed one
+    is_confirmed: bool
     is_changed: bool  # it shows another identity than the confirmed one
     instructions: list[InstructionBody]
     checks: list[CheckBody]
@@ -136,13 +121,6 @@ class TrialBody:
     """A step to be done again."""
 
     what: str = "check"  # probe: look for it · check: try the connection · prepare: the repository
-
-
-@dataclass(frozen=True, slots=True)
-class IdentityBody:
-    """The identity that a person compared on the machine itself."""
-
-    fingerprint: str  # «SHA256:…»
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +222,7 @@ async def verify(
 
 
 @router.get("/{source_id}/set-up", name="api-set-up", dependencies=[needs(Action.SOURCES_CHANGE)])
-async def show_set_up(request: Request, box: TheBox, source_id: SourceId) -> SetUpBody:
+async def show_set_up(request: Request, box: TheBox, source_id: SourceId) -> ConnectionBody:
     """Return how far a source is connected, and the lines to run on the machine.
 
     Raises:
@@ -274,18 +252,18 @@ async def try_again(
     return job_body(await box.write(change))
 
 
-@router.post(
+@router.put(
     "/{source_id}/host-key", name="api-host-key", dependencies=[needs(Action.SOURCES_CHANGE)]
 )
 async def confirm(
-    request: Request, box: TheBox, visitor: TheVisitor, source_id: SourceId, wanted: IdentityBody
-) -> SetUpBody:
+    request: Request, box: TheBox, visitor: TheVisitor, source_id: SourceId, wanted: HostKeyBody
+) -> ConnectionBody:
     """Confirm the identity the machine showed last; another one is refused.
 
     Raises:
         NotFound, InvalidInput.
     """
-    await box.write(lambda c: pin(c, source_id, visitor, shown=wanted.fingerprint))
+    await box.write(lambda c: pin(c, source_id, visitor, wanted.key))
     return _set_up(request, set_up_state(box.database, source_id))
 
 
@@ -365,27 +343,21 @@ def _detail(page: SourcePage, language: Language) -> SourceDetailBody:
     )
 
 
-def _step(step: Step) -> StepBody:
-    return StepBody(step.state, None if step.job is None else step.job.job.id)
-
-
-def _set_up(request: Request, state: SetUpState) -> SetUpBody:
+def _set_up(request: Request, state: SetUpState) -> ConnectionBody:
     words = words_of(request)
-    return SetUpBody(
+    return ConnectionBody(
         state.source.id,
-        _step(state.prepared),
-        _step(state.found),
-        _step(state.tried),
-        None if state.found_key is None else state.fingerprint,
-        None if state.source.host_key is None else fingerprint(state.source.host_key),
+        step_body(state.prepared),
+        step_body(state.found),
+        step_body(state.tried),
+        state.found_key,
+        state.fingerprint,
+        state.source.host_key is not None,
         state.is_changed,
         [
             InstructionBody(each.words(words.language), list(each.lines))
             for each in state.instructions
         ],
-        [
-            CheckBody(_OUTCOMES.get(each.tone, "skipped"), words.explain(each.text, each.facts))
-            for each in state.checks
-        ],
+        check_bodies(state.checks, words),
         state.has_snapshot,
     )

@@ -200,7 +200,7 @@ def set_up_state(database: Database, source_id: SourceId) -> SetUpState:
         and found_key is not None
         and found_key != source.host_key,
         instructions=_lines(source, str(public_key)) if public_key and is_pulled else [],
-        checks=_checks(facts),
+        checks=check_lines(facts.get("check")),
         has_snapshot=has_snapshot,
         poll_s=1 if is_busy else None,
     )
@@ -244,23 +244,23 @@ CHECK_TONES: Final = {
 }
 
 
-def _checks(facts: dict[str, object]) -> list[CheckLine]:
-    """Return what «machine.check» stored, each line as it came."""
-    stored = facts.get("check")
+def check_lines(stored: object) -> list[CheckLine]:
+    """Return what a job that tried something stored under «check», each line as it came."""
     results = stored.get("results") if isinstance(stored, dict) else None
-    found: list[CheckLine] = []
-    for one in results if isinstance(results, list) else []:
-        if not isinstance(one, dict):
-            continue
-        said = one.get("facts")
-        found.append(
-            CheckLine(
-                CHECK_TONES.get(str(one.get("outcome")), tones.CALM),
-                str(one.get("text", "")),
-                dict(said) if isinstance(said, dict) else {},
-            )
+    return [
+        CheckLine(
+            CHECK_TONES.get(str(one.get("outcome")), tones.CALM),
+            str(one.get("text", "")),
+            dict(one["facts"]) if isinstance(one.get("facts"), dict) else {},
         )
-    return found
+        for one in (results if isinstance(results, list) else [])
+        if isinstance(one, dict)
+    ]
+
+
+def outcome_of(line: CheckLine) -> str:
+    """Return what came of a thing that was tried: ok · warning · failed · skipped."""
+    return next(outcome for outcome, tone in CHECK_TONES.items() if tone == line.tone)
 
 
 def fingerprint(key: str) -> str | None:
@@ -284,7 +284,7 @@ async def confirm_host_key(
     Raises:
         InvalidInput: it is not the one the machine showed last.
     """
-    await box.write(lambda c: pin(c, source_id, visitor, key=key))
+    await box.write(lambda c: pin(c, source_id, visitor, key))
     return RedirectResponse(f"/sources/{source_id}/set-up", 303)
 
 
@@ -292,18 +292,9 @@ def pin(
     connection: Connection,
     source_id: SourceId,
     visitor: Visitor,
-    *,
-    key: str | None = None,
-    shown: str | None = None,
+    key: str,
 ) -> None:
-    """Pin the identity a machine showed last, when a person confirms just that one.
-
-    Args:
-        connection: of the caller's write.
-        source_id: a machine the box reads.
-        visitor: who compared it on the machine itself.
-        key: the host key as it was found; or
-        shown: its fingerprint.
+    """Pin the identity a machine showed last, when a person confirms just that one; inside the caller's write.
 
     Raises:
         NotFound: there is no such source.
@@ -311,16 +302,16 @@ def pin(
     """
     sources.get(connection, source_id)
     found = _found_key(sources.facts(connection, source_id))
-    if found is None or (key != found and (shown is None or shown != fingerprint(found))):
+    if found is None or key != found:
         raise InvalidInput("key", mark("The machine shows another identity now. Look again."))
-    sources.change(connection, source_id, host_key=found)
+    sources.change(connection, source_id, host_key=key)
     events.record(
         connection,
         at=utc_now(),
         event="machine.confirmed",
         subject=f"source:{source_id}",
         person_id=visitor.person.id,
-        fingerprint=fingerprint(found),
+        fingerprint=fingerprint(key),
     )
 
 
