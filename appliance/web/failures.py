@@ -34,16 +34,22 @@ from appliance.errors import (
     OutsideRefused,
     PasskeyRefused,
     ProofNeeded,
+    Refused,
     RestoreError,
     SecondFactorDue,
     SecondFactorMissing,
     ShareFull,
+    SheetMissing,
+    SheetOfAnotherKit,
+    SheetTwice,
     SnapshotGoing,
     SnapshotMissing,
     TooManyAttempts,
     UploadBusy,
     UploadDamaged,
     UploadGone,
+    WordsWrong,
+    WordUnknown,
 )
 from appliance.language import mark
 from appliance.web.render import Page, render
@@ -85,6 +91,12 @@ _STATUS: Final[tuple[tuple[type[ArmoireError], int], ...]] = (
     (ShareFull, 507),
     (UploadDamaged, 460),  # the status tus gives a wrong checksum
     (NotPreviewed, 415),
+    (WordUnknown, 422),
+    (WordsWrong, 422),
+    (SheetMissing, 422),
+    (SheetTwice, 422),
+    (SheetOfAnotherKit, 422),
+    (Refused, 403),  # those that have no number of their own
 )
 
 

@@ -7,8 +7,13 @@ from fastapi import APIRouter
 from appliance.web import metrics
 from appliance.web.api import certificate as api_certificate
 from appliance.web.api import copies as api_copies
+from appliance.web.api import copies_add as api_copies_add
+from appliance.web.api import copies_change as api_copies_change
 from appliance.web.api import disk, disk_details, disk_files, upload, v1
+from appliance.web.api import drills as api_drills
 from appliance.web.api import envelope as api_envelope
+from appliance.web.api import hosts as api_hosts
+from appliance.web.api import kit as api_kit
 from appliance.web.api import links as api_links
 from appliance.web.api import locums as api_locums
 from appliance.web.api import marks as api_marks
@@ -161,6 +166,12 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_restores.router,
     api_marks.router,
     api_copies.router,
+    api_copies_add.router,
+    api_copies_change.router,
+    api_hosts.router,
+    api_kit.router,
+    api_drills.router,
+    api_drills.recovery_router,
     api_links.router,
     api_people.router,
     api_envelope.router,

@@ -63,7 +63,11 @@ def scope_needed(method: str, path: str) -> Scope | None:
         return Scope.STATUS_READ
     if path == "/api/v1/certificate":
         return Scope.STATUS_READ if is_reading else None
-    for room in ("status", "jobs", "copies", "ledger", "network"):
+    if path == "/api/v1/copies" or path.startswith("/api/v1/copies/"):
+        return _of_copies(parts[4:], is_reading=is_reading)
+    if path == "/api/v1/drills" or path.startswith("/api/v1/drills/"):
+        return Scope.STATUS_READ if is_reading else None
+    for room in ("status", "jobs", "ledger", "network"):
         if path == f"/api/v1/{room}" or path.startswith(f"/api/v1/{room}/"):
             return Scope.STATUS_READ if is_reading else Scope.BOX_WRITE
     return None
@@ -90,6 +94,18 @@ def _of_sources(parts: list[str], *, is_reading: bool) -> Scope | None:
     if is_reading:
         return _SOURCE_READS.get(parts[1])
     return Scope.BOX_WRITE if parts[1] in _SOURCE_TASKS else None
+
+
+#: Of one copy. What is not here asks for a person: addresses, keys, dossiers, timetables, adding and removing.
+_COPY_READS: Final = frozenset({"generations", "bandwidth"})
+_COPY_TASKS: Final = frozenset({"push", "verify", "tamper", "check"})
+
+
+def _of_copies(parts: list[str], *, is_reading: bool) -> Scope | None:
+    if is_reading:
+        is_open = len(parts) < 2 or (len(parts) == 2 and parts[1] in _COPY_READS)
+        return Scope.STATUS_READ if is_open else None
+    return Scope.BOX_WRITE if len(parts) == 2 and parts[1] in _COPY_TASKS else None
 
 
 async def find(request: Request) -> Visitor | Response:

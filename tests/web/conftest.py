@@ -1,5 +1,6 @@
 """A box with people, and a browser's manners without a browser."""
 
+import base64
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -11,15 +12,19 @@ import pytest
 from sqlalchemy import insert
 from starlette.testclient import TestClient
 
-from appliance.accounts import passwords, people, sessions
+from appliance.accounts import app_passwords, passwords, people, sessions
+from appliance.accounts.app_passwords import Kind, Scope
 from appliance.catalogue.store import of_source
 from appliance.clock import utc_now
+from appliance.db import facts
 from appliance.db.engine import Database, open_database
 from appliance.db.schema_people import locum
 from appliance.model import Person, Role
+from appliance.replication import kit
 from appliance.settings import Settings
 from appliance.web.app import create_app
 from appliance.web.security import COOKIE
+from tests.support.reading import ReaderProcess
 from tests.web.copied import Copied, fill_copies
 from tests.web.practice import Practice, fill
 
@@ -85,6 +90,22 @@ def database(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Dat
 def practice(filled: tuple[Path, Practice], database: Database) -> Practice:
     """Three sources and their nights."""
     return filled[1]
+
+
+@pytest.fixture
+def kit_made(database: Database, box_keys: Path) -> Database:
+    """A box whose kit was made, as ``armoire init`` does."""
+    with database.write() as connection:
+        facts.put(connection, "box.id", "b0", now=utc_now())
+        kit.make(connection, box_keys, now=utc_now())
+    return database
+
+
+@pytest.fixture
+def reader(settings: Settings, kit_made: Database) -> Iterator[ReaderProcess]:
+    """The worker's side of the socket, of a box whose kit was made."""
+    with ReaderProcess(settings) as process:
+        yield process
 
 
 @pytest.fixture
@@ -161,3 +182,23 @@ def client_as(
 def owner(client_as: Callable[[Role], TestClient]) -> TestClient:
     """The browser of the practice's owner."""
     return client_as(Role.OWNER)
+
+
+@pytest.fixture
+def token_of(
+    database: Database, person_of: Callable[[Role], Person]
+) -> Callable[..., dict[str, str]]:
+    """Make a secret for the person of a role; return the Authorization header that carries it."""
+
+    def make(role: Role, *scope: Scope, kind: Kind = Kind.API) -> dict[str, str]:
+        person = person_of(role)
+        with database.write() as connection:
+            secret, _ = app_passwords.make(
+                connection, person.id, kind=kind, label="a script", scope=scope, now=utc_now()
+            )
+        if kind is Kind.DAV:
+            pair = base64.b64encode(f"{person.login}:{secret}".encode()).decode()
+            return {"authorization": f"Basic {pair}"}
+        return {"authorization": f"Bearer {secret}"}
+
+    return make

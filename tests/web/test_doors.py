@@ -57,6 +57,7 @@ OWN = {
     "account-prove-passkey",
     "recovery",  # whoever may sign in during a recovery sees how it goes; it names no file
     "live-recovery",
+    "api-recovery",
     "devices",  # one's own; whoever runs the box sees all of them
     "device-add",
     "device-revoke",

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from appliance.accounts.app_passwords import Scope
 from appliance.clock import utc_now
 from appliance.db import facts, secrets, targets
 from appliance.db.schema import generation
@@ -199,3 +200,93 @@ def test_a_drill_that_failed_in_the_line_is_told_without_a_verdict(client_as, da
         queue.claim(connection, runner="tests:1", now=now, only=job_id)
         queue.finish(connection, job_id, JobState.FAILED, now=now)
     assert "came to no verdict" in client_as(Role.OWNER).get("/drills").text
+
+
+# --- the API -----------------------------------------------------------------------------------
+
+API = "/api/v1/drills"
+
+
+def test_the_api_tells_what_drills_measured_and_when_the_next_is_due(client_as, database, copied):
+    """Figures of the proof, typed; the sheet in the reader's words."""
+    record(database, replace(RIGHT, reason="target.object-missing", restored_s=-1), days_ago=30)
+    seq = record(database, RIGHT, days_ago=1)
+    client = client_as(Role.ASSOCIATE)
+
+    body = client.get(API).json()
+
+    assert [each["outcome"] for each in body["drills"]] == ["proven", "failed"]
+    assert (body["may_begin"], body["is_due"], body["running"]) == (True, False, None)
+    figures = body["drills"][0]["figures"]
+    assert (figures["first_document_s"], figures["documents_same"]) == (8.4, 28)
+    assert figures["repositories"][0]["label"] == "Poste accueil"
+    sheet = client.get(f"{API}/{seq}").json()
+    assert (sheet["drill"]["seq"], sheet["verdict"]) == (seq, "succeeded")
+    assert "28 of 28" in [row["value"] for part in sheet["sections"] for row in part["rows"]]
+    assert client.get(f"{API}/999").status_code == 404
+
+
+def test_the_api_seals_the_words_and_queues_one_drill(client_as, database, settings, copied):
+    """One at a time; what runs and what ended without a verdict is told."""
+    row, secret, sheet = copied
+    client = client_as(Role.OWNER)
+
+    begun = client.post(API, json={"target_id": row.id, "sheets": [sheet]})
+
+    assert (begun.status_code, begun.json()["kind"]) == (202, RunDrill.kind)
+    with database.read() as connection:
+        sealed = secrets.get_sealed(connection, WORDS)
+    assert unseal(WORDS, sealed, settings.keys).reveal() == secret.reveal()
+    assert client.get(API).json()["running"]["id"] == begun.json()["id"]
+    assert client.post(API, json={"target_id": row.id, "sheets": [sheet]}).status_code == 409
+    assert not any(word in begun.text for word in sheet.split() if len(word) > 6)
+    with database.write() as connection:
+        queue.ask_cancel(connection, begun.json()["id"], now=utc_now())
+    after = client.get(API).json()
+    assert (after["running"], after["last_without"]["state"]) == (None, JobState.CANCELLED.value)
+
+
+def test_the_api_queues_nothing_for_wrong_words(client_as, database, copied):
+    """Said with the place that is wrong; of another kit, too."""
+    row, _, sheet = copied
+    client = client_as(Role.OWNER)
+    (other,) = words.split(words.make_secret(), needed=1, sheets=1)
+    wrong = {
+        "kit.word-unknown": [sheet.replace(sheet.split()[3], "zzzzqqq")],
+        "kit.sheet-missing": [],
+        "kit.sheet-of-another-kit": [other],
+    }
+    for code, sheets in wrong.items():
+        answer = client.post(API, json={"target_id": row.id, "sheets": sheets})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, code)
+    assert client.post(API, json={"target_id": 99, "sheets": [sheet]}).status_code == 404
+    with database.read() as connection:
+        assert drill_readings.active(connection) is None
+        assert secrets.find_sealed(connection, WORDS) is None
+
+
+@pytest.mark.parametrize(
+    ("role", "see", "begin"),
+    [
+        (Role.OWNER, 200, 422),
+        (Role.ASSOCIATE, 200, 422),
+        (Role.TECHNICAL_ADMIN, 200, 403),
+        (Role.SECRETARY, 404, 403),
+    ],
+)
+def test_the_api_asks_for_the_pages_rights(client_as, copied, role, see, begin):
+    """Those with words only."""
+    client = client_as(role)
+    assert client.get(API).status_code == see
+    answer = client.post(API, json={"target_id": copied[0].id, "sheets": []})
+    assert answer.status_code == begin
+
+
+def test_a_token_reads_drills_and_begins_none(anonymous, copied, token_of):
+    """Words are typed by a person."""
+    headers = token_of(Role.OWNER, *Scope)
+    client = anonymous
+    assert client.get(API, headers=headers).status_code == 200
+    body = {"target_id": copied[0].id, "sheets": [copied[2]]}
+    answer = client.post(API, json=body, headers=headers)
+    assert answer.json()["error"]["code"] == "access.scope"

@@ -16,38 +16,16 @@ from appliance.ledger import chain
 from appliance.model import Role
 from appliance.replication import kit
 from appliance.vault import words
-from tests.support.reading import ReaderProcess
 from tests.web.conftest import PASSWORD
+from tests.web.printed import split
 
 THREE = {"needed": "2", "holder": ["Dr Martin", "Dr Petit", "Me Roux"]}
 
 
 @pytest.fixture
-def made(database, box_keys):
-    """A box whose kit was made, as ``armoire init`` does."""
-    with database.write() as connection:
-        facts.put(connection, "box.id", "b0", now=utc_now())
-        kit.make(connection, box_keys, now=utc_now())
-    return database
-
-
-@pytest.fixture
-def reader(settings, made):
-    """The worker's side of the socket."""
-    with ReaderProcess(settings) as process:
-        yield process
-
-
-TWO_OF_THREE = kit_words.KitPlan(2, ("Dr Martin", "Dr Petit", "Me Roux"))
-
-
-def split(database, keys, plan=TWO_OF_THREE):
-    """Print in another room: the words of each sheet."""
-    with database.write() as connection:
-        sheets = kit.split(
-            connection, keys, needed=plan.needed, holders=plan.holders, now=utc_now()
-        )
-    return [" ".join(each.words) for each in sheets]
+def made(kit_made):
+    """A box whose kit was made."""
+    return kit_made
 
 
 def form(*sheets):

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from appliance.clock import utc_now
 from appliance.db import shares, sources
 from appliance.db.engine import Database
 from appliance.ledger import chain
-from appliance.model import Person, Role
+from appliance.model import Role
 from appliance.policy.share_rights import ALL, Right
 from appliance.settings import Settings
 from appliance.web import attempts, token_gate
@@ -51,24 +51,6 @@ def share(database: Database, tmp_path: Path) -> shares.Share:
         for role, rights in ((Role.OWNER, ALL), (Role.SECRETARY, {Right.SEE})):
             shares.grant(connection, made.id, rights, role=role, by=None, now=utc_now())
     return made
-
-
-@pytest.fixture
-def token_of(database: Database, person_of: Callable[[Role], Person]):
-    """Make a secret for the person of a role; return the Authorization header that carries it."""
-
-    def make(role: Role, *scope: Scope, kind: Kind = Kind.API) -> dict[str, str]:
-        person = person_of(role)
-        with database.write() as connection:
-            secret, _ = app_passwords.make(
-                connection, person.id, kind=kind, label="a script", scope=scope, now=utc_now()
-            )
-        if kind is Kind.DAV:
-            pair = base64.b64encode(f"{person.login}:{secret}".encode()).decode()
-            return {"authorization": f"Basic {pair}"}
-        return {"authorization": f"Bearer {secret}"}
-
-    return make
 
 
 def test_a_token_does_what_its_scope_says_and_no_more(program, share, token_of) -> None:

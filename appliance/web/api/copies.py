@@ -1,6 +1,7 @@
-"""The copies under /api/v1: where they lie and what was proven about them, for programs that hold a session.
+"""The copies under /api/v1: what was proven about them, and what is to be done about one now.
 
-Times are ISO 8601 in UTC, sizes are bytes. No place's address, key or dossier is in an answer.
+Times are ISO 8601 in UTC, sizes are bytes. No place's address, key or dossier is in an answer: those are in
+``copies_change`` and ``hosts``, which no token opens.
 """
 
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ from appliance.db import copies, targets
 from appliance.db.targets import TargetId
 from appliance.jobs import copy_readings, queue
 from appliance.jobs.copy_readings import CopyStatus
-from appliance.jobs.kinds import PushCopy, Spec, VerifyCopy
+from appliance.jobs.kinds import CheckTarget, PushCopy, Spec, TamperCopy, VerifyCopy
 from appliance.language import Language
-from appliance.ledger import events
-from appliance.model import Job, PersonId, Proof
+from appliance.model import Job, Proof
+from appliance.policy import disk_state
 from appliance.policy.roles import Action
 from appliance.web.api.v1 import JobBody, job_body
-from appliance.web.deps import Box, TheBox, TheVisitor, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, needs
+from appliance.web.pages.copies_do import ask_about
+from appliance.web.pages.copies_show import answer_lines, attempt_lines, uploads_of
 from appliance.web.pages.copies_view import overall_sentence
 from appliance.web.render import words_of
 
@@ -109,6 +112,57 @@ class GenerationBody:
     new_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class FindingBody:
+    """One thing that needs doing."""
+
+    code: str  # stable
+    severity: str  # notice · warning · alarm
+    text: str  # in the reader's language
+    action: str  # what to do next
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptBody:
+    """One way to harm the copy that was tried with our own key."""
+
+    action: str
+    outcome: str  # refused · without-effect · done · unknown
+    text: str  # what was tried, in the reader's language
+    detail: str  # what the place answered
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBody:
+    """What a bucket's host answered to one question."""
+
+    question: str  # lock · versioning · lifecycle · public-access · region · encryption
+    state: str  # ok · bad · unknown
+    text: str  # in the reader's language
+    answered_at: datetime | None  # it last did
+
+
+@dataclass(frozen=True, slots=True)
+class UploadBody:
+    """One sending that ended well."""
+
+    at: datetime
+    sent_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceBody:
+    """What is known of a copy beside its proofs."""
+
+    findings: list[FindingBody]
+    tampered_at: datetime | None  # the attempts were made
+    attempts: list[AttemptBody]
+    bucket: list[AnswerBody]  # empty for what is no bucket
+    disk: str | None  # of a disk: whether it may be taken away, in the reader's language
+    uploads: list[UploadBody]  # oldest first
+
+
 @router.get("/copies", name="api-copies", dependencies=[needs(Action.COPIES_SEE)])
 async def list_copies(request: Request, box: TheBox) -> CopiesBody:
     """Return every copy, by label, and 3-2-1."""
@@ -173,6 +227,45 @@ async def list_generations(box: TheBox, target_id: int) -> list[GenerationBody]:
     return await box.read_aside(gather)
 
 
+@router.get(
+    "/copies/{target_id}/evidence",
+    name="api-copy-evidence",
+    dependencies=[needs(Action.COPIES_SEE)],
+)
+async def show_evidence(request: Request, box: TheBox, target_id: int) -> EvidenceBody:
+    """Return what needs doing, what a thief with our key could do, and what the host answered."""
+    words = words_of(request)
+
+    def gather(connection: Connection) -> EvidenceBody:
+        row = targets.get(connection, TargetId(target_id))
+        status = copy_readings.copy_status(connection, box.settings, row, utc_now())
+        disk = disk_state.said(row.facts)
+        return EvidenceBody(
+            [
+                FindingBody(
+                    one.code,
+                    one.severity.value,
+                    one.words(words.language),
+                    one.action_words(words.language),
+                )
+                for one in status.reasons
+            ],
+            None if status.last_tamper is None else status.last_tamper.at,
+            [
+                AttemptBody(one.action, one.how, words.text(one.what), one.detail)
+                for one in attempt_lines(row)
+            ],
+            [
+                AnswerBody(one.name, one.state, words.explain(one.text, one.facts), one.at)
+                for one in answer_lines(row)
+            ],
+            None if disk is None else words.text(disk[1]),
+            [UploadBody(one.at, one.sent_bytes, one.seconds) for one in uploads_of(status)],
+        )
+
+    return await box.read_aside(gather)
+
+
 @router.post(
     "/copies/{target_id}/push",
     name="api-copy-push",
@@ -181,8 +274,7 @@ async def list_generations(box: TheBox, target_id: int) -> list[GenerationBody]:
 )
 async def push(box: TheBox, visitor: TheVisitor, target_id: int) -> JobBody:
     """Queue a sending now; 409 when one waits already."""
-    spec = PushCopy(target_id)
-    return await _queue(box, visitor.person.id, target_id, spec, "copy.push-ask")
+    return await _queue(box, visitor, target_id, PushCopy(target_id))
 
 
 @router.post(
@@ -195,25 +287,35 @@ async def verify(
     box: TheBox, visitor: TheVisitor, target_id: int, *, full: bool = False
 ) -> JobBody:
     """Queue the proof of a copy, with ``full`` of every object; 409 when one waits already."""
-    spec = VerifyCopy(target_id, full=full)
-    return await _queue(box, visitor.person.id, target_id, spec, "copy.verify-ask")
+    return await _queue(box, visitor, target_id, VerifyCopy(target_id, full=full))
 
 
-async def _queue(box: Box, person_id: PersonId, target_id: int, spec: Spec, event: str) -> JobBody:
-    now = utc_now()
+@router.post(
+    "/copies/{target_id}/tamper",
+    name="api-copy-tamper",
+    status_code=202,
+    dependencies=[needs(Action.COPIES_CHANGE)],
+)
+async def tamper(box: TheBox, visitor: TheVisitor, target_id: int) -> JobBody:
+    """Queue the attempts to harm the canary, and a bucket's questions; 409 when they wait already."""
+    return await _queue(box, visitor, target_id, TamperCopy(target_id))
 
+
+@router.post(
+    "/copies/{target_id}/check",
+    name="api-copy-check",
+    status_code=202,
+    dependencies=[needs(Action.COPIES_CHANGE)],
+)
+async def check(box: TheBox, visitor: TheVisitor, target_id: int) -> JobBody:
+    """Queue a test of the place; 409 when one waits already."""
+    return await _queue(box, visitor, target_id, CheckTarget(target_id))
+
+
+async def _queue(box: Box, visitor: Visitor, target_id: int, spec: Spec) -> JobBody:
     def change(connection: Connection) -> Job:
         row = targets.get(connection, TargetId(target_id))
-        job = queue.enqueue(connection, spec, now=now, person_id=person_id)
-        events.record(
-            connection,
-            at=now,
-            event=event,
-            subject=f"target:{row.id}",
-            person_id=person_id,
-            job=job,
-        )
-        return queue.get(connection, job)
+        return queue.get(connection, ask_about(connection, row, spec, visitor))
 
     return job_body(await box.write(change))
 

@@ -175,6 +175,7 @@ async def change_host(request: Request, box: TheBox, visitor: TheVisitor, name: 
     "/copies/{name}/host/papers",
     name="copy-paper-add",
     dependencies=[needs(Action.COPIES_DECLARE)],
+    max_body_size=copies_papers.LARGEST_REQUEST,
 )
 async def add_paper(
     box: TheBox, visitor: TheVisitor, name: str, file: UploadFile, kind: Text = ""

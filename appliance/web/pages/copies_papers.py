@@ -23,8 +23,13 @@ from appliance.model import PersonId
 from appliance.policy import dossier as dossiers
 from appliance.policy.hosting import Dossier
 from appliance.settings import Settings
+from appliance.units import MIB
 from appliance.web.pages.copies_view import dossier_of
 
+#: Bytes of a paper: a scanned contract of a hundred pages.
+LARGEST: Final = 16 * MIB
+#: Bytes of a request that brings one: what is a little too large is refused with a reason.
+LARGEST_REQUEST: Final = 2 * LARGEST
 #: What a paper begins with → its ending.
 _BEGINNINGS: Final = {b"%PDF-": "pdf", b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png"}
 
@@ -42,8 +47,10 @@ def keep(settings: Settings, content: bytes) -> str:
     """Write a paper, once, and return its SHA-256; whole or not at all.
 
     Raises:
-        InvalidInput: it is empty, or neither a PDF nor a picture.
+        InvalidInput: it is empty, too large, or neither a PDF nor a picture.
     """
+    if len(content) > LARGEST:
+        raise InvalidInput("file", mark("A document of at most 16 MB."))
     if _ending(content) is None:
         raise InvalidInput("file", mark("a PDF, or a picture (JPEG, PNG)."))
     digest = sha256(content).hexdigest()

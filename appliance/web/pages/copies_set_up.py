@@ -197,6 +197,11 @@ def check_lines(row: TargetRow) -> list[CheckLine]:
     ]
 
 
+def outcome_of(line: CheckLine) -> str:
+    """Return what a line of the last test says: ok · warning · failed · skipped."""
+    return next(outcome for outcome, tone in _TONES.items() if tone == line.tone)
+
+
 @router.post(
     "/copies/{name}/host-key", name="copy-host-key", dependencies=[needs(Action.COPIES_CHANGE)]
 )

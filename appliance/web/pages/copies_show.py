@@ -52,7 +52,7 @@ SHOWN: Final = 12  # generations on the page
 RULES: Final = 6
 #: kB/s in the form; a pause is 0.
 _KILO: Final = 1000
-CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 QUESTIONS: Final[dict[str, str]] = {
     "lock": mark("Does a lock keep objects from being deleted?"),
