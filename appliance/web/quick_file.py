@@ -9,6 +9,7 @@ place that says no. Most of the time a small file takes is spent on that way (do
 
 import os
 import re
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
@@ -21,8 +22,9 @@ from appliance.packed import unpack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.settings import Settings
-from appliance.web.deps import Box
+from appliance.web.deps import Box, Visitor
 from appliance.web.front import is_inside, looks_sent_on
+from appliance.web.opened_blocks import read_now
 from appliance.web.pages.files import Openings
 from appliance.web.security import RAW_HEADERS, at_hand
 from appliance.web.share_file import SMALL, headers_of
@@ -71,17 +73,11 @@ class QuickFile:
 
 def _find(scope: Scope, share: str) -> _Answer | None:
     query = _QUERY.fullmatch(scope["query_string"])
-    peer = scope["client"][0] if scope.get("client") else ""
-    if (
-        query is None
-        or not _CONDITIONS.isdisjoint([name for name, _ in scope["headers"]])
-        or looks_sent_on(scope, peer)
-        or not is_inside(peer)  # perhaps the box is open for correspondents' links only
-    ):
+    if query is None or not _CONDITIONS.isdisjoint([name for name, _ in scope["headers"]]):
         return None
     now = utc_now()
-    visitor = at_hand(scope, now)
-    if visitor is None or not visitor.may(Action.DISK_USE):
+    visitor = reader_at_hand(scope, now)
+    if visitor is None:
         return None
     app_state = scope["app"].state
     box: Box = app_state.box
@@ -103,14 +99,26 @@ def _find(scope: Scope, share: str) -> _Answer | None:
         openings: Openings = app_state.openings
         if not openings.is_known(visitor.person.id, f"{share}:{entry.etag}"):
             return None
-        body = bytearray(facts.st_size)
-        if os.preadv(descriptor, [body], 0, os.RWF_NOWAIT) != facts.st_size:
-            return None
+        body = read_now(descriptor, facts.st_size, 0)
+        if body is None:
+            return None  # not in memory: a thread fetches it
     except OSError:
-        return None  # not in memory: a thread fetches it
+        return None
     finally:
         os.close(descriptor)
     return _headers(entry), body
+
+
+def reader_at_hand(scope: Scope, now: datetime) -> Visitor | None:
+    """Return who asks for something of the network disk, where nothing is left to decide about who they are.
+
+    None is no refusal: the doors have to say.
+    """
+    peer = scope["client"][0] if scope.get("client") else ""
+    if looks_sent_on(scope, peer) or not is_inside(peer):
+        return None  # perhaps the box is open for correspondents' links only
+    visitor = at_hand(scope, now)
+    return visitor if visitor is not None and visitor.may(Action.DISK_USE) else None
 
 
 @lru_cache(maxsize=2_000)
