@@ -28,6 +28,7 @@ from appliance.web.pages.browse import Folders
 from appliance.web.pages.files import Openings
 from appliance.web.pages.ledger import ChainWatch
 from appliance.web.quick_file import QuickFile
+from appliance.web.quick_folder import QuickFolder
 from appliance.web.read_only import ReadOnly
 from appliance.web.recovery_watch import Watch
 from appliance.web.render import Renderer, is_fragment, render
@@ -84,8 +85,9 @@ def create_app(
     )
     if not read_only:
         doors = app.build_middleware_stack
-        # Before all of them: FastAPI's own cost more than what the short way does.
-        app.build_middleware_stack = lambda: QuickFile(doors(), settings)  # type: ignore[method-assign]
+        # Before all of them: FastAPI's own cost more than what the short ways do.
+        quick = lambda: QuickFolder(QuickFile(doors(), settings), settings)  # noqa: E731
+        app.build_middleware_stack = quick  # type: ignore[method-assign]
     static = StaticFiles()
     box = Box(settings, opened)
     app.state.box = box

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -14,10 +16,11 @@ from appliance.clock import utc_now
 from appliance.language import Language, mark, translate, translate_count
 from appliance.policy.roles import Action
 from appliance.policy.wording import duration_words, in_language, percent_words, size_words
-from appliance.web.deps import find_visitor, language_of
+from appliance.web.deps import Visitor, find_visitor, language_of, visitor_of
 from appliance.web.recovery_watch import Watch
+from appliance.web.remembered import FRAMES, PLACE, ROWS, Reader, Rows, Shelf, filled, parted
 from appliance.web.spoken import fold, spaced
-from appliance.web.standing import asker
+from appliance.web.standing import Standing, asker
 from appliance.web.static_files import StaticFiles
 
 # Written here: a locale library would keep some megabytes in memory for these 38 words.
@@ -60,6 +63,8 @@ _MONTHS: Final[dict[Language, list[str]]] = {
 _LANGUAGES: Final[tuple[Language, ...]] = ("fr", "en")
 
 JUST_NOW_S: Final = 10
+#: What a page that is remembered has for the present: nothing may be told from it.
+NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,14 @@ class Page:
     """The root of all pages: a frozen dataclass holds everything its template may use."""
 
     template: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PurePage(Page):
+    """A page that is remembered: its HTML depends on its fields, its reader and what stands on top, nothing else.
+
+    Fields are hashable. The template gets no session and no time; ``rows`` stands for the rows, once at most.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +163,16 @@ class Words:
         return moment.astimezone(self.zone).strftime("%H:%M")
 
 
+class TimelessWords(Words):
+    """How to speak on a page that is remembered: everything but how long ago something was."""
+
+    __slots__ = ()
+
+    def ago(self, moment: datetime) -> str:
+        """Refuse: it would be old a second later."""
+        raise ValueError(f"a page that is remembered does not say how long ago {moment} was")
+
+
 def _long_day(day: date, language: Language) -> str:
     name, month = _DAYS[language][day.weekday()], _MONTHS[language][day.month - 1]
     return f"{name} {day.day} {month}" if language == "fr" else f"{name}, {day.day} {month}"
@@ -168,6 +191,8 @@ class Renderer:
     ) -> None:
         self._zone = zone
         self._recovery = recovery
+        self._frames = Shelf(FRAMES)
+        self._rows = Shelf(ROWS)
         self._environments = {
             language: self._environment(language, static) for language in _LANGUAGES
         }
@@ -191,8 +216,47 @@ class Renderer:
 
     def html(self, request: Request, page: Page) -> str:
         """Return the page, or a fragment of one, as HTML."""
-        words = self.words(request)
-        visitor = find_visitor(request)
+        words, standing = self.words(request), asker(request)
+        return self._html(page, words, find_visitor(request), request.url.path, standing)
+
+    def filled(self, request: Request, page: PurePage, rows: Rows) -> bytes:
+        """Return a page with its rows; each is made anew only when a fact that shows in it is new.
+
+        Raises:
+            NotAllowed: nobody is in.
+        """
+        person = visitor_of(request).person
+        language, zone = language_of(request), self._zone()
+        path: str = request.scope["path"]
+        standing = asker(request)()
+        manner = (language, zone.key)
+        words: Words = TimelessWords(language, zone, NO_TIME)
+        key = (type(page), page, person, path, standing, *manner)
+        # A box that is being made again says on each page how far it is.
+        frame = self._frames.find(key) if self._recovery is None else None
+        if frame is None:
+            if self._recovery is not None:
+                words = Words(language, zone, utc_now())
+            place = {"rows": Markup(PLACE)}  # noqa: S704 - ours
+            frame = parted(self._html(page, words, Reader(person), path, lambda: standing, place))
+            if self._recovery is None:
+                self._frames.keep(key, frame)
+
+        def make(shown: list[object]) -> str:
+            template = self._environments[language].get_template(rows.template)
+            return template.render({**dict(rows.shared), "rows": shown, "words": words})
+
+        return filled(self._rows, rows, manner, make).join(frame)
+
+    def _html(
+        self,
+        page: Page,
+        words: Words,
+        visitor: Visitor | Reader | None,
+        path: str,
+        standing: Callable[[], Standing],
+        more: Mapping[str, object] = MappingProxyType({}),
+    ) -> str:
         context: dict[str, Any] = {
             "_": words.text,
             "_n": words.count,
@@ -200,10 +264,11 @@ class Renderer:
             "language": words.language,
             "visitor": visitor,
             "may": visitor.may if visitor is not None else lambda _: False,
-            "address": request.url.path,
-            "standing_now": asker(request),
+            "address": path,
+            "standing_now": standing,
             # What goes on while the box is made again from a copy: a banner on each page.
             "recovery": None if self._recovery is None else self._recovery.status(),
+            **more,
         }
         for each in fields(page):
             if each.name in context:
@@ -220,15 +285,20 @@ def render(
 ) -> HTMLResponse:
     """Return ``page`` as an answer."""
     renderer: Renderer = request.app.state.renderer
-    return HTMLResponse(
-        renderer.html(request, page),
-        status,
-        {
-            "content-language": language_of(request),
-            "vary": "cookie, accept-language",
-            **(headers or {}),
-        },
-    )
+    return _answer(request, renderer.html(request, page), status, headers or {})
+
+
+def render_filled(request: Request, page: PurePage, rows: Rows, status: int = 200) -> HTMLResponse:
+    """Return a page that is remembered, with its rows, as an answer."""
+    renderer: Renderer = request.app.state.renderer
+    return _answer(request, renderer.filled(request, page, rows), status, {})
+
+
+def _answer(
+    request: Request, html: str | bytes, status: int, headers: Mapping[str, str]
+) -> HTMLResponse:
+    told = {"content-language": language_of(request), "vary": "cookie, accept-language"}
+    return HTMLResponse(html, status, {**told, **headers})
 
 
 def words_of(request: Request) -> Words:

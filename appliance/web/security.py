@@ -78,6 +78,15 @@ HEADERS: Final = {
 RAW_HEADERS: Final = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
+def with_headers(message: Message) -> Message:
+    """Return ``message`` with the headers of every answer where it begins one; its own values stay."""
+    if message["type"] == "http.response.start":
+        headers = message.setdefault("headers", [])
+        there = {name.lower() for name, _ in headers}
+        message["headers"] = [*headers, *(each for each in RAW_HEADERS if each[0] not in there)]
+    return message
+
+
 class SecurityHeaders:
     """Adds the headers of every answer; a handler's own value stays."""
 
@@ -95,13 +104,7 @@ class SecurityHeaders:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                headers = message.setdefault("headers", [])
-                there = {name.lower() for name, _ in headers}
-                message["headers"] = [
-                    *headers,
-                    *(each for each in RAW_HEADERS if each[0] not in there),
-                ]
-            await send(message)
+            await send(with_headers(message))
 
         try:
             await self.app(scope, receive, send_with_headers)

@@ -1,7 +1,8 @@
 """A page with session, rights and data: how many a second on one core, and how long the slowest waits.
 
 The folder of 20 files is what a person sees all day: the session, the role, the rights, the notices, the folder read
-anew, 20 rows of HTML in French. wrk has the other core. ``taskset`` keeps the server on one.
+anew, 20 rows of HTML in French. It is the same person and the same folder again, so the HTML is remembered as it is for
+everybody who comes back to a folder. wrk has the other core. ``taskset`` keeps the server on one.
 """
 
 import subprocess
@@ -23,6 +24,8 @@ pytestmark = [
 ]
 
 SECONDS = 5
+#: Folders of 20 files: more of them than the HTML of their pages, and rows, that is remembered.
+OTHERS = 600
 BAR_RATE = 2_000
 BAR_P99_MS = 15
 #: What one download takes of the line, as in measured-web.md: four of them are half a core.
@@ -35,6 +38,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiskSite]:
     made = disk_site.make(tmp_path_factory.mktemp("pages"))
     disk_site.large(made.share / "film.bin", 2_000_000_000)
     disk_site.fill(made.share / "vingt", 20, 1_000)
+    for number in range(OTHERS):
+        disk_site.fill(made.share / f"autre {number}", 20, 1)
     yield made
     made.database.close()
 
@@ -52,9 +57,13 @@ def _scripts(site: DiskSite, place: Path) -> dict[str, Path]:
 
 
 def test_pages_a_second_on_one_core(site: DiskSite, tmp_path: Path) -> None:
-    """The whole way: parsing, gate, rights, folder, template."""
+    """The whole way: parsing, gate, rights, folder, HTML; beside it, never twice the same folder of 600."""
     rows = []
+    others = [f"/disk/documents?p={pack_path(f'autre {each}'.encode())}" for each in range(OTHERS)]
     with servers.armoire(site.settings, is_tls=False, core=0) as ours:
+        script = servers.lua(tmp_path / "others.lua", others, site.headers)
+        anew = servers.wrk(ours.base, script, seconds=SECONDS, core=1)
+        assert anew["bad"] == 0
         for name, script in _scripts(site, tmp_path).items():
             servers.wrk(ours.base, script, seconds=1, core=1)
             before = ours.cpu_s()
@@ -68,14 +77,14 @@ def test_pages_a_second_on_one_core(site: DiskSite, tmp_path: Path) -> None:
                     told["rps"],
                     BAR_RATE,
                     told["rps"] >= BAR_RATE,
-                    {**details, "us_each": round(cost)},
+                    {**details, "us_each": round(cost), "other_folders_rps": round(anew["rps"])},
                 )
             )
-    assert rows[-1].ok
+    assert all(each.ok for each in rows)
 
 
 def test_a_page_while_four_downloads_run(site: DiskSite, tmp_path: Path) -> None:
-    """At a pace a practice never reaches (100 a second), over TLS: 99 of 100 within 15 ms."""
+    """One browser that asks again as soon as it has the page, over TLS: 99 of 100 answers within 15 ms."""
     script = _scripts(site, tmp_path)["folder page"]
     with servers.armoire(site.settings, is_tls=True, core=0) as ours:
         servers.wrk(ours.base, script, seconds=1, connections=1, core=1)

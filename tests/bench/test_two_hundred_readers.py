@@ -1,7 +1,7 @@
 """Two hundred people at once list, open, search and download, without and with a night over the same share.
 
 Each clicks once a second on average, on a TLS connection of their own: far more than a practice of that size does.
-The same crowd reads first while nothing else runs; then while Borg reads, packs and writes the share and the
+The same crowd reads first while nothing else runs, after some seconds that are not measured; then while Borg reads, packs and writes the share and the
 catalogue is filled.
 """
 
@@ -24,6 +24,7 @@ PEOPLE = max(20, int(200 * SCALE))
 FILES = max(200, int(20_000 * SCALE))
 LARGE = 40
 PAUSE_S = 1.0
+WARM_S = 8.0
 ALONE_S = 15.0
 MOST_S = 120.0
 #: The night may make the slowest answers so many times slower; on two cores it has one of them.
@@ -43,11 +44,17 @@ def test_two_hundred_people_read_while_a_night_runs(scene, tmp_path: Path):
     """No error, no locked database, a good night, a bound on the wait and on memory."""
     log = tmp_path / "web.log"
     source = scene.source
-    with crowd.serving(scene, log) as (port, web):
-        until = time.monotonic() + ALONE_S
-        alone = crowd.crowd(
+
+    def quiet(port: int, seconds: float) -> crowd.Told:
+        until = time.monotonic() + seconds
+        return crowd.crowd(
             scene, port, large=LARGE, pause_s=PAUSE_S, goes_on=lambda: time.monotonic() < until
         )
+
+    with crowd.serving(scene, log) as (port, web):
+        # Two hundred handshakes, templates compiled, files read from the disk once: no part of what is compared.
+        warm = quiet(port, WARM_S)
+        alone = quiet(port, ALONE_S)
         before = web.memory_info().rss / 1e6
         _, night = scene.box.start(TakeSnapshot(source.id))
         began = time.monotonic()
@@ -62,7 +69,7 @@ def test_two_hundred_people_read_while_a_night_runs(scene, tmp_path: Path):
         ended = night.wait(300)
         after = web.memory_info().rss / 1e6
     said = log.read_text()
-    wrong = len(alone.wrong) + len(told.wrong) + said.count("locked")
+    wrong = len(warm.wrong) + len(alone.wrong) + len(told.wrong) + said.count("locked")
     snapshot = scene.box.newest(source)
     proven = scene.box.run(VerifySnapshot(source.id, snapshot.id)) is JobState.SUCCEEDED
     ratio = told.p(0.99) / alone.p(0.99)
@@ -94,5 +101,5 @@ def test_two_hundred_people_read_while_a_night_runs(scene, tmp_path: Path):
             {"before the night": round(before)},
         ),
     ]
-    assert told.wrong == alone.wrong == []
+    assert told.wrong == alone.wrong == warm.wrong == []
     assert all(row.ok for row in rows) or SCALE < 1

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sqlalchemy import insert
 from starlette.testclient import TestClient
+from starlette.types import Scope as AsgiScope
 
 from appliance.accounts import app_passwords, passwords, people, sessions
 from appliance.accounts.app_passwords import Kind, Scope
@@ -176,6 +178,26 @@ def client_as(
         return anonymous
 
     return sign_in
+
+
+@pytest.fixture
+def taken_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[str]]:
+    """Note the paths that a short way (``web.quick_file``, ``web.quick_folder``) answers from now on."""
+
+    def note(way: ModuleType) -> list[str]:
+        taken: list[str] = []
+        find = way._find
+
+        def noted(scope: AsgiScope, share: str) -> object:
+            found = find(scope, share)
+            if found is not None:
+                taken.append(scope["path"])
+            return found
+
+        monkeypatch.setattr(way, "_find", noted)
+        return taken
+
+    return note
 
 
 @pytest.fixture

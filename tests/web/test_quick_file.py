@@ -36,19 +36,9 @@ def folder(database, tmp_path):
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def quick(taken_by):
     """What was answered by the short way."""
-    taken = []
-    find = quick_file._find
-
-    def noted(scope, share):
-        found = find(scope, share)
-        if found is not None:
-            taken.append(scope["query_string"])
-        return found
-
-    monkeypatch.setattr(quick_file, "_find", noted)
-    return taken
+    return taken_by(quick_file)
 
 
 @pytest.mark.parametrize("name", ["letters/été.txt", "empty"])

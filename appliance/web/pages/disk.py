@@ -5,7 +5,7 @@ virtual list (measured-web.md D: 20,000 entries usable in 0.4 s).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Final
@@ -40,7 +40,8 @@ from appliance.web.deps import (
     visitor_of,
 )
 from appliance.web.pages.paths import Crumb, crumbs, readable
-from appliance.web.render import Page, render
+from appliance.web.remembered import Rows
+from appliance.web.render import Page, PurePage, render, render_filled
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])
 
@@ -48,6 +49,12 @@ ROWS: Final = 200
 #: Without JavaScript one file is sent by a form; larger ones need the page's own way.
 LARGEST_BY_FORM: Final = 512 * MIB
 _PIECE: Final = MIB
+#: The page says the room in steps, or it would be another one with each line of the journal; scarce room exactly.
+ROOM_STEP: Final = 16 * MIB
+ROOM_EXACT: Final = 1024 * MIB
+#: In the templates, by what a listing calls it.
+KINDS: Final = {"folder": "d", "file": "f", "link": "l", "other": "o"}
+NO_ROWS: Final = Rows("disk/_rows.html", (), [], lambda facts: facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +97,21 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderPage(Page):
-    """One folder of a share."""
+class FolderPage(PurePage):
+    """One folder of a share, its rows apart."""
 
     template: ClassVar[str] = "disk/folder.html"
     share: str
     label: str
     packed: str
-    crumbs: list[Crumb]
-    up: str | None
-    rows: list[Row]
+    crumbs: tuple[Crumb, ...]
+    shown: int  # rows
     total: int
     first: int  # of the rows shown, counted from 1; 0 when there is none
     previous: str | None
     following: str | None
-    can: dict[str, bool]  # right → whether one has it
-    room: int
+    can: tuple[str, ...]  # the rights one has
+    room: int  # bytes, see ROOM_STEP
     problem: str
     largest_by_form: int
     over_smb: bool
@@ -185,64 +191,71 @@ async def _folder(
     request: Request, held: Held, path: bytes, first: int = 0, problem: str = "", status: int = 200
 ) -> Response:
     if not held.may(Right.SEE) and held.may(Right.ADD) and not path:
-        return render(request, _letter_box(held, problem), status)
+        return render_filled(request, _empty(held, problem), NO_ROWS, status)
     held.demand(Right.SEE)
     found = listing.read_known(held.share.folder, path)
     if found is None:
         found = await aside(listing.read, held.share.folder, path)
+    return folder_page(request, held, path, found, first, problem, status)
+
+
+def folder_page(
+    request: Request,
+    held: Held,
+    path: bytes,
+    found: listing.Listing,
+    first: int = 0,
+    problem: str = "",
+    status: int = 200,
+) -> Response:
+    """Return the page of a folder that ``held`` was found to let see; ``first`` is a place among its entries."""
     total = len(found.entries)
     first = max(0, min(first, total - 1)) // ROWS * ROWS if total else 0
-    rows = [
-        Row(
-            readable(each.name),
-            pack_path(paths.join(path, each.name)),
-            "d" if each.kind == "folder" else each.kind[0],
-            each.size,
-            from_epoch(each.mtime_ns // NS_PER_S),
-        )
-        for each in found.entries[first : first + ROWS]
-    ]
+    entries = found.entries[first : first + ROWS]
     share, packed = held.share.name, pack_path(path)
 
     def page_at(place: int) -> str:
         return f"/disk/{share}?p={packed}&first={place}"
 
-    page = FolderPage(
-        share=share,
-        label=held.share.label,
+    def row(facts: tuple[bytes, str, int, int]) -> Row:
+        name, kind, size, seconds = facts
+        packed_name = pack_path(paths.join(path, name))
+        return Row(readable(name), packed_name, KINDS[kind], size, from_epoch(seconds))
+
+    page = replace(
+        _empty(held, problem),
         packed=packed,
-        crumbs=crumbs(path),
-        up=pack_path(path.rpartition(b"/")[0]) if path else None,
-        rows=rows,
+        crumbs=tuple(crumbs(path)),
+        shown=len(entries),
         total=total,
-        first=first + 1 if rows else 0,
+        first=first + 1 if entries else 0,
         previous=page_at(first - ROWS) if first else None,
         following=page_at(first + ROWS) if first + ROWS < total else None,
-        can={right.value: held.may(right) for right in Right},
-        room=actions.room(held.share),
-        problem=problem,
-        largest_by_form=LARGEST_BY_FORM,
-        over_smb=held.share.over_smb,
-        is_backed_up=held.share.source_id is not None,
     )
-    return render(request, page, status)
+    rows = Rows(
+        "disk/_rows.html",
+        (("share", share), ("folder", path)),
+        [(each.name, each.kind, each.size, each.mtime_ns // NS_PER_S) for each in entries],
+        row,
+    )
+    return render_filled(request, page, rows, status)
 
 
-def _letter_box(held: Held, problem: str) -> FolderPage:
-    """Return the page of who may add and not see: what goes in is not shown again."""
+def _empty(held: Held, problem: str) -> FolderPage:
+    """Return the page without a row; so it is for who may add and not see: what goes in is not shown again."""
+    room = actions.room(held.share)
     return FolderPage(
         share=held.share.name,
         label=held.share.label,
         packed="",
-        crumbs=[],
-        up=None,
-        rows=[],
+        crumbs=(),
+        shown=0,
         total=0,
         first=0,
         previous=None,
         following=None,
-        can={right.value: held.may(right) for right in Right},
-        room=actions.room(held.share),
+        can=tuple(right.value for right in Right if held.may(right)),
+        room=room - room % ROOM_STEP if room > ROOM_EXACT else room,
         problem=problem,
         largest_by_form=LARGEST_BY_FORM,
         over_smb=held.share.over_smb,
