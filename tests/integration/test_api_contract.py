@@ -11,8 +11,12 @@ import pytest
 from appliance.accounts import sessions
 from appliance.accounts.app_passwords import Kind, Scope
 from appliance.clock import utc_now
+from appliance.db import facts
+from appliance.replication import kit
 from appliance.web.security import COOKIE
 from tests.support.dav_box import DavBox
+from tests.support.reading import ReaderProcess
+from tests.web.copied import fill_copies
 from tests.web.practice import fill
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -32,6 +36,7 @@ def test_no_operation_fails_or_breaks_its_description(tmp_path):
         (box.folder / "letters").mkdir()
         (box.folder / "letters" / "march.txt").write_bytes(b"a letter")
         fill(box.database, box.settings, utc_now())
+        fill_copies(box.database, box.settings, utc_now())
         token = box.make(Kind.API, *Scope)
         # A share that is there: every other name ends at «not found», and says nothing about what is behind.
         done = walk(box, tmp_path, SECONDS, "--header", f"Authorization:Bearer {token}")
@@ -43,16 +48,9 @@ def test_what_no_token_opens_keeps_to_its_description_for_a_session(tmp_path):
     """People, replacements, emergency access, links: as a browser that showed just now who it is."""
     with DavBox(tmp_path) as box:
         fill(box.database, box.settings, utc_now())
-        with box.database.write() as connection:
-            token = sessions.start(
-                connection, box.doctor.id, now=utc_now(), address="127.0.0.1", user_agent="tests"
-            )
-            connection.exec_driver_sql("UPDATE session SET proven_at = created_at")
-        asked = {"cookie": f"{COOKIE}={token}", "sec-fetch-site": "same-origin"}
+        asked = signed_in(box)
         done = walk(
-            box, tmp_path, max(10, SECONDS // 2),
-            *("--header", f"Cookie:{asked['cookie']}"),
-            *("--header", f"Sec-Fetch-Site:{asked['sec-fetch-site']}"),
+            box, tmp_path, max(10, SECONDS // 2), *headers(asked),
             *("--include-path-regex", "^/api/v1/(people|locums|sources|snapshots|restores|emergency|access-review|links|notices|shares)"),
         )  # fmt: skip
         alive = box.process.poll() is None
@@ -64,10 +62,42 @@ def test_what_no_token_opens_keeps_to_its_description_for_a_session(tmp_path):
     check(done, alive, more_than=28)
 
 
+def test_copies_hosts_kit_and_drills_keep_to_their_description_for_a_session(tmp_path):
+    """Four places with their nights, a kit, and the worker's side of it: also what is printed is asked for."""
+    with DavBox(tmp_path) as box:
+        fill_copies(box.database, box.settings, utc_now())
+        with box.database.write() as connection:
+            facts.put(connection, "box.id", "b0", now=utc_now())
+            kit.make(connection, box.settings.keys, now=utc_now())
+        with ReaderProcess(box.settings):
+            done = walk(
+                box, tmp_path, max(10, SECONDS // 2), *headers(signed_in(box)),
+                *("--include-path-regex", "^/api/v1/(copies|kit|drills|recovery)"),
+            )  # fmt: skip
+        alive = box.process.poll() is None
+    check(done, alive, more_than=30)
+
+
+def signed_in(box):
+    """What the browser sends of a doctor who showed just now who they are."""
+    with box.database.write() as connection:
+        token = sessions.start(
+            connection, box.doctor.id, now=utc_now(), address="127.0.0.1", user_agent="tests"
+        )
+        connection.exec_driver_sql("UPDATE session SET proven_at = created_at")
+    return {"Cookie": f"{COOKIE}={token}", "Sec-Fetch-Site": "same-origin"}
+
+
+def headers(asked):
+    """The same, as schemathesis takes it."""
+    return [part for name, value in asked.items() for part in ("--header", f"{name}:{value}")]
+
+
 def walk(box, place, seconds, *more):
     """Let schemathesis ask every operation, or those that ``more`` names."""
     (place / "schemathesis.toml").write_text(
         '[parameters]\n"path.share" = "documents"\n"query.p" = ["", "bGV0dGVycw"]\n'
+        '"path.target_id" = 1\n'
         '"path.source_id" = [1, 3]\n"path.snapshot_id" = [1, 12, 13]\n'
     )
     return subprocess.run(

@@ -11,10 +11,9 @@ from importlib.resources import files
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
 from pydantic import Field
 from sqlalchemy import Connection
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from appliance.clock import utc_now
 from appliance.db import targets
@@ -43,6 +42,7 @@ from appliance.web.render import Words, render, words_of
 router = APIRouter(prefix="/api/v1/copies", tags=["hosts"])
 
 BYTES: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+HTML: Final = {"text/html": {"schema": {"type": "string"}}}
 Text = Annotated[str, Field(max_length=500)]
 Digest = Annotated[str, Query(pattern="^[0-9a-f]{64}$")]
 
@@ -204,7 +204,7 @@ async def add_paper(
     "/{target_id}/host/papers/{digest}",
     name="api-copy-paper",
     dependencies=[needs(Action.COPIES_SEE)],
-    response_class=FileResponse,
+    response_class=Response,
     responses={200: {"content": BYTES, "description": "The document, as a download."}},
 )
 async def open_paper(box: TheBox, target_id: int, digest: str) -> Response:
@@ -222,8 +222,8 @@ async def open_paper(box: TheBox, target_id: int, digest: str) -> Response:
     "/{target_id}/host/letters/{which}",
     name="api-copy-letter",
     dependencies=[needs(Action.COPIES_SEE)],
-    response_class=HTMLResponse,
-    responses={200: {"description": "One HTML file that needs nothing else, as a download."}},
+    response_class=Response,
+    responses={200: {"content": HTML, "description": "One HTML file that needs nothing else."}},
 )
 async def open_letter(
     request: Request, box: TheBox, target_id: int, which: Literal["designation", "reversibility"]

@@ -9,17 +9,16 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
 from pydantic import Field
 from sqlalchemy import Connection
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from appliance.clock import utc_now
 from appliance.jobs import kit_words
 from appliance.jobs.kit_words import LONGEST_HOLDER, KitPlan
 from appliance.policy.roles import Action
 from appliance.vault import words
-from appliance.web.api.hosts import BYTES
+from appliance.web.api.hosts import BYTES, HTML
 from appliance.web.deps import TheBox, TheVisitor, aside, language_of, needs, proven
 from appliance.web.pages.kit_steps import confirm, document_of, give_up, make_new, standing
 from appliance.web.render import Words, words_of
@@ -141,8 +140,8 @@ async def choose_holders(
     "/sheets/{number}",
     name="api-kit-sheet",
     dependencies=[proven()],
-    response_class=HTMLResponse,
-    responses={200: {"description": "The sheet, an HTML page to print; no store keeps it."}},
+    response_class=Response,
+    responses={200: {"content": HTML, "description": "The sheet, to print; no store keeps it."}},
 )
 async def print_sheet(
     request: Request, box: TheBox, visitor: TheVisitor, number: int, asked: PasswordBody
@@ -160,7 +159,7 @@ async def print_sheet(
     "/file",
     name="api-kit-file",
     dependencies=[proven()],
-    response_class=StreamingResponse,
+    response_class=Response,
     responses={200: {"content": BYTES, "description": "The kit file, as a download."}},
 )
 async def send_file(
