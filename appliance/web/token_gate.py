@@ -80,6 +80,7 @@ _SOURCE_READS: Final = {
     "anomalies": Scope.STATUS_READ,
     "plan": Scope.STATUS_READ,
     "history": Scope.SNAPSHOTS_READ,  # names of files
+    "touches": Scope.SNAPSHOTS_READ,
     "compare": Scope.SNAPSHOTS_READ,
     "retention": Scope.SNAPSHOTS_READ,
 }

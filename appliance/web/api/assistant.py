@@ -10,7 +10,7 @@ from appliance.web.render import Words
 
 
 @dataclass(frozen=True, slots=True)
-class StepBody:
+class StageBody:
     """Where one step of the assistant stands."""
 
     state: str  # waiting · busy · done · failed
@@ -32,9 +32,9 @@ class HostKeyBody:
     key: Annotated[str, Field(max_length=5000)]
 
 
-def step_body(step: Step) -> StepBody:
+def stage_body(step: Step) -> StageBody:
     """Return a step as the API shows it."""
-    return StepBody(step.state, None if step.job is None else step.job.job.id)
+    return StageBody(step.state, None if step.job is None else step.job.job.id)
 
 
 def check_bodies(lines: list[CheckLine], words: Words) -> list[CheckBody]:

@@ -21,12 +21,18 @@ from appliance.model import Job
 from appliance.policy import place as places
 from appliance.policy.hosting import Nature, Remark
 from appliance.policy.roles import Action
+from appliance.web.api.assistant import (
+    CheckBody,
+    HostKeyBody,
+    StageBody,
+    check_bodies,
+    stage_body,
+)
 from appliance.web.api.v1 import JobBody, job_body
 from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs
 from appliance.web.pages import copies_form
 from appliance.web.pages.copies_add import add_copy
-from appliance.web.pages.copies_set_up import outcome_of, pin, state_of
-from appliance.web.pages.set_up import Step
+from appliance.web.pages.copies_set_up import pin, state_of
 from appliance.web.render import Words, words_of
 
 router = APIRouter(prefix="/api/v1/copies", tags=["copies"])
@@ -97,22 +103,6 @@ class NewCopyBody:
 
 
 @dataclass(frozen=True, slots=True)
-class StepBody:
-    """Where one step of the assistant stands."""
-
-    state: str  # waiting · busy · done · failed
-    job_id: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class CheckBody:
-    """One thing that was tried at the place."""
-
-    outcome: str  # ok · warning · failed · skipped
-    text: str  # in the reader's language
-
-
-@dataclass(frozen=True, slots=True)
 class RemarkBody:
     """One thing about whether copies may be sent there."""
 
@@ -140,17 +130,10 @@ class SetUpBody:
     is_confirmed: bool
     is_changed: bool  # another key than the confirmed one was shown
     is_ready: bool  # a first copy may be sent
-    prepared: StepBody
-    tried: StepBody
-    pushed: StepBody
+    prepared: StageBody
+    tried: StageBody
+    pushed: StageBody
     checks: list[CheckBody]
-
-
-@dataclass(frozen=True, slots=True)
-class HostKeyBody:
-    """The identity that is to be confirmed: the one in ``offered_key``."""
-
-    key: Annotated[str, Field(max_length=5000)]
 
 
 @router.post("", name="api-copy-add", status_code=201, dependencies=[needs(Action.COPIES_CHANGE)])
@@ -268,15 +251,8 @@ def set_up_body(connection: Connection, box: Box, row: TargetRow, words: Words) 
         is_confirmed=state.is_confirmed,
         is_changed=state.is_changed,
         is_ready=state.is_ready,
-        prepared=_step(state.prepared),
-        tried=_step(state.tried),
-        pushed=_step(state.pushed),
-        checks=[
-            CheckBody(outcome_of(each), words.explain(each.text, each.facts))
-            for each in state.checks
-        ],
+        prepared=stage_body(state.prepared),
+        tried=stage_body(state.tried),
+        pushed=stage_body(state.pushed),
+        checks=check_bodies(state.checks, words),
     )
-
-
-def _step(step: Step) -> StepBody:
-    return StepBody(step.state, None if step.job is None else step.job.job.id)

@@ -4,19 +4,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
+from appliance.catalogue.deleted import deleted
 from appliance.catalogue.differences import Change
-from appliance.db import snapshots
+from appliance.catalogue.store import of_source
+from appliance.clock import from_epoch
+from appliance.db import snapshots, sources
+from appliance.language import translate
 from appliance.ledger import proofs
 from appliance.model import ReadEvent, SnapshotId, Source, SourceId
 from appliance.packed import pack_path
 from appliance.policy.roles import Action
+from appliance.units import NS_PER_S
+from appliance.web.api.disk_details import TouchBody
 from appliance.web.api.v1 import SnapshotBody, snapshot_body
-from appliance.web.deps import TheBox, TheVisitor, aside, needs
-from appliance.web.pages.browse import EVENTS_SHOWN, neighbours, pair, set_marks
-from appliance.web.pages.paths import shown
+from appliance.web.deps import TheBox, TheVisitor, aside, language_of, needs
+from appliance.web.pages.browse import DELETED_SHOWN, EVENTS_SHOWN, neighbours, pair, set_marks
+from appliance.web.pages.history import touches_of
+from appliance.web.pages.paths import readable, shown, unpacked
 from appliance.web.pages.search import compared
 from appliance.web.pages.sources import event_counts
 
@@ -83,6 +90,18 @@ class ComparisonBody:
     counts: dict[str, int]
     is_more: bool  # the counts are not whole
     changes: list[ChangeBody]  # 500 at most, by folder and name
+
+
+@dataclass(frozen=True, slots=True)
+class GoneBody:
+    """Something that was in a folder once."""
+
+    path: str  # base64
+    name: str
+    kind: str
+    size: int
+    modified_at: datetime
+    snapshot_id: int  # the newest that shows it
 
 
 @router.get(
@@ -166,6 +185,62 @@ async def compare(
         found.is_more,
         [_change(one, found.source) for one in found.changes],
     )
+
+
+@router.get(
+    "/snapshots/{snapshot_id}/deleted",
+    name="api-deleted",
+    dependencies=[needs(Action.SNAPSHOT_BROWSE)],
+)
+async def list_deleted(box: TheBox, snapshot_id: SnapshotId, p: str = "") -> list[GoneBody]:
+    """Return what earlier snapshots show in a folder and this one does not: 500 at most, folders first.
+
+    Raises:
+        NotFound, InvalidInput.
+    """
+    path = unpacked(p)
+    with box.database.read() as connection:
+        source, _ = pair(connection, snapshot_id)
+    found = await aside(
+        lambda: deleted(of_source(box.settings, source.id), path, before=snapshot_id)
+    )
+    return [
+        GoneBody(
+            pack_path(one.path),
+            readable(one.name),
+            one.kind.value,
+            one.size,
+            from_epoch(one.mtime_ns / NS_PER_S),
+            one.last,
+        )
+        for one in found[:DELETED_SHOWN]
+    ]
+
+
+@router.get(
+    "/sources/{source_id}/touches",
+    name="api-touches",
+    dependencies=[needs(Action.SNAPSHOT_BROWSE)],
+)
+async def list_touches(
+    request: Request, box: TheBox, source_id: SourceId, p: str = ""
+) -> list[TouchBody]:
+    """Return who opened a file of a source out of its snapshots, newest first.
+
+    Raises:
+        NotFound, InvalidInput.
+    """
+    path, language = unpacked(p), language_of(request)
+
+    def look(connection: Connection) -> list[TouchBody]:
+        sources.get(connection, source_id)
+        nights = snapshots.of_source(connection, source_id)
+        return [
+            TouchBody(each.at, each.who, translate(each.what, language))
+            for each in touches_of(connection, nights, path)
+        ]
+
+    return await box.read_aside(look)
 
 
 def _change(one: Change, source: Source) -> ChangeBody:

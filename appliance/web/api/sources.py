@@ -19,9 +19,9 @@ from appliance.policy.roles import Action
 from appliance.web.api.assistant import (
     CheckBody,
     HostKeyBody,
-    StepBody,
+    StageBody,
     check_bodies,
-    step_body,
+    stage_body,
 )
 from appliance.web.api.v1 import JobBody, SourceBody, job_body, source_body
 from appliance.web.asking import ask
@@ -104,9 +104,9 @@ class ConnectionBody:
     """How far a source is connected."""
 
     source_id: int
-    prepared: StepBody  # repository and key
-    found: StepBody  # the machine was looked for
-    tried: StepBody
+    prepared: StageBody  # repository and key
+    found: StageBody  # the machine was looked for
+    tried: StageBody
     offered_key: str | None  # what the machine showed and nobody confirmed yet
     fingerprint: str | None  # of it, to be compared on the machine; else of the confirmed one
     is_confirmed: bool
@@ -347,9 +347,9 @@ def _set_up(request: Request, state: SetUpState) -> ConnectionBody:
     words = words_of(request)
     return ConnectionBody(
         state.source.id,
-        step_body(state.prepared),
-        step_body(state.found),
-        step_body(state.tried),
+        stage_body(state.prepared),
+        stage_body(state.found),
+        stage_body(state.tried),
         state.found_key,
         state.fingerprint,
         state.source.host_key is not None,

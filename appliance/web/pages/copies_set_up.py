@@ -24,12 +24,11 @@ from appliance.policy.hosting import Nature, Verdict, judge
 from appliance.policy.place import BoxPlace, SftpPlace, fingerprint
 from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, TheVisitor, needs
-from appliance.web.pages import tones
 from appliance.web.pages.copies_add import NATURES
 from appliance.web.pages.copies_names import KIND_NAMES, NATURE_NAMES
 from appliance.web.pages.copies_view import by_name, dossier_of, facts_text, newest_jobs
 from appliance.web.pages.job_view import JobView, view
-from appliance.web.pages.set_up import CheckLine, Step
+from appliance.web.pages.set_up import CheckLine, Step, check_lines
 from appliance.web.render import Page, refreshed, render
 
 router = APIRouter(include_in_schema=False)
@@ -140,7 +139,7 @@ def state_of(connection: Connection, box: Box, row: TargetRow) -> AssistantState
         nature_name=None if nature is None else NATURE_NAMES[nature],
         verdict=judge(nature, dossier_of(row), today),
         tried=tried,
-        checks=check_lines(row),
+        checks=check_lines(row.facts.get(target_setup.CHECK)),
         pushed=Step("done") if has_copy and pushed.state != "busy" else pushed,
         has_copy=has_copy,
         poll_s=1 if any(step.state == "busy" for step in steps.values()) else None,
@@ -172,34 +171,6 @@ def _fingerprint(key: str) -> str:
         return fingerprint(key) if key else ""
     except InvalidInput:
         return ""
-
-
-_TONES: Final = {
-    "ok": tones.GOOD,
-    "warning": tones.WARN,
-    "failed": tones.BAD,
-    "skipped": tones.CALM,
-}
-
-
-def check_lines(row: TargetRow) -> list[CheckLine]:
-    """Return what the last test of a place found, each line as it came."""
-    stored = row.facts.get(target_setup.CHECK)
-    results = stored.get("results") if isinstance(stored, dict) else None
-    return [
-        CheckLine(
-            _TONES.get(str(one.get("outcome")), tones.CALM),
-            str(one.get("text", "")),
-            dict(one["facts"]) if isinstance(one.get("facts"), dict) else {},
-        )
-        for one in (results if isinstance(results, list) else [])
-        if isinstance(one, dict)
-    ]
-
-
-def outcome_of(line: CheckLine) -> str:
-    """Return what a line of the last test says: ok · warning · failed · skipped."""
-    return next(outcome for outcome, tone in _TONES.items() if tone == line.tone)
 
 
 @router.post(

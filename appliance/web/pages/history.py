@@ -63,7 +63,7 @@ async def show_history(
         is_there=found[0].is_present,
         present=None,
         versions=version_lines(found, {each.id: each.started_at for each in nights}, DOORS, packed),
-        touches=await box.read_aside(lambda c: _touches(c, nights, path)),
+        touches=await box.read_aside(lambda c: touches_of(c, nights, path)),
         may_open=may_open,
         restore="/snapshots/{s}/picked" if visitor.may(Action.FILE_RESTORE) else "",
         is_share=False,
@@ -73,7 +73,8 @@ async def show_history(
     return render(request, page)
 
 
-def _touches(connection: Connection, nights: list[Snapshot], path: bytes) -> list[Touch]:
+def touches_of(connection: Connection, nights: list[Snapshot], path: bytes) -> list[Touch]:
+    """Return who opened a file of these snapshots, newest first."""
     names = people.names(connection)
     tokens = {f"snapshot:{each.id}": token_of(path, each.id) for each in nights}
     return [
