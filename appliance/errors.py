@@ -113,6 +113,7 @@ ArmoireError
 ├── CertificateError          a certificate by ACME
 │   ├── AuthorityUnreachable  certificate.authority-unreachable (retryable)
 │   ├── TermsNotAgreed        certificate.terms
+│   ├── AuthorityAccountMissing certificate.account-missing
 │   ├── NameNotResolved       certificate.name-not-resolved
 │   ├── PortClosed            certificate.port-closed
 │   ├── AnswerWrong           certificate.answer-wrong
@@ -1322,6 +1323,17 @@ class TermsNotAgreed(CertificateError):
     terms: str
     code = "certificate.terms"
     public = "The certificate authority asks that its terms be agreed to: read %(terms)s, then ask again and say that you agree."
+
+
+@dataclass(eq=False)
+class AuthorityAccountMissing(CertificateError):
+    """The authority signs only for those who have an account there, and none was named."""
+
+    code = "certificate.account-missing"
+    public = (
+        "This certificate authority signs only for who has an account there: open one, then ask again with the "
+        "account's number and key."
+    )
 
 
 @dataclass(eq=False)

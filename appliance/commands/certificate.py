@@ -4,24 +4,22 @@ from pathlib import Path
 
 import click
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
 from rich.console import Console
 
 from appliance.clock import utc_now
 from appliance.commands.following import enqueue, error_words, exit_code_of, follow
 from appliance.commands.framework import Group, answers, option
 from appliance.commands.session import Answer, Session, when, wrong
+from appliance.commands.target_common import ask
 from appliance.jobs import certificates
 from appliance.jobs.certificates import Reading
 from appliance.jobs.kinds import RenewCertificate
 from appliance.language import mark
-from appliance.policy.certificate import Way, check_wish, renew_at
+from appliance.policy.certificate import Way, check_account_key, check_wish, renew_at
+from appliance.vault.certificate_pair import check_pair
+from appliance.vault.seal import seal
+from appliance.vault.secret import Secret
 from appliance.web import tls
 from appliance.web.pages.trust import authority, fingerprint
 
@@ -77,6 +75,7 @@ def show(session: Session) -> Answer:
 @option("--way", type=click.Choice([each.value for each in Way]), default=Way.DNS.value, help=mark("How the name is proven."))  # fmt: skip
 @option("--directory", default="letsencrypt", metavar="URL", help=mark("letsencrypt, letsencrypt-staging, or the https address of another authority's directory."))  # fmt: skip
 @option("--email", default="", help=mark("Where the authority may write to."))
+@option("--account", default="", metavar="NUMBER", help=mark("Number of your account at the authority (EAB key identifier), if it asks for one; its key is read from standard input."))  # fmt: skip
 @option("--accept-terms", is_flag=True, help=mark("Agree to the authority's terms."))
 @answers
 def get(
@@ -86,12 +85,19 @@ def get(
     way: str,
     directory: str,
     email: str,
+    account: str,
     accept_terms: bool,
 ) -> Answer:
     """Ask for a certificate by ACME."""
-    wish = check_wish(directory, list(names), Way(way), email, agreed=accept_terms)
+    wish = check_wish(directory, list(names), Way(way), email, agreed=accept_terms, account=account)
+    sealed = None
+    if wish.account:
+        key = check_account_key(ask(session, mark("Key of the account at the authority")))
+        sealed = seal(Secret(key.encode("ascii")), session.settings.keys)
     with session.database.write() as connection:
-        certificates.ask(connection, wish, person_id=None, actor="command", now=utc_now())
+        certificates.ask(
+            connection, wish, person_id=None, actor="command", now=utc_now(), sealed=sealed
+        )
     return _follow(session)
 
 
@@ -173,32 +179,18 @@ def _tell_acme(session: Session, out: Console, known: Reading) -> None:
 def use(session: Session, *, certificate_file: Path, key_file: Path) -> Answer:
     """Use one's own certificate."""
     chain, key = certificate_file.read_bytes(), key_file.read_bytes()
-    try:
-        leaf, *issuers = x509.load_pem_x509_certificates(chain)
-        private = load_pem_private_key(key, password=None)
-    except (ValueError, TypeError) as error:
-        raise wrong("certificate", mark("two PEM files: a certificate, and its key without a password.")) from error  # fmt: skip
-    forms = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if leaf.public_key().public_bytes(*forms) != private.public_key().public_bytes(*forms):
-        raise wrong("key", mark("the key of this certificate: this one is of another."))
-    if not leaf.not_valid_before_utc <= utc_now() < leaf.not_valid_after_utc:
-        raise wrong("certificate", mark("a certificate that is valid today."))
-    for issuer in issuers[:1]:
-        try:
-            leaf.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature) as error:
-            raise wrong("certificate", mark("the certificate first, then those of its issuers.")) from error  # fmt: skip
+    ends = check_pair(chain, Secret(key), now=utc_now())
     tls.use_own(session.settings, chain, key)
 
     def tell(out: Console) -> None:
         out.print(
             session.say(
                 mark("This certificate is used from now on, until %(day)s; a running box takes it within 10 minutes."),
-                day=when(leaf.not_valid_after_utc),
+                day=when(ends),
             )
         )  # fmt: skip
 
-    return Answer({"until": leaf.not_valid_after_utc}, tell)
+    return Answer({"until": ends}, tell)
 
 
 @certificate.command("own", help=mark("Go back to the box's own authority."))

@@ -7,16 +7,18 @@ Between them lie only things that are public: a request, a chain, an answer that
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
 from sqlalchemy import Connection
 
-from appliance.db import facts
-from appliance.errors import AlreadyQueued
+from appliance.db import facts, secrets
+from appliance.errors import AlreadyQueued, InvalidInput
 from appliance.jobs import queue
 from appliance.jobs.kinds import RenewCertificate, Spec
+from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import Job, JobState, PersonId
 from appliance.policy import certificate
@@ -160,22 +162,66 @@ def mapping(connection: Connection, name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def account_secret(wanted: Wish) -> str:
+    """Return the name under which the key of somebody's account at an authority is sealed."""
+    return f"acme-account:{_short(wanted.directory, wanted.account)}"
+
+
+def own_secret(wanted: Wish) -> str:
+    """Return the name under which the box's own key at an authority is sealed."""
+    if not wanted.account:
+        return f"acme:{_short(wanted.directory)}"
+    return f"acme:{_short(wanted.directory, wanted.account)}"
+
+
 def ask(
-    connection: Connection, wanted: Wish, *, person_id: PersonId | None, actor: str, now: datetime
+    connection: Connection,
+    wanted: Wish,
+    *,
+    person_id: PersonId | None,
+    actor: str,
+    now: datetime,
+    sealed: bytes | None = None,
 ) -> None:
-    """Store what is asked for and queue the job; an order for something else is forgotten."""
+    """Store what is asked for and queue the job; an order for something else is forgotten.
+
+    Args:
+        connection: of the write.
+        wanted: what is asked for.
+        person_id: who asks; None: the command line.
+        actor: what the journal writes besides.
+        now: aware.
+        sealed: key of the account at the authority; None: the one of before, if it has one.
+
+    Raises:
+        InvalidInput: an account without its key.
+    """
     before = wish(connection)
+    if wanted.account and sealed is not None:
+        secrets.put_sealed(connection, account_secret(wanted), sealed, now=now)
+    elif wanted.account and secrets.find_sealed(connection, account_secret(wanted)) is None:
+        raise InvalidInput("account_key", mark("the key that belongs to this account."))
+    if before is not None and before.account and account_secret(before) != account_secret(wanted):
+        secrets.forget(connection, [account_secret(before)])
     facts.put(connection, WISH, wanted.to_json(), now=now)
-    if before is None or (before.directory, before.names, before.way) != (
-        wanted.directory, wanted.names, wanted.way,
-    ):  # fmt: skip
+    if before is None or order_of(before) != order_of(wanted):
         facts.put(connection, ORDER, None, now=now)
     events.record(
         connection, at=now, event="certificate.asked", subject="box", person_id=person_id,
         actor=actor, names=list(wanted.names), directory=wanted.directory, way=wanted.way.value,
-        agreed=wanted.has_agreed,
+        agreed=wanted.has_agreed, account=wanted.account,
     )  # fmt: skip
     renew(connection, person_id=person_id, now=now)
+
+
+def order_of(wanted: Wish) -> Mapping[str, Any]:
+    """Return what an order is for: one for anything else serves no more."""
+    return {
+        "directory": wanted.directory,
+        "names": list(wanted.names),
+        "way": wanted.way.value,
+        "account": wanted.account,
+    }
 
 
 def renew(
@@ -192,8 +238,11 @@ def give_up(
     connection: Connection, *, person_id: PersonId | None, actor: str, now: datetime
 ) -> bool:
     """Forget what was asked for; return whether there was something. The web puts its file away."""
-    if wish(connection) is None:
+    before = wish(connection)
+    if before is None:
         return False
+    if before.account:
+        secrets.forget(connection, [account_secret(before)])
     for name in (WISH, REQUEST, CHAIN, ORDER, ANSWERS):
         facts.put(connection, name, None, now=now)
     events.record(
@@ -201,3 +250,7 @@ def give_up(
         actor=actor,
     )  # fmt: skip
     return True
+
+
+def _short(*words: str) -> str:
+    return sha256("\n".join(words).encode()).hexdigest()[:16]

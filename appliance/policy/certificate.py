@@ -33,6 +33,9 @@ ALARM: Final = timedelta(days=7)
 #: A certificate that the practice brought is spoken of so long before its end: people have to fetch another.
 BROUGHT_WARNING: Final = timedelta(days=30)
 
+_ACCOUNT: Final = re.compile(r"[!-~]{1,200}")
+#: From 16 bytes on: less is no key for HMAC with SHA-256.
+_ACCOUNT_KEY: Final = re.compile(r"[A-Za-z0-9_-]{22,1024}")
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 #: Names no public authority signs for. Source: RFC 6761, RFC 8375, ICANN on «.internal».
 _LOCAL: Final = frozenset({"local", "localhost", "lan", "internal", "home", "test", "invalid", "example", "onion"})  # fmt: skip
@@ -54,6 +57,7 @@ class Wish:
     way: Way
     email: str = ""
     has_agreed: bool = False  # to the authority's terms
+    account: str = ""  # number of an account somebody has there; empty: the authority asks for none
 
     def to_json(self) -> dict[str, object]:
         """Return JSON values."""
@@ -63,6 +67,7 @@ class Wish:
             "way": self.way.value,
             "email": self.email,
             "has_agreed": self.has_agreed,
+            "account": self.account,
         }
 
     @classmethod
@@ -75,6 +80,7 @@ class Wish:
             Way(str(values["way"])),
             str(values["email"]),
             values["has_agreed"] is True,
+            str(values.get("account", "")),
         )
 
 
@@ -98,11 +104,13 @@ class LastTry:
     wait_s: int = 0  # what the authority asked for
 
 
-def check_wish(directory: str, names: list[str], way: Way, email: str, *, agreed: bool) -> Wish:
+def check_wish(
+    directory: str, names: list[str], way: Way, email: str, *, agreed: bool, account: str = ""
+) -> Wish:
     """Return a wish in its one form.
 
     Raises:
-        InvalidInput: what the directory, a name or the e-mail address must be.
+        InvalidInput: what the directory, a name, the e-mail address or the account must be.
     """
     directory = DIRECTORIES.get(directory.strip(), directory.strip())
     parts = urlsplit(directory)
@@ -116,7 +124,22 @@ def check_wish(directory: str, names: list[str], way: Way, email: str, *, agreed
     email = email.strip()
     if email and not re.fullmatch(r"[^\s@,;?&]{1,64}@[^\s@,;?&]{3,190}", email):
         raise InvalidInput("email", mark("one e-mail address, or none."))
-    return Wish(directory, found, way, email, agreed)
+    account = account.strip()
+    if account and not _ACCOUNT.fullmatch(account):
+        raise InvalidInput("account", mark("the number as the authority gave it, without spaces."))
+    return Wish(directory, found, way, email, agreed, account)
+
+
+def check_account_key(text: str) -> str:
+    """Return the key of an account at an authority as RFC 8555 section 7.3.4 has it: base64url, unpadded.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    key = text.strip().rstrip("=").replace("+", "-").replace("/", "_")
+    if not _ACCOUNT_KEY.fullmatch(key) or len(key) % 4 == 1:
+        raise InvalidInput("account_key", mark("the key as the authority gave it, in one piece."))
+    return key
 
 
 def check_name(text: str, way: Way) -> str:

@@ -26,6 +26,7 @@ from appliance.clock import utc_now
 from appliance.errors import (
     AnswerWrong,
     ArmoireError,
+    AuthorityAccountMissing,
     AuthorityLimits,
     AuthorityUnreachable,
     CertificateRefused,
@@ -72,9 +73,14 @@ class Order:
 
 
 class _Network(client.ClientNetwork):
-    """Knows how long the authority asked to wait, and has more patience with nonces than once."""
+    """Knows how long the authority asked to wait, and has more patience with nonces than once; HTTPS only."""
 
     wait_s = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's
+        super().__init__(*args, **kwargs)
+        # Whoever named the directory chose nothing that it leads to. Source: RFC 8555 section 6.1.
+        self.session.adapters.pop("http://", None)
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - the library's
         answer = super()._send_request(method, url, *args, **kwargs)
@@ -246,17 +252,21 @@ def make_account_key() -> Secret:
     )
 
 
-def open_exchange(wish: Wish, account: Secret, ca_bundle: str) -> Exchange:
+def open_exchange(
+    wish: Wish, account: Secret, ca_bundle: str, bound: Secret | None = None
+) -> Exchange:
     """Return a conversation under the account of a key, which is made at the authority when it has none.
 
     Args:
         wish: of whom what is asked.
         account: of ``make_account_key``.
+        bound: key of the account ``wish.account`` that somebody has there: ours is bound to it (RFC 8555 7.3.4).
         ca_bundle: PEM file of authorities to trust for the conversation itself; empty: the usual ones.
 
     Raises:
         AuthorityUnreachable: it does not answer, or not in ACME.
         TermsNotAgreed: nobody agreed to its terms.
+        AuthorityAccountMissing: it serves only who has an account there, and none was named.
         CertificateRefused, AuthorityLimits: it wants no account for us.
     """
     host = urlsplit(wish.directory).hostname or ""
@@ -276,22 +286,57 @@ def open_exchange(wish: Wish, account: Secret, ca_bundle: str) -> Exchange:
             terms = getattr(directory.meta, "terms_of_service", None)
             if terms and not wish.has_agreed:
                 raise TermsNotAgreed(str(terms)[:DETAIL_CHARACTERS])
-            _sign_in(speaker, network, wish)
+            binding = None if bound is None else _binding(key, wish, bound, directory)
+            _sign_in(speaker, network, wish, binding)
         except messages.Error as error:
-            raise problem(error, "", wish.way, network.wait_s) from error
+            if error.code == "externalAccountRequired":
+                raise AuthorityAccountMissing from error
+            if error.code == "rateLimited" or not wish.account:
+                raise problem(error, "", wish.way, network.wait_s) from error
+            detail = (error.detail or "–")[:DETAIL_CHARACTERS]
+            raise CertificateRefused(error.code or "unknown", detail) from error
     return Exchange(wish, speaker, network, key)
 
 
-def _sign_in(speaker: _Client, network: _Network, wish: Wish) -> None:
+def _sign_in(
+    speaker: _Client, network: _Network, wish: Wish, binding: dict[str, Any] | None
+) -> None:
+    if binding is not None and _knows_us(speaker, network):
+        return  # some keys serve once only
     asked = messages.NewRegistration.from_data(
-        email=wish.email or None, terms_of_service_agreed=True
+        email=wish.email or None, terms_of_service_agreed=True, external_account_binding=binding
     )
     try:
         speaker.new_account(asked)
-    except errors.ConflictError as known:  # the account of before
-        network.account = messages.RegistrationResource(
-            body=messages.Registration(), uri=known.location
-        )
+    except errors.ConflictError as known:
+        _go_on(network, known.location)
+
+
+def _binding(
+    key: JWKEC, wish: Wish, bound: Secret, directory: messages.Directory
+) -> dict[str, Any]:
+    """Return what says that our key is the account's. Source: RFC 8555 section 7.3.4."""
+    return messages.ExternalAccountBinding.from_data(
+        key.public_key(), wish.account, bound.reveal().decode("ascii"), directory
+    )
+
+
+def _knows_us(speaker: _Client, network: _Network) -> bool:
+    """Return whether the authority has an account of our key, and go on under it."""
+    try:
+        speaker.new_account(messages.NewRegistration(only_return_existing=True))
+    except errors.ConflictError as known:
+        _go_on(network, known.location)
+        return True
+    except messages.Error as error:
+        if error.code in {"accountDoesNotExist", "externalAccountRequired"}:
+            return False
+        raise
+    return True
+
+
+def _go_on(network: _Network, location: str) -> None:
+    network.account = messages.RegistrationResource(body=messages.Registration(), uri=location)
 
 
 def _order(resource: messages.OrderResource) -> Order:

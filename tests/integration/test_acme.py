@@ -22,7 +22,9 @@ from appliance.clock import utc_now
 from appliance.db import facts
 from appliance.errors import (
     AnswerWrong,
+    AuthorityAccountMissing,
     AuthorityUnreachable,
+    CertificateRefused,
     HookFailed,
     NameNotResolved,
     NoListener,
@@ -35,9 +37,12 @@ from appliance.jobs import certificates
 from appliance.jobs.kinds import RenewCertificate
 from appliance.model import JobState
 from appliance.policy.certificate import Way, check_wish
+from appliance.vault.seal import seal
+from appliance.vault.secret import Secret
 from appliance.web import acme
 from appliance.web.acme import AcmeSide
 from appliance.web.server import Renewal, make_server
+from appliance.worker.acme_client import make_account_key, open_exchange
 from appliance.worker.planner import Planner
 from appliance.worker.tasks import certificate_renew
 from tests.support.armoire import Armoire, end
@@ -86,12 +91,28 @@ class Served:
         self.side.end()
         self._threads[1].join(timeout=30)
 
-    def ask(self, way: Way, *names: str, directory: str = "", agreed: bool = True) -> None:
+    def ask(
+        self,
+        way: Way,
+        *names: str,
+        directory: str = "",
+        agreed: bool = True,
+        account: str = "",
+        key: str = "",
+    ) -> None:
         wish = check_wish(
-            directory or self.pebble.directory, list(names or (NAME,)), way, "", agreed=agreed
+            directory or self.pebble.directory,
+            list(names or (NAME,)),
+            way,
+            "",
+            agreed=agreed,
+            account=account,
         )
+        sealed = seal(Secret(key.encode()), self.box.settings.keys) if key else None
         with self.box.database.write() as connection:
-            certificates.ask(connection, wish, person_id=None, actor="test", now=utc_now())
+            certificates.ask(
+                connection, wish, person_id=None, actor="test", now=utc_now(), sealed=sealed
+            )
 
     def run(self, **values: bool) -> JobState:
         return self.box.run(RenewCertificate(**values))
@@ -223,6 +244,45 @@ def test_by_http_a_door_is_open_only_while_the_authority_asks(
     while _status(pebble.http_port, path + "abc") is not None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+KEYS = {"kid-1": "c2VjcmV0LXNlY3JldC1zZWNyZXQtMQ", "kid-2": "YW5vdGhlci1zZWNyZXQtYW5vdGhlcg"}
+
+
+def test_an_authority_that_asks_for_an_account_signs_for_who_has_one(tmp_path: Path) -> None:
+    """Without one it is said what is missing, with a wrong key that it is refused; bound once, it goes on."""
+    with Pebble(tmp_path / "pebble", http_port=quiet_port(), accounts=KEYS) as authority:
+        served = Served(tmp_path, authority)
+        try:
+            served.ask(Way.HTTP)
+            with pytest.raises(AuthorityAccountMissing):
+                served.run()
+            served.ask(Way.HTTP, account="kid-1", key=KEYS["kid-2"])
+            with pytest.raises(CertificateRefused) as refused:
+                served.run()
+            assert KEYS["kid-2"] not in str(refused.value)
+            served.ask(Way.HTTP, account="kid-1", key=KEYS["kid-1"])
+            assert served.run() is JobState.SUCCEEDED
+            first = served.shown(NAME, authority.trust()).serial_number
+            # Renewed under the account it has by now, though its key is no longer the right one.
+            served.ask(Way.HTTP, account="kid-1", key=KEYS["kid-2"])
+            assert served.run(anyway=True) is JobState.SUCCEEDED
+            assert served.shown(NAME, authority.trust()).serial_number != first
+            # Somebody else's account is another one there.
+            served.ask(Way.HTTP, account="kid-2", key=KEYS["kid-2"])
+            assert served.run() is JobState.SUCCEEDED
+        finally:
+            served.close()
+
+
+def test_no_directory_leads_to_plain_http(served: Served) -> None:
+    """An authority whose directory names an address without TLS is not spoken to there."""
+    account = make_account_key()
+    wish = check_wish(served.pebble.directory, [NAME], Way.DNS, "", agreed=True)
+    plain = replace(wish, directory=wish.directory.replace("https://", "http://"))
+    with pytest.raises(AuthorityUnreachable):
+        open_exchange(plain, account, str(served.pebble.ca_bundle))
+    open_exchange(wish, account, str(served.pebble.ca_bundle))
 
 
 def _await_closed(served: Served) -> None:

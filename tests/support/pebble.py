@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -27,9 +28,17 @@ def quiet_port() -> int:
 class Pebble:
     """``with Pebble(folder, http_port=…) as pebble``: an authority that asks names at 127.0.0.1."""
 
-    def __init__(self, folder: Path, *, http_port: int, **environment: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        http_port: int,
+        accounts: Mapping[str, str] | None = None,
+        **environment: str,
+    ) -> None:
+        """With ``accounts`` (number → key, base64url) it serves only who is bound to one of them."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.http_port = folder, http_port
+        self.folder, self.http_port, self.accounts = folder, http_port, accounts
         self.environment = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0", **environment}
         self.port, self.management, self.dns, self.dns_management = (quiet_port() for _ in range(4))
         self.ca_bundle = folder / "ca.pem"
@@ -54,6 +63,8 @@ class Pebble:
             "privateKey": str(self.folder / "key.pem"),
             "httpPort": self.http_port,
             "tlsPort": quiet_port(),
+            "externalAccountBindingRequired": bool(self.accounts),
+            "externalAccountMACKeys": dict(self.accounts or {}),
         }
         (self.folder / "pebble.json").write_text(json.dumps({"pebble": config}))
         try:
@@ -64,7 +75,7 @@ class Pebble:
             self._start(
                 "pebble", "-config", str(self.folder / "pebble.json"), "-dnsserver", self.resolver
             )
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while True:
                 try:
                     self.root_pem()
@@ -81,7 +92,7 @@ class Pebble:
         for process in self._started:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(10)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -10,17 +10,22 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from appliance.clock import utc_now
-from appliance.db import facts
-from appliance.errors import PortClosed
+from appliance.db import facts, secrets
+from appliance.errors import CertificateRefused, PortClosed
 from appliance.jobs import certificates, queue
 from appliance.jobs.kinds import RenewCertificate
+from appliance.ledger import chain
 from appliance.model import JobState, Role
 from appliance.policy.certificate import Served, Way
+from appliance.vault.seal import make_keys
+from appliance.vault.unseal import unseal
 from appliance.web import metrics, tls
 from appliance.web.deps import Box
 
 NAME = "cloud.cabinet-martin.fr"
 FORM = {"names": f"{NAME}, www.cabinet-martin.fr", "way": "dns", "email": "", "agreed": "yes"}
+
+KEY = "c2VjcmV0LXNlY3JldC1zZWNyZXQtMQ"
 
 
 @pytest.fixture
@@ -112,6 +117,11 @@ def test_why_it_failed_is_said_and_what_is_shown_stays(page, database):
         {"names": f"*.{NAME}", "way": "http"},
         {"names": " ".join(f"a{each}.fr" for each in range(21))},
         {"email": "a@b.fr, c@d.fr"},
+        {"directory": "http://acme.example.fr/directory"},
+        {"directory": "https://u:p@acme.example.fr/directory"},
+        {"account": "kid 1", "account_key": KEY},
+        {"account": "kid-1"},
+        {"account": "kid-1", "account_key": "no key"},
     ],
 )
 def test_what_no_authority_would_sign_is_refused_before_it_is_asked(page, database, change):
@@ -122,6 +132,36 @@ def test_what_no_authority_would_sign_is_refused_before_it_is_asked(page, databa
     with database.read() as connection:
         assert certificates.wish(connection) is None
         assert not queue.waiting(connection)
+
+
+def test_another_authority_is_asked_under_the_account_somebody_has_there(page, database, settings):
+    """The key is sealed, shown by no page and written nowhere; it goes when the account does."""
+    make_keys(settings.keys)
+    form = {**FORM, "directory": "https://acme.example.fr/directory", "account": "kid-1"}
+    assert page.post("/certificate", data={**form, "account_key": KEY}).status_code == 303
+    with database.read() as connection:
+        wish = certificates.wish(connection)
+        sealed = secrets.find_sealed(connection, certificates.account_secret(wish))
+        told = [each for each in chain.entries(connection) if each.event == "certificate.asked"]
+    assert (wish.directory, wish.account) == ("https://acme.example.fr/directory", "kid-1")
+    assert unseal(certificates.account_secret(wish), sealed, settings.keys).reveal() == KEY.encode()
+    assert KEY not in str(told[0].body)
+    end_job(database, CertificateRefused("unauthorized", "no such account"))
+    text = page.get("/certificate").text
+    assert "acme.example.fr" in text
+    assert "account kid-1" in text
+    assert KEY not in text
+
+    assert page.post("/certificate", data=form).status_code == 303, "the key of before serves"
+    with database.read() as connection:
+        assert secrets.find_sealed(connection, certificates.account_secret(wish)) == sealed
+    end_job(database, CertificateRefused("unauthorized", "no such account"))
+    refused = page.post("/certificate", data={**form, "account": "kid-2"})
+    assert refused.status_code == 422
+    assert 'value="kid-2"' in refused.text
+    page.post("/certificate/give-up")
+    with database.read() as connection:
+        assert secrets.find_sealed(connection, certificates.account_secret(wish)) is None
 
 
 def test_a_program_that_watches_learns_how_long_it_is_valid(settings, database):

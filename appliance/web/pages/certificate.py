@@ -17,6 +17,8 @@ from appliance.model import Job
 from appliance.policy import certificate as policy
 from appliance.policy.certificate import Way, Wish
 from appliance.policy.roles import Action
+from appliance.vault.seal import seal
+from appliance.vault.secret import Secret
 from appliance.web.deps import Box, TheBox, TheVisitor, aside, language_of, needs, proven
 from appliance.web.render import Page, render
 
@@ -38,6 +40,7 @@ class CertificatePage(Page):
     why: str  # why the last try failed; empty: it did not
     has_hook: bool
     typed: dict[str, str]  # what was typed into the form and refused
+    elsewhere: str  # directory that was asked before; empty: Let's Encrypt's
     problem: str
 
 
@@ -56,16 +59,38 @@ async def ask_certificate(
     way: Annotated[str, Form()] = "dns",
     email: Annotated[str, Form(max_length=300)] = "",
     agreed: Annotated[str, Form()] = "",
+    directory: Annotated[str, Form(max_length=500)] = "",
+    account: Annotated[str, Form(max_length=300)] = "",
+    account_key: Annotated[str, Form(max_length=2000)] = "",
 ) -> Response:
-    """Ask Let's Encrypt for a certificate; other authorities are for the command line."""
+    """Ask an authority for a certificate: Let's Encrypt, or the one whose directory is given."""
+    typed = {
+        "names": names,
+        "way": way,
+        "email": email,
+        "directory": directory,
+        "account": account,  # its key is typed again
+    }
     try:
-        wish = _wish(names, way, email, agreed)
+        if agreed != "yes":
+            raise InvalidInput("terms", mark("your word that you agree to the authority's terms."))  # noqa: TRY301 - one place says it
+        wish = policy.check_wish(
+            directory.strip() or "letsencrypt",
+            names.replace(",", " ").split(),
+            Way.HTTP if way == Way.HTTP.value else Way.DNS,
+            email,
+            agreed=True,
+            account=account,
+        )
+        key = policy.check_account_key(account_key) if account_key.strip() else ""
+        sealed = seal(Secret(key.encode("ascii")), box.settings.keys) if key else None
+        await box.write(
+            lambda c: certificates.ask(
+                c, wish, person_id=visitor.person.id, actor="web", now=utc_now(), sealed=sealed
+            )
+        )
     except InvalidInput as error:
-        said = explain(error, language_of(request))
-        return await _page(request, box, {"names": names, "way": way, "email": email}, said, 422)
-    await box.write(
-        lambda c: certificates.ask(c, wish, person_id=visitor.person.id, actor="web", now=utc_now())
-    )
+        return await _page(request, box, typed, explain(error, language_of(request)), 422)
     return RedirectResponse("/certificate", 303)
 
 
@@ -94,15 +119,6 @@ async def give_up_certificate(box: TheBox, visitor: TheVisitor) -> Response:
     return RedirectResponse("/certificate", 303)
 
 
-def _wish(names: str, way: str, email: str, agreed: str) -> Wish:
-    if agreed != "yes":
-        raise InvalidInput("terms", mark("your word that you agree to the authority's terms."))
-    chosen = Way.HTTP if way == Way.HTTP.value else Way.DNS
-    return policy.check_wish(
-        "letsencrypt", names.replace(",", " ").split(), chosen, email, agreed=True
-    )
-
-
 async def _page(
     request: Request,
     box: Box,
@@ -119,9 +135,15 @@ async def _page(
         _why(known.last, language_of(request)) if known.wish is not None else "",
         bool(box.settings.acme_hook),
         typed or {},
+        _elsewhere(known.wish),
         problem,
     )
     return render(request, page, status)
+
+
+def _elsewhere(wish: Wish | None) -> str:
+    usual = policy.DIRECTORIES["letsencrypt"]
+    return "" if wish is None or wish.directory == usual else wish.directory
 
 
 def _why(job: Job | None, language: str) -> str:

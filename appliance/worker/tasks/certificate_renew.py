@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +78,8 @@ def run(context: JobContext, spec: RenewCertificate) -> JobState:
     if _waits_for_the_web(context, csr):
         raise WebSilent  # another would be one too many: authorities count what they sign
     context.step(mark("Speaking to the certificate authority"))
-    exchange = open_exchange(wish, _account(context, wish), context.settings.acme_ca_bundle)
+    own, bound = _account(context, wish)
+    exchange = open_exchange(wish, own, context.settings.acme_ca_bundle, bound)
     order = _order(context, exchange, wish, csr)
     if order.status == "pending":
         todo = exchange.challenges(order)
@@ -102,16 +102,19 @@ def run(context: JobContext, spec: RenewCertificate) -> JobState:
 # --- the account and the order -----------------------------------------------------------------
 
 
-def _account(context: JobContext, wish: Wish) -> Secret:
-    name = "acme:" + sha256(wish.directory.encode()).hexdigest()[:16]
+def _account(context: JobContext, wish: Wish) -> tuple[Secret, Secret | None]:
+    """Return the box's own key at the authority, made when there is none, and that of somebody's account there."""
+    name, theirs = certificates.own_secret(wish), certificates.account_secret(wish)
     keys = context.settings.keys
     with context.database.write() as connection:
+        given = secrets.get_sealed(connection, theirs) if wish.account else None
+        bound = None if given is None else unseal(theirs, given, keys)
         sealed = secrets.find_sealed(connection, name)
         if sealed is not None:
-            return unseal(name, sealed, keys)
+            return unseal(name, sealed, keys), bound
         made = make_account_key()
         secrets.put_sealed(connection, name, seal(made, keys), now=utc_now())
-    return made
+    return made, bound
 
 
 def _await_request(context: JobContext, wish: Wish) -> str:
@@ -133,8 +136,9 @@ def _order(context: JobContext, exchange: Exchange, wish: Wish, csr: str) -> Ord
     """Return the order of before when it still serves, else a new one; written down either way."""
     with context.database.read() as connection:
         known = certificates.mapping(connection, certificates.ORDER)
-    asked = {"directory": wish.directory, "names": list(wish.names), "way": wish.way.value}
-    if known and {key: known.get(key) for key in asked} == asked:
+    asked = certificates.order_of(wish)
+    # An order of before accounts could be named says nothing of one.
+    if known and {key: known.get(key, "") for key in asked} == asked:
         found = exchange.order(str(known["url"]), csr)
         if (
             found is not None

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from appliance.errors import InvalidInput
 from appliance.policy import certificate
-from appliance.policy.certificate import LastTry, Served, Way, Wish, check_name, check_wish
+from appliance.policy.certificate import (
+    LastTry,
+    Served,
+    Way,
+    Wish,
+    check_account_key,
+    check_name,
+    check_wish,
+)
 from appliance.policy.findings import Severity
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -156,3 +164,37 @@ def test_a_wish_is_kept_as_it_was():
     )
     assert wish.names == ("b.fr", "a.fr")
     assert Wish.from_json(wish.to_json()) == wish
+    bound = check_wish(
+        "https://acme.example.fr/d", ["a.fr"], Way.DNS, "", agreed=True, account=" kid_1 "
+    )
+    assert bound.account == "kid_1"
+    assert Wish.from_json(bound.to_json()) == bound
+    before = {name: value for name, value in wish.to_json().items() if name != "account"}
+    assert Wish.from_json(before) == wish  # written before accounts could be named
+
+
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [
+        ("c2VjcmV0LXNlY3JldC1zZWNyZXQ", "c2VjcmV0LXNlY3JldC1zZWNyZXQ"),
+        (" ab+/ab+/ab+/ab+/ab+/ab== \n", "ab-_ab-_ab-_ab-_ab-_ab"),
+    ],
+)
+def test_a_key_of_an_account_is_taken_in_either_alphabet(typed, key):
+    """Authorities print it with and without padding."""
+    assert check_account_key(typed) == key
+
+
+@pytest.mark.parametrize("typed", ["", "short", "not base64 at all, is it? no", "é" * 30, "a" * 25])
+def test_what_is_no_key_of_an_account_is_refused(typed):
+    """And is in no message."""
+    with pytest.raises(InvalidInput) as raised:
+        check_account_key(typed)
+    assert not typed or typed not in str(raised.value)
+
+
+@pytest.mark.parametrize("account", ["a b", "a\n", "é", "x" * 201, "a\x00"])
+def test_a_number_of_an_account_is_in_one_piece(account):
+    """What an authority would never give is not sent to it."""
+    with pytest.raises(InvalidInput):
+        check_wish("letsencrypt", ["a.fr"], Way.DNS, "", agreed=True, account=f"k{account}k")
