@@ -16,7 +16,7 @@ from appliance.db.engine import Database, open_database
 from appliance.errors import ArmoireError, JobCancelled
 from appliance.jobs import queue
 from appliance.jobs.context import JobContext
-from appliance.jobs.kinds import SetUpSource, Spec, TakeSnapshot, VerifySnapshot
+from appliance.jobs.kinds import SetUpSource, Spec, TakeSnapshot, VerifySnapshot, from_json
 from appliance.model import JobState, Plan, Snapshot, Source, SourceKind
 from appliance.settings import Settings
 from appliance.vault.seal import make_keys
@@ -96,7 +96,7 @@ class Box:
         now = utc_now()
         with self.database.write() as connection:
             waiting = [job for job in queue.waiting(connection) if job.state is JobState.QUEUED]
-            same = [job for job in waiting if (job.kind, job.spec) == (spec.kind, spec.to_json())]
+            same = [job for job in waiting if from_json(job.kind, job.spec) == spec]
             job_id = same[0].id if same else queue.enqueue(connection, spec, now=now)
         with self.database.write() as connection:
             claimed = queue.claim(
