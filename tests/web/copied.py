@@ -11,8 +11,8 @@ from appliance.db.engine import Database
 from appliance.db.targets import TargetRow
 from appliance.jobs import queue, target_setup
 from appliance.jobs.kinds import PushCopy
-from appliance.ledger import proofs
-from appliance.model import JobState, Outcome, Progress
+from appliance.ledger import chain, proofs
+from appliance.model import JobState, LedgerEntry, Outcome, Progress
 from appliance.policy.hosting import Nature
 from appliance.settings import Settings
 from appliance.units import KIB
@@ -153,6 +153,28 @@ def attempts(connection: Connection, row: TargetRow, at: datetime, outcome: str)
     )  # fmt: skip
     fact = {"at": at.isoformat(), "text": judged.text, **body}
     targets.set_facts(connection, row.id, {"tamper": fact})
+
+
+def events(database: Database, name: str) -> list[LedgerEntry]:
+    """Return what the journal holds of one event, oldest first."""
+    with database.read() as connection:
+        return [one for one in chain.entries(connection) if one.event == name]
+
+
+def waiting(database: Database, kind: str) -> list[dict[str, object]]:
+    """Return what is queued of one kind."""
+    with database.read() as connection:
+        return [
+            job.spec
+            for job in queue.waiting(connection)
+            if job.state is JobState.QUEUED and job.kind == kind
+        ]
+
+
+def row_of(database: Database, name: str) -> TargetRow:
+    """Return a copy by its name."""
+    with database.read() as connection:
+        return targets.get_by_name(connection, name)
 
 
 def _add(

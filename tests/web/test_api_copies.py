@@ -9,12 +9,11 @@ from appliance.clock import utc_now
 from appliance.db import secrets, targets
 from appliance.jobs import queue
 from appliance.jobs.kinds import CheckTarget, PushCopy, SetUpTarget
-from appliance.ledger import chain
 from appliance.model import JobState, Role
 from appliance.policy.hosting import Nature
 from appliance.vault.seal import make_keys
 from appliance.web.pages import copies_papers
-from tests.web.copied import DISK_ID, HOST_KEY, add_transfer
+from tests.web.copied import DISK_ID, HOST_KEY, add_transfer, events, row_of, waiting
 
 API = "/api/v1/copies"
 PDF = b"%PDF-1.7\n" + b"x" * 1000
@@ -25,25 +24,6 @@ BUCKET = {
 }  # fmt: skip
 DISK = {"kind": "directory", "disk_id": DISK_ID}
 BOX = {"kind": "box", "host": "10.0.0.2", "sender": "cabinet-1"}
-
-
-def row_of(database, target_id):
-    with database.read() as connection:
-        return targets.get(connection, target_id)
-
-
-def waiting(database, kind):
-    with database.read() as connection:
-        return [
-            job.spec
-            for job in queue.waiting(connection)
-            if job.state is JobState.QUEUED and job.kind == kind
-        ]
-
-
-def events(database, name):
-    with database.read() as connection:
-        return chain.newest(connection, event=name)
 
 
 # --- adding ------------------------------------------------------------------------------------
@@ -174,11 +154,11 @@ def test_the_identity_that_was_shown_is_confirmed_and_no_other(owner, database, 
     assert before["fingerprint"].startswith("SHA256:")
 
     wrong = owner.put(f"{API}/{host.id}/host-key", json={"key": HOST_KEY})
-    assert (wrong.status_code, row_of(database, host.id).place["host_key"]) == (422, HOST_KEY)
+    assert (wrong.status_code, row_of(database, "hebergeur").place["host_key"]) == (422, HOST_KEY)
     right = owner.put(f"{API}/{host.id}/host-key", json={"key": offered})
 
     assert (right.status_code, right.json()["is_changed"]) == (200, False)
-    assert row_of(database, host.id).place["host_key"] == offered
+    assert row_of(database, "hebergeur").place["host_key"] == offered
     assert waiting(database, CheckTarget.kind) == [{"target_id": host.id}]
     assert len(events(database, "target.host-key-confirmed")) == 1
 
@@ -217,7 +197,7 @@ def test_what_is_not_named_stays(owner, database, copied):
     assert owner.patch(address, json={"distance_km": 12}).json()["label"] == "Un autre"
     for wrong in ({"label": "  "}, {"distance_km": -1}, {"distance_km": 10**30}):
         assert owner.patch(address, json=wrong).status_code == 422, wrong
-    assert row_of(database, copied.host.id).distance_km == 12
+    assert row_of(database, "hebergeur").distance_km == 12
 
 
 def test_somebody_else_may_be_declared_and_nothing_is_sent_there(owner, database, copied):
@@ -227,8 +207,8 @@ def test_somebody_else_may_be_declared_and_nothing_is_sent_there(owner, database
     assert answer.status_code == 200
     assert answer.json()["may_send"] is False
     assert [each["code"] for each in answer.json()["remarks"]] == ["hosting.other-refused"]
-    assert row_of(database, copied.box.id).nature == Nature.OTHER
-    assert events(database, "target.nature-declared")[0].body["nature"] == "other"
+    assert row_of(database, "pasteur").nature == Nature.OTHER
+    assert events(database, "target.nature-declared")[-1].body["nature"] == "other"
     assert owner.put(f"{API}/{copied.box.id}/nature", json={"nature": "x"}).status_code == 422
 
 
@@ -261,7 +241,7 @@ def test_a_timetable_that_cannot_be_meant_changes_nothing(owner, database, copie
     """One by which nothing would ever leave is none."""
     answer = owner.put(f"{API}/{copied.host.id}/bandwidth", json={"rules": [rule]})
     assert answer.status_code == 422
-    assert row_of(database, copied.host.id).bandwidth == []
+    assert row_of(database, "hebergeur").bandwidth == []
 
 
 def test_a_copy_is_removed_only_when_its_name_was_typed(owner, database, copied):
@@ -328,7 +308,7 @@ def test_a_dossier_is_read_with_what_follows_from_it(owner, copied):
 
 def test_only_what_is_named_changes_in_a_dossier(owner, database, copied):
     """Points one by one; «» empties a field; a person without a name is nobody."""
-    before = row_of(database, copied.host.id).dossier
+    before = row_of(database, "hebergeur").dossier
 
     answer = owner.patch(
         f"{API}/{copied.host.id}/host",
@@ -348,7 +328,7 @@ def test_only_what_is_named_changes_in_a_dossier(owner, database, copied):
     }
     assert body["points"][2]["state"] == "asked"
     assert body["points"][3]["state"] == "present"
-    after = row_of(database, copied.host.id).dossier
+    after = row_of(database, "hebergeur").dossier
     assert "siren" not in after
     assert "deputy" not in after
     assert after["sites"] == [{"city": "Lyon", "country": "FR"}]
@@ -364,7 +344,7 @@ def test_only_what_is_named_changes_in_a_dossier(owner, database, copied):
     }
     kept = {name: value for name, value in before.items() if name not in changed}
     assert {name: after[name] for name in kept} == kept
-    told = events(database, "target.dossier-changed")[0]
+    told = events(database, "target.dossier-changed")[-1]
     assert set(told.body["fields"]) == changed
     assert "Petit" not in str(told.body)
 
@@ -386,13 +366,13 @@ def test_what_cannot_be_meant_in_a_dossier_is_named_and_nothing_is_kept(
     owner, database, copied, changes, field
 ):
     """Dotted, as in the file of the command line."""
-    before = row_of(database, copied.host.id).dossier
+    before = row_of(database, "hebergeur").dossier
 
     answer = owner.patch(f"{API}/{copied.host.id}/host", json={"company": "Autre", **changes})
 
     assert answer.status_code == 422
     assert field in answer.json()["error"]["message"]
-    assert row_of(database, copied.host.id).dossier == before
+    assert row_of(database, "hebergeur").dossier == before
 
 
 def test_a_document_is_kept_with_its_hash_and_comes_back_as_a_download(
@@ -413,10 +393,10 @@ def test_a_document_is_kept_with_its_hash_and_comes_back_as_a_download(
     assert back.headers["content-disposition"].startswith("attachment")
     assert "sandbox" in back.headers["content-security-policy"]
     assert owner.get(f"{API}/{copied.bucket.id}/host/papers/{digest}").status_code == 404
-    documents = row_of(database, copied.host.id).dossier["documents"]
+    documents = row_of(database, "hebergeur").dossier["documents"]
     assert documents[-1] == {"kind": "contract", "sha256": digest}
     assert owner.post(f"{papers}?kind=contract", content=PDF).status_code == 201
-    assert row_of(database, copied.host.id).dossier["documents"] == documents
+    assert row_of(database, "hebergeur").dossier["documents"] == documents
 
 
 @pytest.mark.parametrize(
@@ -433,12 +413,12 @@ def test_what_is_no_paper_or_came_damaged_is_refused(
     owner, database, settings, copied, query, content
 ):
     """Nothing is written; so of one that is too large."""
-    before = row_of(database, copied.host.id).dossier
+    before = row_of(database, "hebergeur").dossier
     answer = owner.post(f"{API}/{copied.host.id}/host/papers?{query}", content=content)
     assert answer.status_code == 422
     assert answer.json()["error"]["message"]
     assert not (settings.data / "dossiers").exists()
-    assert row_of(database, copied.host.id).dossier == before
+    assert row_of(database, "hebergeur").dossier == before
 
 
 @pytest.mark.parametrize("which", ["designation", "reversibility"])

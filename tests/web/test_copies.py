@@ -9,13 +9,13 @@ import pytest
 from appliance.clock import utc_now
 from appliance.db import secrets, targets
 from appliance.errors import NotFound
-from appliance.jobs import queue, target_setup
+from appliance.jobs import target_setup
 from appliance.jobs.kinds import CheckTarget, PushCopy, TamperCopy, VerifyCopy
-from appliance.ledger import chain, proofs
-from appliance.model import JobState, Outcome, Role
+from appliance.ledger import proofs
+from appliance.model import Outcome, Role
 from appliance.policy.hosting import Nature
 from appliance.web.pages.copies_host import field_of
-from tests.web.copied import DISK_ID, HOST_KEY, add_transfer, attempts
+from tests.web.copied import DISK_ID, HOST_KEY, add_transfer, attempts, events, row_of, waiting
 
 HOSTILE = "<script>alert(1)</script>\"'&<b>%(x)s"
 SFTP = {
@@ -27,25 +27,6 @@ SFTP = {
     "nature": "certified-host",
     "distance_km": "300",
 }
-
-
-def events(database, name):
-    with database.read() as connection:
-        return [one for one in chain.entries(connection) if one.event == name]
-
-
-def waiting(database, kind):
-    with database.read() as connection:
-        return [
-            job.spec
-            for job in queue.waiting(connection)
-            if job.state is JobState.QUEUED and job.kind == kind
-        ]
-
-
-def row_of(database, name):
-    with database.read() as connection:
-        return targets.get_by_name(connection, name)
 
 
 def shown(page):

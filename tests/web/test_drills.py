@@ -20,6 +20,7 @@ from appliance.vault import words
 from appliance.vault.seal import make_keys
 from appliance.vault.unseal import unseal
 
+API = "/api/v1/drills"
 RIGHT = Drill(
     "Second cabinet", 12, "2026-11-22T02:00:00+00:00", data_age_s=40_000, state_s=3.2,
     first_document_s=8.4, restored_s=185.0, total_s=201.0, files=412, bytes=3_200_000_000,
@@ -189,6 +190,8 @@ def test_only_those_who_may_begin_one(client_as, copied, role, see, begin):
     client = client_as(role)
     assert client.get("/drills").status_code == see
     assert client.post("/drills", data={"target": "1"}).status_code == begin
+    assert client.get(API).status_code == see
+    assert client.post(API, json={"target_id": 1, "sheets": []}).status_code == begin
 
 
 def test_a_drill_that_failed_in_the_line_is_told_without_a_verdict(client_as, database, copied):
@@ -203,8 +206,6 @@ def test_a_drill_that_failed_in_the_line_is_told_without_a_verdict(client_as, da
 
 
 # --- the API -----------------------------------------------------------------------------------
-
-API = "/api/v1/drills"
 
 
 def test_the_api_tells_what_drills_measured_and_when_the_next_is_due(client_as, database, copied):
@@ -263,23 +264,6 @@ def test_the_api_queues_nothing_for_wrong_words(client_as, database, copied):
     with database.read() as connection:
         assert drill_readings.active(connection) is None
         assert secrets.find_sealed(connection, WORDS) is None
-
-
-@pytest.mark.parametrize(
-    ("role", "see", "begin"),
-    [
-        (Role.OWNER, 200, 422),
-        (Role.ASSOCIATE, 200, 422),
-        (Role.TECHNICAL_ADMIN, 200, 403),
-        (Role.SECRETARY, 404, 403),
-    ],
-)
-def test_the_api_asks_for_the_pages_rights(client_as, copied, role, see, begin):
-    """Those with words only."""
-    client = client_as(role)
-    assert client.get(API).status_code == see
-    answer = client.post(API, json={"target_id": copied[0].id, "sheets": []})
-    assert answer.status_code == begin
 
 
 def test_a_token_reads_drills_and_begins_none(anonymous, copied, token_of):

@@ -6,6 +6,7 @@ Times are ISO 8601 in UTC, sizes are bytes. No place's address, key or dossier i
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
@@ -28,6 +29,12 @@ from appliance.web.pages.copies_view import overall_sentence
 from appliance.web.render import words_of
 
 router = APIRouter(prefix="/api/v1", tags=["copies"])
+
+#: Of each route that queues a task.
+TASK: Final[dict[str, Any]] = {
+    "status_code": 202,
+    "dependencies": [needs(Action.COPIES_CHANGE)],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,23 +273,13 @@ async def show_evidence(request: Request, box: TheBox, target_id: int) -> Eviden
     return await box.read_aside(gather)
 
 
-@router.post(
-    "/copies/{target_id}/push",
-    name="api-copy-push",
-    status_code=202,
-    dependencies=[needs(Action.COPIES_CHANGE)],
-)
+@router.post("/copies/{target_id}/push", name="api-copy-push", **TASK)
 async def push(box: TheBox, visitor: TheVisitor, target_id: int) -> JobBody:
     """Queue a sending now; 409 when one waits already."""
     return await _queue(box, visitor, target_id, PushCopy(target_id))
 
 
-@router.post(
-    "/copies/{target_id}/verify",
-    name="api-copy-verify",
-    status_code=202,
-    dependencies=[needs(Action.COPIES_CHANGE)],
-)
+@router.post("/copies/{target_id}/verify", name="api-copy-verify", **TASK)
 async def verify(
     box: TheBox, visitor: TheVisitor, target_id: int, *, full: bool = False
 ) -> JobBody:
@@ -290,23 +287,13 @@ async def verify(
     return await _queue(box, visitor, target_id, VerifyCopy(target_id, full=full))
 
 
-@router.post(
-    "/copies/{target_id}/tamper",
-    name="api-copy-tamper",
-    status_code=202,
-    dependencies=[needs(Action.COPIES_CHANGE)],
-)
+@router.post("/copies/{target_id}/tamper", name="api-copy-tamper", **TASK)
 async def tamper(box: TheBox, visitor: TheVisitor, target_id: int) -> JobBody:
     """Queue the attempts to harm the canary, and a bucket's questions; 409 when they wait already."""
     return await _queue(box, visitor, target_id, TamperCopy(target_id))
 
 
-@router.post(
-    "/copies/{target_id}/check",
-    name="api-copy-check",
-    status_code=202,
-    dependencies=[needs(Action.COPIES_CHANGE)],
-)
+@router.post("/copies/{target_id}/check", name="api-copy-check", **TASK)
 async def check(box: TheBox, visitor: TheVisitor, target_id: int) -> JobBody:
     """Queue a test of the place; 409 when one waits already."""
     return await _queue(box, visitor, target_id, CheckTarget(target_id))

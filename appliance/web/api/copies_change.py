@@ -21,7 +21,7 @@ from appliance.policy.bandwidth import Rule
 from appliance.policy.hosting import Nature
 from appliance.policy.roles import Action
 from appliance.web.api.copies_add import SetUpBody, Text, set_up_body
-from appliance.web.deps import Box, TheBox, TheVisitor, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, box_of, needs
 from appliance.web.pages.copies_do import remove_copy
 from appliance.web.pages.copies_show import CLOCK, rules_of
 from appliance.web.render import words_of
@@ -86,15 +86,40 @@ class RemovalBody:
 
 @router.patch("/{target_id}", name="api-copy-change", dependencies=[needs(Action.COPIES_CHANGE)])
 async def change_copy(
-    request: Request, box: TheBox, visitor: TheVisitor, target_id: int, wanted: CopyChangeBody
+    request: Request, visitor: TheVisitor, target_id: int, wanted: CopyChangeBody
 ) -> SetUpBody:
     """Change what people call it, and how far away it is.
 
     Raises:
         InvalidInput: no name, or no distance in kilometres.
     """
-    words, now = words_of(request), utc_now()
     label = None if wanted.label is None else " ".join(wanted.label.split())
+    return await _change(request, visitor, target_id, label=label, distance_km=wanted.distance_km)
+
+
+@router.put(
+    "/{target_id}/nature", name="api-copy-nature", dependencies=[needs(Action.COPIES_DECLARE)]
+)
+async def declare_nature(
+    request: Request, visitor: TheVisitor, target_id: int, wanted: NatureBody
+) -> SetUpBody:
+    """Declare what the place is to the practice; the journal keeps whose word it is (HDS-01).
+
+    «other» is kept too, as on the page: nothing is sent there, and the answer says why.
+    """
+    return await _change(request, visitor, target_id, nature=wanted.nature)
+
+
+async def _change(
+    request: Request,
+    visitor: Visitor,
+    target_id: int,
+    *,
+    label: str | None = None,
+    nature: Nature | None = None,
+    distance_km: int | Keep | None = Keep.AS_IT_IS,
+) -> SetUpBody:
+    box, words, now = box_of(request), words_of(request), utc_now()
 
     def change(connection: Connection) -> SetUpBody:
         row = target_setup.change_target(
@@ -102,33 +127,8 @@ async def change_copy(
             box.settings,
             TargetId(target_id),
             label=label,
-            distance_km=wanted.distance_km,
-            person=visitor.person.id,
-            now=now,
-        )
-        return set_up_body(connection, box, row, words)
-
-    return await box.write(change)
-
-
-@router.put(
-    "/{target_id}/nature", name="api-copy-nature", dependencies=[needs(Action.COPIES_DECLARE)]
-)
-async def declare_nature(
-    request: Request, box: TheBox, visitor: TheVisitor, target_id: int, wanted: NatureBody
-) -> SetUpBody:
-    """Declare what the place is to the practice; the journal keeps whose word it is (HDS-01).
-
-    «other» is kept too, as on the page: nothing is sent there, and the answer says why.
-    """
-    words, now = words_of(request), utc_now()
-
-    def change(connection: Connection) -> SetUpBody:
-        row = target_setup.change_target(
-            connection,
-            box.settings,
-            TargetId(target_id),
-            nature=wanted.nature,
+            nature=nature,
+            distance_km=distance_km,
             person=visitor.person.id,
             now=now,
         )

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from appliance.clock import utc_now
 from appliance.jobs import kit_words
-from appliance.jobs.kit_words import LONGEST_HOLDER, KitPlan
+from appliance.jobs.kit_words import KitPlan, NextKit
 from appliance.policy.roles import Action
 from appliance.vault import words
 from appliance.web.api.hosts import BYTES, HTML
@@ -29,25 +29,6 @@ router = APIRouter(prefix="/api/v1/kit", tags=["kit"], dependencies=[needs(Actio
 MOST_SHEETS: Final = 3
 #: The twenty words of a sheet, parted by spaces; in any order of sheets.
 SheetText = Annotated[str, Field(max_length=1000)]
-Holder = Annotated[str, Field(max_length=4 * LONGEST_HOLDER)]
-
-
-@dataclass(frozen=True, slots=True)
-class PlanBody:
-    """Who keeps which sheet: one of one, or any two of three."""
-
-    needed: int
-    holders: Annotated[list[Holder], Field(max_length=MOST_SHEETS)]
-
-
-@dataclass(frozen=True, slots=True)
-class NextKitBody:
-    """A kit that was made and does not count until its words were typed."""
-
-    plan: PlanBody
-    number: str | None  # five digits, once it was printed
-    made_at: datetime
-    is_resent: bool  # everything is sent again once it counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +45,12 @@ class KitBody:
 
     is_made: bool
     sentence: str  # in the reader's language
-    plan: PlanBody | None  # null: nobody chose yet
+    plan: KitPlan | None  # null: nobody chose yet
     number: str | None  # five digits, once sheets were printed
     confirmed_at: datetime | None  # words were typed, for the first time or again
     rehearse_by: datetime | None
     is_rehearsal_due: bool
-    next: NextKitBody | None
+    next: NextKit | None  # made, and does not count until its words were typed
     printable: list[str]  # holders of the sheets that can be printed, by their numbers from 1
     former_numbers: list[str]  # kits whose sheets still open what was sent in their time
     file_written_at: datetime | None
@@ -102,7 +83,7 @@ class ConfirmedBody:
 class RenewalBody:
     """A new kit; the words of the former, so that it opens what was sent before, or everything is sent again."""
 
-    plan: PlanBody
+    plan: KitPlan  # one of one sheet, or any two of three
     sheets: Annotated[list[SheetText], Field(max_length=MOST_SHEETS)] = field(
         default_factory=list, repr=False
     )
@@ -118,7 +99,7 @@ async def show_kit(request: Request, box: TheBox) -> KitBody:
 
 @router.put("/holders", name="api-kit-holders", dependencies=[proven()])
 async def choose_holders(
-    request: Request, box: TheBox, visitor: TheVisitor, wanted: PlanBody
+    request: Request, box: TheBox, visitor: TheVisitor, wanted: KitPlan
 ) -> KitBody:
     """Say who keeps the sheets; other words are printed from then on.
 
@@ -216,25 +197,19 @@ async def abandon(request: Request, box: TheBox, visitor: TheVisitor) -> KitBody
 
 def _kit(connection: Connection, said: Words) -> KitBody:
     stands = standing(connection)
-    known, coming = stands.kit, stands.kit.next
+    known = stands.kit
     return KitBody(
         is_made=known.is_made,
         sentence=said.text(stands.sentence),
-        plan=None if known.plan is None else _plan(known.plan),
+        plan=known.plan,
         number=known.number,
         confirmed_at=known.confirmed_at,
         rehearse_by=known.rehearse_by,
         is_rehearsal_due=stands.is_rehearsal_due,
-        next=None
-        if coming is None
-        else NextKitBody(_plan(coming.plan), coming.number, coming.made_at, coming.is_resent),
+        next=known.next,
         printable=[holder for _, holder in stands.sheets],
         former_numbers=list(known.former_numbers),
         file_written_at=known.file_written_at,
         is_file_fresh=stands.is_file_fresh,
         places=[PlaceInFileBody(label, said.text(held)) for label, held in stands.named],
     )
-
-
-def _plan(plan: KitPlan) -> PlanBody:
-    return PlanBody(plan.needed, list(plan.holders))
