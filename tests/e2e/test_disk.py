@@ -136,7 +136,7 @@ def test_a_file_is_renamed_and_moved(page: Page, site: Site) -> None:
     expect(page.locator(".disk-dialog .where")).to_have_text("documents / Courriers")
     page.click(".disk-dialog button.main")
     page.wait_for_selector(".disk-dialog", state="detached")
-    deadline = time.monotonic() + 10  # an earlier message may still stand there
+    deadline = time.monotonic() + 60  # an earlier message may still stand there
     while not (site.share / "Courriers" / "note.txt").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -1,6 +1,5 @@
 """The certificate is renewed without a restart, one's own is taken, and the page that asks for trust is right."""
 
-import dataclasses
 import plistlib
 import socket
 import ssl
@@ -26,6 +25,7 @@ from appliance.web import tls
 from appliance.web.app import create_app
 from appliance.web.pages.trust import authority, fingerprint
 from appliance.web.server import Renewal, make_server
+from tests.support.browser import at_free_port
 
 pytestmark = pytest.mark.integration
 
@@ -53,12 +53,7 @@ def pair(name: str, days: int = 90) -> tuple[bytes, bytes]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A box that listens on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    made = dataclasses.replace(
-        Settings(data=tmp_path / "data"), listen_address="127.0.0.1", listen_port=port
-    )
+    made = at_free_port(Settings(data=tmp_path / "data"))
     made.data.mkdir()
     open_database(made.database, create=True).close()
     return made

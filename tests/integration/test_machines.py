@@ -305,7 +305,7 @@ def test_waking_needs_an_address_and_sends_the_packet(tried):
     tried.change(mac="00:1b:21:ab:cd:ef")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.settimeout(5)
+        listener.settimeout(60)
 
         state = tried.run(wake_machine, WakeMachine(tried.id), to=listener.getsockname())
 

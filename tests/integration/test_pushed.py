@@ -157,7 +157,7 @@ def test_a_push_that_goes_on_is_waited_for(machine, box):
              "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"},
     )  # fmt: skip
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not lock.exists():
             assert time.monotonic() < end
             time.sleep(0.02)

@@ -35,7 +35,7 @@ def write(diary, word: str) -> str:
 
 
 def lines(diary, count: int = 0) -> list[str]:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while len(diary.read_text().split()) < count and time.monotonic() < end:
         time.sleep(0.02)
     return diary.read_text().split()

@@ -162,23 +162,24 @@ def test_the_reader_is_started_again_when_it_dies(start, armoire):
 def test_a_worker_at_rest_is_small_and_quiet(start):
     """Its part of the whole box's 200 MB resident and 1 % of a core (tests/bench measures the box)."""
     worker = psutil.Process(start().pid)
-    time.sleep(2)
-    time.sleep(3)  # what had to be looked at once at the start is over
-    family = [worker, *worker.children(recursive=True)]
-    before = sum(sum(each.cpu_times()[:2]) for each in family)
     time.sleep(5)
-    spent = sum(sum(each.cpu_times()[:2]) for each in family) - before
+    family = [worker, *worker.children(recursive=True)]
 
+    def is_quiet() -> bool:  # other tests share these cores; the bench says 0.01
+        before = sum(sum(each.cpu_times()[:2]) for each in family)
+        time.sleep(5)
+        return sum(sum(each.cpu_times()[:2]) for each in family) - before < 5 * 0.02
+
+    until(is_quiet)  # what has to be looked at once at the start takes a slow machine longer
     # Worker, reader, previews and index: pages they share are counted four times here.
     assert sum(each.memory_info().rss for each in family) < 140_000_000
-    assert spent / 5 < 0.02  # other tests share these cores; the bench says 0.01
 
 
 def test_a_night_begins_by_itself_when_its_window_is_open(start, armoire, database):
     """Nobody asked: the planner saw that it was due, and proved it too."""
     here = datetime.now(tz=ZoneInfo("Europe/Paris"))
     window = Plan(
-        window_start=f"{here - timedelta(hours=1):%H:%M}",
+        window_start=f"{here - timedelta(hours=2):%H:%M}",  # an hour that spring skips is past, too
         window_end=f"{here + timedelta(hours=3):%H:%M}",
     )
     with database.write() as c:

@@ -92,7 +92,7 @@ class DelayProxy:
             with suppress(OSError):
                 stream.close()
         try:
-            self._process.wait(5)
+            self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -197,7 +197,7 @@ class _Line:
             _reset(client)
             return
         try:
-            server = socket.create_connection((self.target_host, self.target), timeout=5)
+            server = socket.create_connection((self.target_host, self.target), timeout=30)
         except OSError:
             _reset(client)
             return

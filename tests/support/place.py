@@ -64,7 +64,7 @@ class Place:
             ip("-n", self.around, "address", "add", f"{each}/{length}", "dev", card,
                *_at_once(each))  # fmt: skip
 
-    def connect(self, own: str, address: str, port: int, timeout_s: float = 10) -> socket.socket:
+    def connect(self, own: str, address: str, port: int, timeout_s: float = 30) -> socket.socket:
         """Return a connection from the machine around, from its address ``own``."""
         with inside(self.around):
             line = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)

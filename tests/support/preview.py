@@ -41,7 +41,7 @@ class PreviewProcess:
                 env={**os.environ, "ARMOIRE_LOG_LEVEL": "DEBUG"},
                 stderr=log,
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not self.settings.preview_socket.exists():
             assert time.monotonic() < deadline
             assert self.process.poll() is None

@@ -148,7 +148,7 @@ class RawServer:
             with suppress(OSError):
                 ours.shutdown(socket.SHUT_RDWR)
             ours.close()
-            thread.join(5)
+            thread.join(30)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class ReaderProcess:
             env=dict(os.environ),
             stderr=subprocess.PIPE,
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not self.settings.reader_socket.exists():
             assert time.monotonic() < deadline
             assert self.process.poll() is None

@@ -73,7 +73,7 @@ class Receiver:
             for each in (self.process.stdin, self.process.stdout):
                 if each is not None:
                     each.close()
-            self.process.wait(10)
+            self.process.wait(30)
             self.process = None
 
     def stop(self) -> None:
@@ -105,7 +105,7 @@ class Receiver:
         self.stop()
 
 
-def wait_until(condition, timeout_s: float = 10.0) -> None:
+def wait_until(condition, timeout_s: float = 60.0) -> None:
     """Return once ``condition()`` holds; fail after so long."""
     end = time.monotonic() + timeout_s
     while not condition():

@@ -159,7 +159,7 @@ class S3Server:
         end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
-                urllib.request.urlopen(self.endpoint, timeout=2).close()
+                urllib.request.urlopen(self.endpoint, timeout=10).close()
                 return
             except urllib.error.HTTPError:
                 return
@@ -184,7 +184,7 @@ class S3Server:
 
     def _plain(self, *argv: str, stdin: str = "") -> str:
         done = subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, timeout=90, check=False
+            argv, input=stdin, capture_output=True, text=True, timeout=180, check=False
         )
         if done.returncode:
             print(done.stderr[-2000:], file=sys.stderr)

@@ -66,7 +66,7 @@ class Storm:
     def __exit__(self, *_error: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(5)
+        self._thread.join(30)
 
     def pass_on(self, handler: BaseHTTPRequestHandler, target_port: int) -> None:
         weather = self.weather

@@ -22,8 +22,9 @@ import psutil
 import pytest
 
 from appliance.disk.smb_config import ACCOUNT, FIRST_UID
+from tests.support.sshd import free_port
 
-START_S = 15.0
+START_S = 60.0
 #: Whose the files are: an ordinary account, as armoire-web is on a box.
 OWNER, GROUP = "nobody", "nogroup"
 LOCK = Path("/tmp/armoire-test-smb.lock")
@@ -87,7 +88,7 @@ class SmbServer:
         self.passwords: dict[str, str] = {}  # of the accounts, as Samba knows them
         self.run = self.folder / "run"
         self.base = self.folder / "base"
-        self.port = _free_port()
+        self.port = free_port()
         self._helper: subprocess.Popen[bytes] | None = None
         self._smbd: subprocess.Popen[bytes] | None = None
         self._lock = None
@@ -145,7 +146,7 @@ class SmbServer:
                         child.send_signal(signal.SIGTERM)
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
+                process.wait(20)
             process.kill()
             process.wait()
         self._remove_accounts()
@@ -198,7 +199,7 @@ class SmbServer:
         return sorted(each.split("|")[1] for each in lines if each.startswith("Disk|"))
 
     def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 10):
             return True
         return False
 
@@ -218,9 +219,3 @@ class SmbServer:
         for each in pwd.getpwall():
             if each.pw_name.startswith(ACCOUNT) and FIRST_UID < each.pw_uid < FIRST_UID + 1_900:
                 subprocess.run(["userdel", each.pw_name], capture_output=True, check=False)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]

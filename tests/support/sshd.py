@@ -3,6 +3,7 @@
 Works as root and as an ordinary user; it then only lets that same user in, which is enough.
 """
 
+import itertools
 import os
 import pwd
 import shutil
@@ -17,7 +18,9 @@ from typing import Self
 
 import psutil
 
-START_S = 10.0
+START_S = 60.0
+_LOWEST, _MOST = 20_000, 12_000  # the kernel chooses from 32768 on
+_PORTS = (_LOWEST + step % _MOST for step in itertools.count(os.getpid() * 97))
 
 
 class SshServer:
@@ -142,7 +145,7 @@ class SshServer:
         sessions = self.sessions()  # asked first: they leave their parent when it ends
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(5)
+            self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -178,10 +181,16 @@ def make_key(path: Path) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody has, and nobody is given before it is bound.
+
+    Not one of the kernel's own choice: that may be the source of another test's connection a moment later.
+    Each process of tests walks on from a place of its own, below where the kernel chooses.
+    """
+    for port in _PORTS:
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port
+    raise AssertionError("without end")
 
 
 def wait_for_port(host: str, port: int, process: subprocess.Popen[bytes], log=lambda: "") -> None:
@@ -190,7 +199,7 @@ def wait_for_port(host: str, port: int, process: subprocess.Popen[bytes], log=la
     while time.monotonic() < end:
         if process.poll() is not None:
             raise RuntimeError(f"the server ended with {process.returncode}: {log()}")
-        with suppress(OSError), socket.create_connection((host, port), timeout=1):
+        with suppress(OSError), socket.create_connection((host, port), timeout=10):
             return
         time.sleep(0.02)
     raise RuntimeError(f"nothing listens on port {port}: {log()}")
@@ -208,4 +217,4 @@ def end_processes(processes: list[psutil.Process]) -> None:
     for each in processes:
         with suppress(psutil.NoSuchProcess):
             each.kill()
-    psutil.wait_procs(processes, timeout=5)
+    psutil.wait_procs(processes, timeout=30)

@@ -17,6 +17,7 @@ from appliance.disk import set_up
 from appliance.model import Person, Role
 from appliance.settings import Settings
 from tests.support.armoire import PROGRAM, ROOT
+from tests.support.sshd import free_port
 
 TUS = {"tus-resumable": "1.0.0"}
 PART = TUS | {"content-type": "application/offset+octet-stream"}
@@ -26,9 +27,7 @@ class UploadServer:
     """A doctor, a share «documents», a server."""
 
     def __init__(self, place: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         self.settings = dataclasses.replace(
             Settings(data=place / "data"), listen_address="127.0.0.1", listen_port=port
         )

@@ -10,12 +10,7 @@ import pytest
 
 from appliance.policy.listening import Card, Rule
 from appliance.web.doors import Doors
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support.sshd import free_port
 
 
 def test_a_port_in_use_ends_the_start_and_binds_nothing(caplog: pytest.LogCaptureFixture) -> None:

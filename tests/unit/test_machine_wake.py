@@ -20,7 +20,7 @@ def test_the_packet_is_sent():
     """To the address that is asked for; the network's broadcast by default."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.settimeout(5)
+        listener.settimeout(60)
 
         wake("00:1b:21:ab:cd:ef", to=listener.getsockname(), times=2)
 

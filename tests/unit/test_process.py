@@ -60,17 +60,13 @@ def test_a_program_that_could_not_be_started_did_not_answer_127(tmp_path):
 def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path):
     """The whole group goes, and the time is told."""
     pid_file = tmp_path / "pid"
-    code = (
-        "import subprocess, sys, time; "
-        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
-        f"open({str(pid_file)!r}, 'w').write(str(p.pid)); time.sleep(60)"
-    )
+    code = f"sleep 60 & echo $! > {pid_file}; wait"  # begins at once, on a slow machine too
 
     with pytest.raises(ToolTimeout):
-        process.run(python(code), timeout_s=2)
+        process.run(["/bin/sh", "-c", code], timeout_s=3)
 
     grandchild = int(pid_file.read_text())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while Path(f"/proc/{grandchild}").exists() and time.monotonic() < deadline:
         state = Path(f"/proc/{grandchild}/stat").read_text().rsplit(")", 1)[1].split()[0]
         if state == "Z":
@@ -86,7 +82,7 @@ def test_a_person_can_stop_it():
     with pytest.raises(JobCancelled):
         process.run(python("import time; time.sleep(60)"), timeout_s=60, should_stop=lambda: True)
 
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 50
 
 
 def test_a_sink_that_fails_does_not_block_the_child():

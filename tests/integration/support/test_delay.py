@@ -37,7 +37,7 @@ def echo():
     yield listener.getsockname()[1]
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
-    thread.join(5)
+    thread.join(30)
 
 
 def talk(proxy):
@@ -107,7 +107,7 @@ def test_stalls_without_closing_and_resumes(echo):
         with pytest.raises(TimeoutError):
             line.recv(4)
         proxy.resume()
-        line.settimeout(10)
+        line.settimeout(60)
         assert receive(line, 4) == b"late"
 
 

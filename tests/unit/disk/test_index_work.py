@@ -34,7 +34,7 @@ def librarian(request, settings, share) -> Iterator[Librarian]:
     made.close()
 
 
-def settle(librarian: Librarian, is_so: Callable[[], bool], seconds: float = 10) -> None:
+def settle(librarian: Librarian, is_so: Callable[[], bool], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < until, "it did not follow"

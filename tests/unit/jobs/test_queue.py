@@ -219,7 +219,7 @@ def test_the_context_beats_reports_and_hears_a_cancel(database, settings, source
         context.report(10, 100, files=3)
         with database.write() as connection:
             queue.ask_cancel(connection, job_id, now=NOW)
-        assert context._stop.wait(5)
+        assert context._stop.wait(60)
     with database.read() as connection:
         found = queue.get(connection, job_id).progress
 

@@ -36,12 +36,12 @@ def read_in_threads(target: Polite, count: int) -> list[bytes]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     return found
 
 
 def test_when_nobody_reads_the_restore_takes_the_whole_line():
-    slow = Slow(blocks=20)
+    slow = Slow(blocks=100)
     found = read_in_threads(Polite(slow, Gate()), 4)
     assert len(found) == 4
     assert slow.most > 1
@@ -59,7 +59,7 @@ def test_while_documents_are_read_objects_are_asked_for_one_by_one():
 
 
 def test_an_object_on_its_way_stands_still_while_a_document_comes():
-    gate = Gate(patience_s=5.0)
+    gate = Gate(patience_s=60.0)
     restoring = Polite(Slow(blocks=50), gate).read("big")
     next(restoring)
     got: list[bytes] = []
@@ -68,7 +68,7 @@ def test_an_object_on_its_way_stands_still_while_a_document_comes():
         thread.start()
         time.sleep(0.2)
         assert got == []
-    thread.join(10)
+    thread.join(60)
     assert len(got) == 49
 
 

@@ -63,4 +63,4 @@ def test_a_reader_without_a_vault_has_no_kit(settings):
             asyncio.run(open_kit_document_async(settings, ASKED))
     finally:
         listening.close()
-        thread.join(timeout=5)
+        thread.join(timeout=60)
