@@ -38,14 +38,13 @@ class Reader:
 class Rows:
     """The rows of a page, each known by its facts.
 
-    A row is made of its own facts, of ``shared``, and of the reader's language and zone; ``template`` gets nothing
-    else.
+    A row is made of its own facts, of ``shared``, and of the reader's language and zone: ``make`` uses nothing else.
     """
 
     template: str  # with ``rows``, and BETWEEN after each
     shared: tuple[tuple[str, Hashable], ...]  # name in the template, value: the same for all rows
     facts: list[Hashable]
-    make: Callable[[Any], object]  # from facts to what the template shows as a row
+    make: Callable[[Any, Any], object]  # from facts and ``render.Words`` to what the template shows
 
 
 class Shelf:
@@ -75,7 +74,7 @@ class Shelf:
 
 
 def filled(
-    shelf: Shelf, rows: Rows, manner: tuple[Hashable, ...], make: Callable[[list[object]], str]
+    shelf: Shelf, rows: Rows, manner: tuple[Hashable, ...], make: Callable[[list[Hashable]], str]
 ) -> bytes:
     """Return the HTML of all rows; those that are not on the shelf are made together by one call of ``make``.
 
@@ -83,14 +82,14 @@ def filled(
         shelf: where rows are kept.
         rows: the rows wanted.
         manner: language and zone: what shows in a row besides its facts.
-        make: from what the template shows to HTML, with BETWEEN after each row.
+        make: from rows' facts to HTML, with BETWEEN after each row.
     """
     base = (rows.template, rows.shared, *manner)
     keys = [(base, each) for each in rows.facts]
     found = [shelf.find(key) for key in keys]
     missing = [place for place, html in enumerate(found) if html is None]
     if missing:
-        made = _parted(make([rows.make(rows.facts[place]) for place in missing]), len(missing))
+        made = _parted(make([rows.facts[place] for place in missing]), len(missing))
         for place, html in zip(missing, made, strict=True):
             found[place] = (html,)
             shelf.keep(keys[place], (html,))

@@ -1,6 +1,6 @@
 """From a page's values to HTML: Jinja2 with autoescape, an undefined name is an error."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
@@ -242,9 +242,10 @@ class Renderer:
             if self._recovery is None:
                 self._frames.keep(key, frame)
 
-        def make(shown: list[object]) -> str:
+        def make(facts: list[Hashable]) -> str:
             template = self._environments[language].get_template(rows.template)
-            return template.render({**dict(rows.shared), "rows": shown, "words": words})
+            shown = [rows.make(each, words) for each in facts]
+            return template.render({**dict(rows.shared), "rows": shown})
 
         return filled(self._rows, rows, manner, make).join(frame)
 

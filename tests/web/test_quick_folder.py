@@ -233,7 +233,7 @@ def test_a_fault_is_met_where_it_is_noted_down(owner, folder, quick, monkeypatch
 
 
 def rows(*facts):
-    return Rows("rows.html", (("share", "a"),), list(facts), lambda fact: fact)
+    return Rows("rows.html", (("share", "a"),), list(facts), lambda fact, _: fact)
 
 
 def test_only_rows_that_are_new_are_made_and_all_come_in_order():

@@ -41,7 +41,7 @@ from appliance.web.deps import (
 )
 from appliance.web.pages.paths import Crumb, crumbs, readable
 from appliance.web.remembered import Rows
-from appliance.web.render import Page, PurePage, render, render_filled
+from appliance.web.render import Page, PurePage, Words, render, render_filled
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.DISK_USE)])
 
@@ -52,9 +52,9 @@ _PIECE: Final = MIB
 #: The page says the room in steps, or it would be another one with each line of the journal; scarce room exactly.
 ROOM_STEP: Final = 16 * MIB
 ROOM_EXACT: Final = 1024 * MIB
-#: In the templates, by what a listing calls it.
+#: As templates say what a listing says.
 KINDS: Final = {"folder": "d", "file": "f", "link": "l", "other": "o"}
-NO_ROWS: Final = Rows("disk/_rows.html", (), [], lambda facts: facts)
+NO_ROWS: Final = Rows("disk/_rows.html", (), [], lambda facts, _: facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ class Row:
     name: str
     packed: str
     kind: str  # d · f · l · o
-    size: int
-    modified_at: datetime
+    size: str  # in words; empty of what is no file
+    changed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,6 @@ class FolderPage(PurePage):
     can: tuple[str, ...]  # the rights one has
     room: int  # bytes, see ROOM_STEP
     problem: str
-    largest_by_form: int
     over_smb: bool
     is_backed_up: bool
 
@@ -217,10 +216,15 @@ def folder_page(
     def page_at(place: int) -> str:
         return f"/disk/{share}?p={packed}&first={place}"
 
-    def row(facts: tuple[bytes, str, int, int]) -> Row:
+    def row(facts: tuple[bytes, str, int, int], words: Words) -> Row:
         name, kind, size, seconds = facts
-        packed_name = pack_path(paths.join(path, name))
-        return Row(readable(name), packed_name, KINDS[kind], size, from_epoch(seconds))
+        return Row(
+            readable(name),
+            pack_path(paths.join(path, name)),
+            KINDS[kind],
+            words.size(size) if kind == "file" else "",
+            words.short(from_epoch(seconds)),
+        )
 
     page = replace(
         _empty(held, problem),
@@ -257,7 +261,6 @@ def _empty(held: Held, problem: str) -> FolderPage:
         can=tuple(right.value for right in Right if held.may(right)),
         room=room - room % ROOM_STEP if room > ROOM_EXACT else room,
         problem=problem,
-        largest_by_form=LARGEST_BY_FORM,
         over_smb=held.share.over_smb,
         is_backed_up=held.share.source_id is not None,
     )
