@@ -22,6 +22,7 @@ from appliance.web.api import notices as api_notices
 from appliance.web.api import people as api_people
 from appliance.web.api import plans as api_plans
 from appliance.web.api import recipes as api_recipes
+from appliance.web.api import recovery as api_recovery
 from appliance.web.api import restores as api_restores
 from appliance.web.api import settings as api_settings
 from appliance.web.api import shares as api_shares
@@ -171,7 +172,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_hosts.router,
     api_kit.router,
     api_drills.router,
-    api_drills.recovery_router,
+    api_recovery.router,
     api_links.router,
     api_people.router,
     api_envelope.router,

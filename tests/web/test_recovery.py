@@ -156,6 +156,7 @@ def test_afterwards_the_sheet_stays_and_changes_are_possible_again(
 
 def test_a_box_that_was_never_recovered_has_no_such_page(settings, database, practice, owner):
     assert owner.get("/recovery").status_code == 404
+    assert owner.get("/api/v1/recovery").status_code == 404
 
 
 def test_a_stranger_sees_nothing_of_it(settings, database, practice, anonymous):
@@ -191,3 +192,30 @@ def test_a_share_that_comes_back_elsewhere_is_said_with_its_folder(
     assert (
         "another folder: /srv/partage" in page or "autre dossier : /srv/partage" in page
     ) is is_said
+
+
+def test_a_program_reads_how_far_it_is(reading, settings):
+    """As on the page: no folder that is the same as before, and the box's own state is no repository."""
+    recovery_status.write_live(
+        settings,
+        status(
+            shares=(
+                ShareLine(2, "Partage", "/srv/partage"),
+                ShareLine(3, "Photos", "/srv/neuf", "partly", problem="Sites %(x)s", problem_facts={"x": 2}),
+            ),
+            folders={"photos": "/srv/neuf"},
+        ),
+    )  # fmt: skip
+
+    body = reading.get("/api/v1/recovery").json()
+
+    assert (body["phase"], body["generation"], body["left_s"]) == ("repositories", 12, 600)
+    assert [each["label"] for each in body["repositories"]] == ["Partage", "Poste accueil"]
+    assert [(each["folder"], each["problem"]) for each in body["shares"]] == [
+        (None, ""),
+        ("/srv/neuf", "Sites 2"),
+    ]
+    assert body["remarks"] == [
+        "Disque du lundi: generation 13 was altered or forged; it is not used."
+    ]
+    assert (body["is_silent"], body["is_whole"]) == (False, False)

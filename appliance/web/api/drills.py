@@ -1,4 +1,4 @@
-"""Drills as JSON: what they measured, beginning one, the sheet of one; and how a recovery goes.
+"""Drills as JSON: what they measured, beginning one, the sheet of one.
 
 A token of the state reads them; beginning one takes the words of the sheets, and a session.
 """
@@ -12,10 +12,8 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from appliance.db.targets import TargetId
-from appliance.errors import NotFound
-from appliance.jobs import queue, recovery_status
+from appliance.jobs import queue
 from appliance.jobs.drill_readings import PastDrill
-from appliance.jobs.recovery_status import RecoveryStatus
 from appliance.language import translate
 from appliance.policy.drill_sheet import Section
 from appliance.policy.drills import Drill
@@ -27,7 +25,6 @@ from appliance.web.deps import TheBox, TheVisitor, aside, language_of, needs
 from appliance.web.pages.drills import begin, list_of, sheet_of
 
 router = APIRouter(prefix="/api/v1/drills", tags=["drills"])
-recovery_router = APIRouter(prefix="/api/v1/recovery", tags=["drills"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +121,6 @@ async def show_drill(request: Request, box: TheBox, seq: int) -> DrillSheetBody:
         sheet.operator,
         sheet.practice,
     )
-
-
-@recovery_router.get("", name="api-recovery")
-async def show_recovery(box: TheBox, visitor: TheVisitor) -> RecoveryStatus:
-    """Return how the recovery of this box goes, or went.
-
-    Raises:
-        NotFound: it was never made again from a copy.
-    """
-    del visitor  # whoever signed in may know how long it takes
-    status = await aside(recovery_status.read_live, box.settings)
-    if status is None:
-        raise NotFound("page", "/recovery")
-    return status
 
 
 def _drill(past: PastDrill) -> DrillBody:
