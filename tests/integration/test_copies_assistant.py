@@ -104,3 +104,46 @@ def test_from_the_form_to_a_tested_place(box, owner, tmp_path):
         shown = owner.get("/copies/second-cabinet").text
         assert "Not immutable: this place can be emptied with our key." in shown
         assert "<strong>it worked</strong>" in shown
+
+
+def test_the_same_road_by_the_json_api(box, owner, tmp_path):
+    """What a program sends, the worker's jobs read; what they find, it is told: typed, on the same real host."""
+    (tmp_path / "host").mkdir()
+    with SshServer(config="ForceCommand internal-sftp") as host:
+        made = owner.post(
+            "/api/v1/copies",
+            json={
+                "label": "Second cabinet", "nature": "same-practice-elsewhere", "distance_km": 12,
+                "place": {
+                    "kind": "sftp", "host": host.host, "user": host.user, "port": host.port,
+                    "folder": str(tmp_path / "host"),
+                },
+            },
+        ).json()  # fmt: skip
+        here = f"/api/v1/copies/{made['id']}"
+        assert (made["may_send"], made["is_ready"], wanted(box, SetUpTarget.kind)) == (
+            True,
+            False,
+            1,
+        )
+        assert box.run(SetUpTarget(made["id"])) is JobState.SUCCEEDED
+
+        shown = owner.get(f"{here}/set-up").json()
+        assert shown["fingerprint"] == fingerprint(host.host_key)
+        host.authorize(shown["public_key"])
+        pinned = owner.put(f"{here}/host-key", json={"key": shown["offered_key"]}).json()
+        assert (pinned["is_confirmed"], pinned["offered_key"], pinned["is_ready"]) == (
+            True,
+            "",
+            True,
+        )
+        assert wanted(box, CheckTarget.kind) == 1
+        assert box.run(CheckTarget(made["id"])) is JobState.SUCCEEDED
+        checks = owner.get(f"{here}/set-up").json()["checks"]
+        assert len(checks) >= 3
+        assert {each["outcome"] for each in checks} <= {"ok", "warning", "skipped"}
+
+        assert box.run(TamperCopy(made["id"])) is JobState.SUCCEEDED
+        found = owner.get(f"{here}/evidence").json()
+        assert "done" in {each["outcome"] for each in found["attempts"]}
+        assert owner.get(here).json()["is_immutable"] is False
