@@ -19,6 +19,7 @@ from typing import IO, Final
 
 from appliance.errors import ArmoireError, JobCancelled, ToolMissing, ToolTimeout
 from appliance.vault.secret import Secret
+from appliance.vault.secret_file import secret_file as secret_file
 
 POLL_S: Final = 0.1  # seconds
 GRACE_S: Final = 10.0  # seconds between SIGINT and SIGKILL
@@ -203,22 +204,6 @@ def end_group(
 def _signal_group(pid: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-@contextmanager
-def secret_file(secret: Secret) -> Iterator[str]:
-    """Yield a path that programs of this user can read ``secret`` from; it is never on a disk.
-
-    An anonymous memory file, reached through ``/proc``: OpenSSH closes inherited descriptors and
-    wants a path with mode 0600. Source: memfd_create(2); ssh.c «closefrom(STDERR_FILENO + 1)».
-    """
-    descriptor = os.memfd_create("armoire", os.MFD_CLOEXEC)
-    try:
-        os.fchmod(descriptor, 0o600)
-        os.write(descriptor, secret.reveal())
-        yield f"/proc/{os.getpid()}/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 One service's word is: this browser belongs to that subject. Whether the subject may come in is decided by
 ``oidc_sign_in``: an account is never made by it.
-Source: OpenID Connect Core 1.0 §3.1; RFC 7636; RFC 9700; domain.md §6.1 and §6.2.
+Source: OpenID Connect Core 1.0 §3.1; RFC 7636; RFC 8705; RFC 9700; domain.md §6.1 and §6.2.
 """
 
 import hashlib
@@ -22,10 +22,11 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from appliance.accounts.oidc_providers import Provider
+from appliance.accounts.oidc_providers import BY_CERTIFICATE, Provider
 from appliance.errors import OutsideRefused
 from appliance.language import mark
 from appliance.vault.secret import Secret
+from appliance.vault.secret_file import secret_file
 
 #: Somebody who has not come back from the service by then begins again.
 WAITS_S: Final = 600.0
@@ -48,6 +49,9 @@ ALGORITHMS: Final = (
 )
 
 _UNREACHABLE: Final = mark("it does not answer. Try again in a minute, or use your password.")
+_NOT_KNOWN: Final = mark(
+    "it does not take the certificate of this box. Tell the person responsible for the box, or use your password."
+)
 _UNSOUND: Final = mark("its answer does not hold. Try again, or use your password.")
 _STRANGER: Final = mark("its answer belongs to another attempt. Begin again.")
 _REFUSED: Final = mark("it did not sign you in. Try again, or use your password.")
@@ -152,16 +156,28 @@ def begin(
     return provider.authorize + joint + urlencode(asked)
 
 
-def located(provider: Provider) -> Provider:
+def located(provider: Provider, key: Secret | None = None) -> Provider:
     """Return the service with its addresses, read from its discovery document where one is named.
+
+    Args:
+        provider: it.
+        key: of its client certificate, if it has one.
 
     Raises:
         OutsideRefused: it does not answer, is another issuer, or names an address that is not HTTPS.
     """
     if not provider.discovery:
         return provider
-    with _client(provider) as client:
+    with _client(provider, key) as client:
         found = _json(_ask(client, "GET", provider.discovery))
+    aliases = found.get("mtls_endpoint_aliases")
+    if provider.certificate and isinstance(aliases, dict):
+        # RFC 8705 §5: where certificates are asked for; browsers are sent to the usual addresses.
+        found |= {
+            name: aliases[name]
+            for name in ("token_endpoint", "userinfo_endpoint")
+            if isinstance(aliases.get(name), str)
+        }
     names = {
         "authorize": "authorization_endpoint",
         "token": "token_endpoint",
@@ -195,6 +211,7 @@ def finish(
     *,
     redirect: str,
     now: float,
+    key: Secret | None = None,
 ) -> Said:
     """Exchange the code and return what the service says, checked. Slow: call it in a thread.
 
@@ -205,6 +222,7 @@ def finish(
         answer: the query the browser came back with.
         redirect: as in ``begin``.
         now: seconds since 1970.
+        key: of its client certificate, if it has one.
 
     Raises:
         OutsideRefused: the service refused, or its answer does not hold: signature, issuer, audience, nonce,
@@ -221,9 +239,10 @@ def finish(
         "client_id": provider.client_id,
         "code_verifier": waiting.verifier,
     }
-    if secret is not None:
+    # One way of being known, not two (RFC 6749 §2.3): with a certificate the name is enough.
+    if secret is not None and provider.authentication not in BY_CERTIFICATE:
         form["client_secret"] = secret.reveal().decode()
-    with _client(provider) as client:
+    with _client(provider, key) as client:
         given = _json(_ask(client, "POST", provider.token, data=form))
         id_token, access = given.get("id_token"), given.get("access_token")
         if not isinstance(id_token, str):
@@ -308,9 +327,18 @@ def _key_set(client: httpx2.Client, provider: Provider) -> KeySet:
         raise OutsideRefused(_UNSOUND) from error
 
 
-def _client(provider: Provider) -> httpx2.Client:
+def _client(provider: Provider, key: Secret | None) -> httpx2.Client:
     trust = ssl.create_default_context(cadata=provider.ca or None)
     trust.minimum_version = ssl.TLSVersion.TLSv1_2
+    if provider.certificate:
+        if key is None:  # a box that burnt: its key was sealed to the former one
+            raise OutsideRefused(_NOT_KNOWN)
+        pair = Secret(provider.certificate.encode() + b"\n" + key.reveal())
+        try:
+            with secret_file(pair) as path:  # in memory: OpenSSL reads a key from a path only
+                trust.load_cert_chain(path)
+        except ssl.SSLError as error:  # too weak for OpenSSL
+            raise OutsideRefused(_NOT_KNOWN) from error
     # Of the environment nothing is taken: a proxy would see the codes. No redirect is followed.
     return httpx2.Client(verify=trust, timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
 
@@ -333,10 +361,23 @@ def _ask(
             # The code, the token and the names stay out of every log: nothing of the answer is kept.
             whole = httpx2.Response(answer.status_code, headers=_plain(answer), content=body)
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-        raise OutsideRefused(_UNREACHABLE) from error
+        raise OutsideRefused(_NOT_KNOWN if _is_about_us(error) else _UNREACHABLE) from error
     if whole.status_code != 200:
         raise OutsideRefused(_REFUSED if method == "POST" else _UNREACHABLE)
     return whole
+
+
+def _is_about_us(error: BaseException | None) -> bool:
+    """Return whether the other side ended the line because of our certificate, or for want of one.
+
+    Source: RFC 8446 §6.2: alerts 42 to 49 and 116 are what a server says of a client's certificate.
+    """
+    while error is not None:
+        reason = getattr(error, "reason", None)
+        if isinstance(error, ssl.SSLError) and isinstance(reason, str) and "_ALERT_" in reason:
+            return "CERTIFICATE" in reason or "UNKNOWN_CA" in reason
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _plain(answer: httpx2.Response) -> dict[str, str]:

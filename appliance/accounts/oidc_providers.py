@@ -1,7 +1,8 @@
 """Other services that may say who somebody is (OpenID Connect), as the practice set them up.
 
 An open program ships no client id: each practice, or its integrator, registers with the service and types
-in what it was given. The client secret is sealed to the web process's own key.
+in what it was given. The client secret, and the key of a client certificate, are sealed to the web process's own
+key and shown to nobody afterwards.
 """
 
 import re
@@ -20,11 +21,18 @@ from appliance.errors import InvalidInput, NotFound
 from appliance.language import mark
 from appliance.ledger import events
 from appliance.model import PersonId
+from appliance.vault.certificate_pair import check_pair
 from appliance.vault.secret import Secret
 from appliance.vault.web_key import open_for_web, opens, seal_for_web
 
 FACT: Final = "oidc.providers"
 ADDRESSES: Final = ("authorize", "token", "keys", "userinfo", "logout")
+#: How the box shows the service that it is the one registered there: with the secret in the request, or by its
+#: certificate alone, of an authority or signed by itself. Source: OpenID Connect Core §9; RFC 8705 §2.
+BY_SECRET: Final = "client_secret_post"  # noqa: S105 - a name
+BY_CERTIFICATE: Final = ("tls_client_auth", "self_signed_tls_client_auth")
+#: A certificate made here: as long as public authorities gave one for a client.
+CERTIFICATE_DAYS: Final = 730
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,10 @@ class Provider:
     ca: str = ""  # PEM of the authority of its certificate; empty: the system's
     is_on: bool = True
     secret: str = ""  # sealed, base64
+    #: With a certificate the line to the service is mutual TLS, whichever of them it is registered by.
+    authentication: str = BY_SECRET
+    certificate: str = ""  # PEM: the box's own, then its issuers'
+    key: str = ""  # of it, PEM, sealed, base64
 
     def number_of(self, subject: str) -> str:
         """Return the person's number in a subject: the RPPS of «810000000001»; «» when it has none."""
@@ -114,6 +126,7 @@ def put(
     secret: Secret | None,
     folder: Path,
     *,
+    key: Secret | None = None,
     by: PersonId,
     now: datetime,
 ) -> None:
@@ -124,17 +137,26 @@ def put(
         provider: it.
         secret: the client's; None keeps the one stored.
         folder: of the web's key.
+        key: of the certificate, PEM without a password; None keeps the one stored, if it is of this certificate.
         by: who did it.
         now: aware.
 
     Raises:
-        InvalidInput: an address is not HTTPS, or something is missing.
+        InvalidInput: an address is not HTTPS, something is missing, or certificate and key do not fit.
     """
     check(provider)
     others = read(connection)
-    kept = next((each.secret for each in others if each.id == provider.id), "")
-    sealed = kept if secret is None else b64encode(seal_for_web(secret, folder)).decode("ascii")
-    made = replace(provider, secret=sealed)
+    former = next((each for each in others if each.id == provider.id), None)
+    kept = "" if former is None else former.secret
+    sealed = kept if secret is None else _sealed(secret, folder)
+    sealed_key = ""
+    if provider.certificate:
+        used = key or (None if former is None else key_of(former, folder))
+        if used is None:
+            raise InvalidInput("key", mark("It is needed."))
+        check_pair(provider.certificate.encode(), used, now=now)
+        sealed_key = _sealed(used, folder)
+    made = replace(provider, secret=sealed, key=sealed_key)
     rest = [each for each in others if each.id != provider.id]
     facts.put(connection, FACT, [_stored(each) for each in (*rest, made)], now=now)
     events.record(
@@ -159,7 +181,20 @@ def remove(connection: Connection, provider_id: str, *, by: PersonId, now: datet
 
 def secret_of(provider: Provider, folder: Path) -> Secret | None:
     """Return the client's secret; None: there is none, or it was sealed to another box's key."""
-    sealed = b64decode(provider.secret)
+    return _opened(provider.secret, folder)
+
+
+def key_of(provider: Provider, folder: Path) -> Secret | None:
+    """Return the key of its client certificate, PEM; None: there is none, or it was sealed to another box's key."""
+    return _opened(provider.key, folder)
+
+
+def _sealed(secret: Secret, folder: Path) -> str:
+    return b64encode(seal_for_web(secret, folder)).decode("ascii")
+
+
+def _opened(kept: str, folder: Path) -> Secret | None:
+    sealed = b64decode(kept)
     return open_for_web(sealed, folder) if sealed and opens(sealed, folder) else None
 
 
@@ -174,6 +209,10 @@ def check(provider: Provider) -> None:
     for name in ("name", "client_id", "subject_claim"):
         if not str(getattr(provider, name)).strip():
             raise InvalidInput(name, mark("It is needed."))
+    if provider.authentication not in (BY_SECRET, *BY_CERTIFICATE):
+        raise InvalidInput("authentication", mark("Choose how the box is known there."))
+    if provider.authentication in BY_CERTIFICATE and not provider.certificate:
+        raise InvalidInput("certificate", mark("It is needed."))
     needed = ("issuer", "discovery") if provider.discovery else (
         "issuer", "authorize", "token", "keys",
     )  # fmt: skip

@@ -9,12 +9,16 @@ from appliance.db import facts
 from appliance.db.schema import person
 from appliance.db.schema_people import emergency_access, sealed_envelope
 from appliance.policy import access_review
+from appliance.policy.client_certificate import client_certificate_findings
 from appliance.policy.emergency import Unreviewed, review_findings
 from appliance.policy.findings import Finding
 from appliance.policy.sealed_envelope import Kept, envelope_findings
+from appliance.vault.certificate_pair import certificate_ends
 
 #: Fact: the last signed review of rights; its «at» is when.
 REVIEWED: Final = "people.reviewed"
+#: Fact: services that say who somebody is, as ``accounts.oidc_providers`` keeps them.
+PROVIDERS: Final = "oidc.providers"
 
 
 def people_findings(connection: Connection, now: datetime) -> list[Finding]:
@@ -38,4 +42,15 @@ def people_findings(connection: Connection, now: datetime) -> list[Finding]:
         .where(sealed_envelope.c.ended_at.is_(None), person.c.disabled_at.is_(None))
     ).first()
     kept = None if in_force is None else Kept(in_force.sealed_at, in_force.opened_at)
-    return said + envelope_findings(kept, now)
+    said += envelope_findings(kept, now)
+    return said + client_certificate_findings(_client_certificates(connection), now)
+
+
+def _client_certificates(connection: Connection) -> list[tuple[str, datetime]]:
+    stored = facts.find(connection, PROVIDERS)
+    used = [
+        (str(each.get("name")), certificate_ends(str(each.get("certificate") or "")))
+        for each in (stored if isinstance(stored, list) else ())
+        if isinstance(each, dict) and each.get("is_on")
+    ]
+    return [(name, ends) for name, ends in used if ends is not None]

@@ -1,6 +1,7 @@
 """A small OpenID Connect server on 127.0.0.1, over TLS: real signatures, PKCE, codes good once.
 
-It signs everybody in as ``subject`` and does one thing wrong when ``fault`` says so.
+It signs everybody in as ``subject`` and does one thing wrong when ``fault`` says so. With ``client_ca`` it has
+a second door that lets in nobody without a certificate (RFC 8705), and tokens are had there only.
 """
 
 import contextlib
@@ -34,10 +35,17 @@ FAULTS = (
 
 
 class OidcServer:
-    """``with OidcServer() as server:`` — then ``server.issuer``, ``server.ca``."""
+    """``with OidcServer() as server:`` — then ``server.issuer``, ``server.ca``; ``server.tls_base``, its second door.
 
-    def __init__(self) -> None:
+    Args:
+        client_ca: PEM of the authority of clients' certificates; "" knows none.
+        by_certificate: a client is known by its certificate's name alone, and sends no secret.
+    """
+
+    def __init__(self, client_ca: str = "", *, by_certificate: bool = False) -> None:
         self.fault = ""
+        self.by_certificate = by_certificate
+        self.shown: list[str] = []  # names of certificates that came to the second door
         self.subject = SUBJECT
         self.acr = "eidas1"
         self.jwt_userinfo = True
@@ -67,17 +75,48 @@ class OidcServer:
         self._http.socket = trust.wrap_socket(self._http.socket, server_side=True)
         self.base = f"https://127.0.0.1:{self._http.server_address[1]}"
         self.issuer = f"{self.base}/realms/esante-wallet"
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._doors = [self._http]
+        self.tls_base = ""
+        if client_ca:
+            asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            asking.load_cert_chain(certificate)
+            asking.load_verify_locations(cadata=client_ca)
+            asking.verify_mode = ssl.CERT_REQUIRED
+            door = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            door.handle_error = lambda *_: None  # type: ignore[method-assign] - who is refused is no news
+            # The handshake is the thread's: one who shows nothing holds nobody up.
+            door.socket = asking.wrap_socket(
+                door.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self._doors.append(door)
+            self.tls_base = f"https://127.0.0.1:{door.server_address[1]}"
+        self._threads = [
+            threading.Thread(target=each.serve_forever, args=(0.05,)) for each in self._doors
+        ]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for each in self._threads:
+            each.start()
         return self
 
     def __exit__(self, *_why: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join(timeout=10)
+        for each in self._doors:
+            each.shutdown()
+            each.server_close()
+        for thread in self._threads:
+            thread.join(timeout=10)
         self._folder.cleanup()
+
+    def _is_known(self, request: BaseHTTPRequestHandler) -> bool:
+        """Return whether who asks for tokens came by the door they are had at, as the client registered here."""
+        if not self.tls_base:
+            return True
+        line: Any = request.connection
+        if line.getsockname()[1] != self._doors[1].server_address[1]:
+            return False
+        shown = dict(pair for part in line.getpeercert()["subject"] for pair in part)
+        self.shown.append(shown["commonName"])
+        return bool(shown["commonName"] == CLIENT)
 
     def _answer(self, request: BaseHTTPRequestHandler, form: dict[str, str]) -> None:
         parts = urlsplit(request.path)
@@ -94,7 +133,7 @@ class OidcServer:
                 keys["keys"].append({"kty": "OKP", "crv": "X448", "x": "new", "use": "sig"})
                 _send(request, 200, json.dumps(keys), "application/json")
             case "/.well-known/wallet-openid-configuration":
-                names = {
+                names: dict[str, Any] = {
                     "issuer": self.issuer,
                     "authorization_endpoint": f"{self.base}/authorize",
                     "token_endpoint": f"{self.base}/token",
@@ -102,6 +141,11 @@ class OidcServer:
                     "userinfo_endpoint": f"{self.base}/userinfo",
                     "end_session_endpoint": f"{self.base}/logout",
                 }
+                if self.tls_base:
+                    names["mtls_endpoint_aliases"] = {
+                        "token_endpoint": f"{self.tls_base}/token",
+                        "userinfo_endpoint": f"{self.tls_base}/userinfo",
+                    }
                 if self.fault == "wrong-iss":
                     names["issuer"] = "https://evil.example"
                 _send(request, 200, json.dumps(names), "application/json")
@@ -130,7 +174,8 @@ class OidcServer:
         if (
             asked is None
             or form.get("client_id") != CLIENT
-            or form.get("client_secret") != SECRET
+            or form.get("client_secret") != (None if self.by_certificate else SECRET)
+            or not self._is_known(request)
             or form.get("redirect_uri") != asked["redirect_uri"]
             or asked.get("code_challenge_method") != "S256"
             or challenge != asked.get("code_challenge")
@@ -186,7 +231,9 @@ class OidcServer:
         return jwt.encode(header, claims, key)
 
     def _userinfo(self, request: BaseHTTPRequestHandler) -> None:
-        if request.headers.get("authorization") != "Bearer an-access-token":
+        if request.headers.get("authorization") != "Bearer an-access-token" or not self._is_known(
+            request
+        ):
             _send(request, 401, "")
             return
         claims: dict[str, object] = {

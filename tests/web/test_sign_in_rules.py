@@ -15,6 +15,7 @@ from appliance.accounts.oidc_providers import pro_sante_connect
 from appliance.clock import utc_now
 from appliance.db.schema import session as session_table
 from appliance.model import Role
+from appliance.vault.certificate_pair import make_client_pair
 from appliance.vault.secret import Secret
 from appliance.web.security import COOKIE
 from tests.support.oidc import CLIENT, SECRET, SUBJECT, OidcServer
@@ -147,6 +148,53 @@ def test_the_owner_sets_pro_sante_connect_up_from_its_preset(owner, database, se
     assert f'value="{RPPS}"' not in owner.get("/access").text
     assert owner.post("/access/services/psc/remove").status_code == 303
     assert owner.get("/access/services/psc").status_code == 404
+
+
+def test_a_key_made_here_is_shown_to_nobody_and_signs_people_in_by_mutual_tls(
+    owner, anonymous, database, settings, person_of
+):
+    """The page shows the certificate to register; the key leaves the box in no form, and a new one replaces it."""
+    given = {"id": "psc", "name": "PSC", "client_id": CLIENT, "issuer": "https://a.example/x",
+             "discovery": "https://a.example/x", "subject_claim": "SubjectNameID", "acr": "eidas1",
+             "authentication": "self_signed_tls_client_auth", "is_on": "yes"}  # fmt: skip
+    assert owner.post("/access/services", data=given).status_code == 422
+    made = owner.post("/access/services", data={**given, "make_pair": "yes"})
+    page = owner.get(made.headers["location"]).text
+    certificate = re.search(
+        r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n", page, re.DOTALL
+    )
+
+    with database.read() as connection:
+        key = oidc_providers.key_of(oidc_providers.get(connection, "psc"), settings.tls)
+    assert "good until" in page
+    assert "PRIVATE KEY" not in page
+    assert key.reveal().splitlines()[1].decode() not in page
+    with OidcServer(certificate.group(0), by_certificate=True) as server:
+        moved = {**given, "issuer": server.issuer, "ca": server.ca,
+                 "discovery": f"{server.base}/.well-known/wallet-openid-configuration",
+                 "certificate": certificate.group(0)}  # fmt: skip
+        assert owner.post("/access/services", data=moved).status_code == 303
+        who = person_of(Role.OWNER)
+        with database.write() as connection:
+            psc = oidc_providers.get(connection, "psc")
+            oidc_sign_in.prepare(connection, who, psc, SUBJECT, by=who.id, now=utc_now())
+        anonymous.cookies.clear()
+        arrived = travel(anonymous, dataclasses.replace(psc, authorize=f"{server.base}/authorize"))
+        assert arrived.headers["location"] == "/account"
+        assert server.shown == [CLIENT, CLIENT]
+
+
+def test_a_certificate_without_its_key_is_refused_and_stays_in_the_form(owner):
+    """What was typed is not lost, but the key is: it is typed again."""
+    pem = make_client_pair(CLIENT, now=utc_now(), days=9)[0]
+    given = {"id": "psc", "name": "PSC", "client_id": CLIENT, "issuer": "https://a.example/x",
+             "discovery": "https://a.example/x", "subject_claim": "sub", "certificate": pem}  # fmt: skip
+
+    answer = owner.post("/access/services", data={**given, "key": "a wrong key"})
+
+    assert answer.status_code == 422
+    assert pem.strip() in answer.text
+    assert "a wrong key" not in answer.text
 
 
 def test_rules_are_stored_and_one_beyond_what_is_allowed_is_refused(owner):

@@ -17,6 +17,7 @@ from appliance.clock import utc_now
 from appliance.model import Person
 from appliance.policy.second_factor import Step
 from appliance.vault import tokens
+from appliance.vault.secret import Secret
 from appliance.web.deps import Box, Visitor, find_half, find_visitor
 from appliance.web.security import set_session
 
@@ -39,15 +40,19 @@ class Arrivals:
         self._outside: dict[str, tuple[Provider, str]] = {}
         self._located: dict[Provider, tuple[float, Provider]] = {}
 
-    def located(self, provider: Provider) -> Provider:
+    def located(self, provider: Provider, key: Secret | None) -> Provider:
         """Return a service with its addresses; its document is read once in some minutes. Call in a thread.
+
+        Args:
+            provider: it.
+            key: of its client certificate, if it has one.
 
         Raises:
             OutsideRefused: as ``oidc.located``.
         """
         known = self._located.get(provider)
         if known is None or time.monotonic() - known[0] > LOCATED_FOR_S:
-            found = oidc.located(provider)
+            found = oidc.located(provider, key)
             self._located = {provider: (time.monotonic(), found)} | {
                 each: kept for each, kept in self._located.items() if each.id != provider.id
             }

@@ -49,7 +49,8 @@ async def go(request: Request, box: TheBox, next: str = "/") -> Response:  # noq
         raise NotFound("service", provider.id)
     store: Arrivals = request.app.state.arrivals
     try:
-        located = await aside(store.located, provider)
+        key = await aside(oidc_providers.key_of, provider, box.settings.tls)
+        located = await aside(store.located, provider, key)
     except OutsideRefused as error:
         return form_page(
             request, box, next=next, problem=explain(error, language_of(request)), status=502
@@ -86,7 +87,8 @@ async def come_back(request: Request, box: TheBox) -> Response:
         waiting = store.waitings.take(answer.get("state", ""), request.cookies.get(COOKIE, ""))
         with box.database.read() as connection:
             provider = oidc_providers.get(connection, waiting.provider_id)
-        located = store.located(provider)
+        key = oidc_providers.key_of(provider, box.settings.tls)
+        located = store.located(provider, key)
         said = oidc.finish(
             located,
             oidc_providers.secret_of(provider, box.settings.tls),
@@ -94,6 +96,7 @@ async def come_back(request: Request, box: TheBox) -> Response:
             answer,
             redirect=arrivals.origin_of(request) + BACK,
             now=time.time(),
+            key=key,
         )
 
         def begin(connection: Connection) -> SignedIn | None:

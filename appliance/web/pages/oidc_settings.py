@@ -1,6 +1,7 @@
 """Setting up another service that says who somebody is, and preparing accounts for it."""
 
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from typing import ClassVar, Final
 
 from fastapi import APIRouter, Request
@@ -8,12 +9,18 @@ from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
 from appliance.accounts import oidc_providers, oidc_sign_in, people
-from appliance.accounts.oidc_providers import Provider, pro_sante_connect
+from appliance.accounts.oidc_providers import (
+    BY_CERTIFICATE,
+    BY_SECRET,
+    Provider,
+    pro_sante_connect,
+)
 from appliance.clock import utc_now
 from appliance.errors import InvalidInput, NotFound
-from appliance.language import explain
+from appliance.language import explain, mark
 from appliance.model import PersonId
 from appliance.policy.roles import Action
+from appliance.vault.certificate_pair import certificate_ends, make_client_pair
 from appliance.vault.secret import Secret
 from appliance.web.deps import TheBox, TheVisitor, language_of, needs, proven
 from appliance.web.pages import arrivals
@@ -25,7 +32,15 @@ router = APIRouter(include_in_schema=False)
 
 _CHANGES: Final = [needs(Action.PEOPLE_CHANGE), proven()]
 _TEXTS: Final = tuple(
-    each.name for each in fields(Provider) if each.name not in {"id", "extra", "is_on", "secret"}
+    each.name
+    for each in fields(Provider)
+    if each.name not in {"id", "extra", "is_on", "secret", "key", "authentication"}
+)
+#: How the box is known there, in the order of the form.
+WAYS: Final = (
+    (BY_SECRET, mark("client secret in the request (client_secret_post)")),
+    (BY_CERTIFICATE[0], mark("certificate of an authority (tls_client_auth)")),
+    (BY_CERTIFICATE[1], mark("certificate signed by itself (self_signed_tls_client_auth)")),
 )
 LONGEST: Final = 20_000
 
@@ -39,6 +54,9 @@ class ServicePage(Page):
     extra: str  # a line each: name=value
     is_new: bool
     has_secret: bool
+    ways: tuple[tuple[str, str], ...]
+    has_key: bool
+    certificate_ends: datetime | None
     redirect: str  # to register there, exactly
     back: str
     problem: str | None = None
@@ -81,20 +99,33 @@ async def save_service(request: Request, box: TheBox, visitor: TheVisitor) -> Re
         id=form.get("id", ""),
         extra=extra,
         is_on=form.get("is_on") == "yes",
+        authentication=form.get("authentication") or BY_SECRET,
         **{name: form.get(name, "") for name in _TEXTS},
     )
-    typed = form.get("secret", "")
+    typed, typed_key = form.get("secret", ""), form.get("key", "")
     secret = Secret(typed.encode()) if typed else None
+    key = Secret(typed_key.encode()) if typed_key else None
+    now = utc_now()
+    is_made = form.get("make_pair") == "yes"
+    if is_made:
+        pem, key = make_client_pair(
+            provider.client_id[:64] or "armoire", now=now, days=oidc_providers.CERTIFICATE_DAYS
+        )
+        provider = replace(provider, certificate=pem)
     try:
         await box.write(
             lambda c: oidc_providers.put(
-                c, provider, secret, box.settings.tls, by=visitor.person.id, now=utc_now()
+                c, provider, secret, box.settings.tls, key=key, by=visitor.person.id, now=now
             )
         )
     except InvalidInput as error:
         said = explain(error, language_of(request))
+        if is_made:
+            provider = replace(provider, certificate=form.get("certificate", ""))
         return _page(request, provider, is_new=form.get("is_new") == "yes", problem=said)
-    return RedirectResponse("/access?after=service", 303)
+    # One that was made here is shown: it is registered there.
+    onward = f"/access/services/{provider.id}" if is_made else "/access?after=service"
+    return RedirectResponse(onward, 303)
 
 
 @router.post(
@@ -136,6 +167,10 @@ async def prepare(
     return RedirectResponse("/access?after=prepared", 303)
 
 
+def _ends(provider: Provider) -> datetime | None:
+    return certificate_ends(provider.certificate) if provider.key else None
+
+
 def _page(
     request: Request, provider: Provider, *, is_new: bool, problem: str | None = None
 ) -> Response:
@@ -145,6 +180,9 @@ def _page(
         "\n".join(f"{name}={value}" for name, value in provider.extra),
         is_new,
         has_secret=provider.secret != "",
+        ways=WAYS,
+        has_key=provider.key != "",
+        certificate_ends=_ends(provider),
         redirect=origin + BACK,
         back=origin + "/sign-in",
         problem=problem,
