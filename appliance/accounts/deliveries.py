@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from appliance.accounts import notice_ways, notices
 from appliance.accounts.notice_ways import Way
@@ -49,25 +49,31 @@ def is_unspread(connection: Connection, *, now: datetime) -> bool:
 
 def spread(connection: Connection, rules: Rules, tz: tzinfo, *, now: datetime) -> int:
     """Settle by which ways each new notice leaves, and when; return how many deliveries that makes."""
-    table, made = notices.table, 0
+    table = notices.table
     query = select(table).where(table.c.spread_at.is_(None), table.c.at >= now - KEPT)
-    for row in connection.execute(query.order_by(table.c.id).limit(500)).all():
+    found = connection.execute(query.order_by(table.c.id).limit(500)).all()
+    if not found:
+        return 0
+    known = notice_ways.everybodys(connection)
+    made: list[dict[str, object]] = []
+    for row in found:
         one = notices.from_row(row)
         topic = topic_of(one.code)
         if one.facts.get("escalates") and one.person_id is not None:
-            ways = notice_ways.living(connection, one.person_id)  # whatever they chose
+            # Whatever they chose.
+            ways = [each.way for each in known if each.way.person_id == one.person_id]
         else:
-            ways = [] if topic is None else notice_ways.for_notice(connection, one.person_id, topic)
+            ways = notice_ways.for_notice(known, one.person_id, topic)
         is_grave = one.facts.get("severity") == "alarm"
         urgency = urgency_of(one.code, is_grave=is_grave)
         for way in ways:
             at = first_try(urgency, rules, now, tz, way.worked_at)
-            connection.execute(
-                insert(notice_delivery).values(notice_id=one.id, way_id=way.id, next_at=at)
-            )
-            made += 1
-        connection.execute(update(table).where(table.c.id == one.id).values(spread_at=now))
-    return made
+            made.append({"notice_id": one.id, "way_id": way.id, "next_at": at})
+    if made:
+        connection.execute(insert(notice_delivery), made)
+    spread_now = [row.id for row in found]
+    connection.execute(update(table).where(table.c.id.in_(spread_now)).values(spread_at=now))
+    return len(made)
 
 
 def test(connection: Connection, way: Way, *, by: PersonId | None, now: datetime) -> int:
@@ -105,34 +111,40 @@ def is_due(connection: Connection, *, now: datetime) -> bool:
 
 def sent(connection: Connection, gone: Sequence[Delivery], *, now: datetime) -> None:
     """Record that one message with all of these left by their way."""
-    for each in gone:
-        connection.execute(
-            update(notice_delivery)
-            .where(notice_delivery.c.id == each.id)
-            .values(next_at=None, sent_at=now, attempts=each.attempts + 1, problem=None)
-        )
-        notices.sent(connection, each.notice.id, now=now)
-        notice_ways.worked(connection, each.way_id, now=now)
+    rows = notice_delivery
+    connection.execute(
+        update(rows)
+        .where(rows.c.id.in_([each.id for each in gone]))
+        .values(next_at=None, sent_at=now, attempts=rows.c.attempts + 1, problem=None)
+    )
+    notices.sent(connection, {each.notice.id for each in gone}, now=now)
+    for way_id in {each.way_id for each in gone}:  # one
+        notice_ways.worked(connection, way_id, now=now)
 
 
 def failed(
     connection: Connection, kept: Sequence[Delivery], problem: str, *, now: datetime
 ) -> None:
     """Record that they did not leave, why, and when they are tried again."""
-    for each in kept:
-        attempts = each.attempts + 1
-        at = next_try(attempts, problem, each.notice.at, now)
-        connection.execute(
-            update(notice_delivery)
-            .where(notice_delivery.c.id == each.id)
-            .values(
-                next_at=at,
-                given_up_at=now if at is None else None,
-                attempts=attempts,
-                problem=problem,
-            )
-        )
-        notice_ways.failed(connection, each.way_id, problem, now=now)
+    tries = [(each, next_try(each.attempts + 1, problem, each.notice.at, now)) for each in kept]
+    if not tries:
+        return
+    connection.execute(
+        update(notice_delivery)
+        .where(notice_delivery.c.id == bindparam("which"))
+        .values(
+            next_at=bindparam("again"),
+            given_up_at=bindparam("given_up"),
+            attempts=notice_delivery.c.attempts + 1,
+            problem=problem,
+        ),
+        [
+            {"which": each.id, "again": at, "given_up": now if at is None else None}
+            for each, at in tries
+        ],
+    )
+    for way_id in {each.way_id for each in kept}:  # one
+        notice_ways.failed(connection, way_id, problem, now=now)
 
 
 @dataclass(frozen=True, slots=True)

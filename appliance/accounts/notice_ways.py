@@ -4,12 +4,13 @@ Secrets lie sealed in the vault, which only the worker opens: «notice-way:<id>�
 keys), «notices:mail» (the e-mail server's password), «notices:ping» (the outside monitor's address).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from cryptography import x509
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
 
 from appliance.accounts import notices
 from appliance.db import facts, secrets
@@ -53,6 +54,15 @@ class Way:
     def secret(self) -> str:
         """Name of what is sealed for it."""
         return f"notice-way:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A way, and who listens at its end."""
+
+    way: Way
+    runs_it: bool  # the practice's, or of somebody who runs the box
+    is_open: bool  # nobody closed their account
 
 
 def add(
@@ -150,29 +160,41 @@ def living(connection: Connection, person_id: PersonId | None) -> list[Way]:
     return [_way(row) for row in connection.execute(query.order_by(notice_way.c.id))]
 
 
-def for_notice(connection: Connection, person_id: PersonId | None, topic: Topic) -> list[Way]:
-    """Return the ways by which a notice about ``topic`` leaves: of living people, who want it.
-
-    Args:
-        connection: of the read.
-        person_id: whom the notice is for; None: those who run the box, and the practice's ways.
-        topic: of it.
-    """
+def everybodys(connection: Connection) -> list[Listening]:
+    """Return every way with who listens at its end, the oldest first."""
     query = (
         select(notice_way, person.c.role, person.c.disabled_at)
         .outerjoin(person, person.c.id == notice_way.c.person_id)
         .where(notice_way.c.removed_at.is_(None))
         .order_by(notice_way.c.id)
     )
-    found = []
-    for row in connection.execute(query):
-        way = _way(row)
-        if topic not in way.topics or row.disabled_at is not None:
-            continue
-        runs_it = way.person_id is None or may(Role(row.role), Action.SETTINGS_CHANGE)
-        if way.person_id == person_id or (person_id is None and runs_it):
-            found.append(way)
-    return found
+    return [
+        Listening(
+            _way(row),
+            runs_it=row.person_id is None or may(Role(row.role), Action.SETTINGS_CHANGE),
+            is_open=row.disabled_at is None,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def for_notice(
+    known: Iterable[Listening], person_id: PersonId | None, topic: Topic | None
+) -> list[Way]:
+    """Return the ways by which a notice about ``topic`` leaves: of living people, who want it.
+
+    Args:
+        known: of ``everybodys``.
+        person_id: whom the notice is for; None: those who run the box, and the practice's ways.
+        topic: of it; None: of none, it leaves by no way.
+    """
+    return [
+        each.way
+        for each in known
+        if topic in each.way.topics
+        and each.is_open
+        and (each.way.person_id == person_id or (person_id is None and each.runs_it))
+    ]
 
 
 def worked(connection: Connection, way_id: int, *, now: datetime) -> None:
@@ -186,11 +208,11 @@ def worked(connection: Connection, way_id: int, *, now: datetime) -> None:
 
 def failed(connection: Connection, way_id: int, problem: str, *, now: datetime) -> None:
     """Record that none did, and why; since when stays."""
-    row = connection.execute(select(notice_way).where(notice_way.c.id == way_id)).one()
+    since = notice_way.c.failed_at
     connection.execute(
         update(notice_way)
         .where(notice_way.c.id == way_id)
-        .values(failed_at=row.failed_at or now, problem=problem)
+        .values(failed_at=func.coalesce(since, literal(now, since.type)), problem=problem)
     )
 
 

@@ -3,7 +3,7 @@
 A notice names accounts, shares and moments, never a patient and never a document: it may leave the box.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -135,9 +135,9 @@ def see(
     return connection.execute(query.values(seen_at=now)).rowcount
 
 
-def sent(connection: Connection, notice_id: int, *, now: datetime) -> None:
-    """Record that a notice left the box."""
-    connection.execute(update(notice).where(notice.c.id == notice_id).values(sent_at=now))
+def sent(connection: Connection, notice_ids: Collection[int], *, now: datetime) -> None:
+    """Record that notices left the box."""
+    connection.execute(update(notice).where(notice.c.id.in_(notice_ids)).values(sent_at=now))
 
 
 def who_run_the_box(connection: Connection) -> list[PersonId]:

@@ -66,6 +66,20 @@ _EXPIRING_TEXT: Final = mark(
 _LOST_TEXT: Final = mark(
     "Files that came by your request «%(label)s» (%(count)s) were lost: ask the sender again."
 )
+#: The same, for those who run the box: who asked for the files would not read it.
+_OF_ANOTHER: Final = {
+    _ARRIVED_TEXT: mark(
+        "Files arrived by the request «%(label)s» of somebody who is not here any more: %(count)s. Accept or refuse them."
+    ),
+    _EXPIRING_TEXT: mark(
+        "Files that came by the request «%(label)s» of somebody who is not here any more (%(count)s) are removed soon: "
+        "accept or refuse them."
+    ),
+    _LOST_TEXT: mark(
+        "Files that came by the request «%(label)s» of somebody who is not here any more (%(count)s) were lost: ask the "
+        "sender again."
+    ),
+}
 _STARTS_TEXT: Final = mark("The replacement of %(replaced)s by %(locum)s begins on %(starts_at)s.")
 _ENDS_TEXT: Final = mark(
     "The replacement of %(replaced)s by %(locum)s ends on %(ends_at)s: extend it if it must go on."
@@ -315,7 +329,7 @@ def _tell_link(
     notices.put(
         connection,
         code,
-        text,
+        _OF_ANOTHER[text] if whom is None else text,
         {"label": one.label, "count": count, "href": f"/links/{link_id}"},
         person_id=whom,
         now=now,

@@ -204,7 +204,7 @@ def test_who_asked_is_reminded_before_each_week(database, settings, share, docto
 def test_the_practice_is_reminded_of_what_who_left_asked_for(
     database, settings, share, doctor, asked
 ):
-    """A closed account reads nothing; what it is told goes to nobody else."""
+    """A closed account reads nothing: those who run the box are told, and not that the request was theirs."""
     grant(database, share)
     asked("a", days=WAITS.days)
     with database.write() as c:
@@ -214,3 +214,5 @@ def test_the_practice_is_reminded_of_what_who_left_asked_for(
     with database.read() as c:
         found = c.execute(notice.select().where(notice.c.code == "link.expiring")).all()
     assert [row.person_id for row in found] == [None]
+    assert "your request" not in found[0].text
+    assert "not here any more" in found[0].text
