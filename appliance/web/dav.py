@@ -22,7 +22,7 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 from appliance.accounts import app_passwords
 from appliance.accounts.app_passwords import AppPassword
 from appliance.clock import utc_now
-from appliance.disk import access, actions, dav_asking, listing, paths
+from appliance.disk import access, actions, cached_open, dav_asking, listing, paths
 from appliance.disk.access import Held
 from appliance.disk.dav import Provider
 from appliance.disk.dav_asking import Asking, split_url
@@ -172,13 +172,18 @@ class Dav:
         if held is None or not path:
             return Response("A folder: open it with a program for WebDAV.\n", 405)
         held.demand(Right.SEE)
-        entry = await aside(listing.entry, held.share.folder, path)
-        if not is_shown(entry):
-            return Response(status_code=404)
-        if entry.kind == "folder":
-            return Response("A folder: open it with a program for WebDAV.\n", 405)
-        descriptor = await aside(paths.open_file, held.share.folder, path)
+        descriptor = cached_open.open_file(held.share.folder, path)
+        if descriptor is None:
+            there = await aside(listing.entry, held.share.folder, path)
+            if not is_shown(there):
+                return Response(status_code=404)
+            if there.kind == "folder":
+                return Response("A folder: open it with a program for WebDAV.\n", 405)
+            descriptor = await aside(paths.open_file, held.share.folder, path)
         entry = listing.entry_of(paths.parent(path)[1], os.fstat(descriptor))
+        if not is_shown(entry):
+            os.close(descriptor)
+            return Response(status_code=404)
         openings: Openings = request.app.state.openings
         if request.method == "GET" and openings.is_new(visitor.person.id, f"{share}:{entry.etag}"):
             await _record_opening(asking, held, path, entry)

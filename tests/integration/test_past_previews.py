@@ -1,9 +1,12 @@
 """Files of snapshots are looked at as files of shares are: in the same sandbox, by the right to open them."""
 
 import io
+import os
 import shutil
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +18,10 @@ from appliance.clock import utc_now
 from appliance.db import shares
 from appliance.disk import restoring
 from appliance.model import Role, Source
-from appliance.packed import pack_path
+from appliance.packed import pack_path, unpack_path
 from appliance.policy.share_rights import Right
 from appliance.web.pages import preview_fetched
+from appliance.web.pages.preview_fetched import Fetched
 from appliance.web.security import COOKIE
 from tests.support import dicoms, share_site
 from tests.support.box import Box
@@ -184,6 +188,26 @@ def test_a_file_that_is_too_large_is_not_fetched(
     )
     assert answer.status_code == 415
     assert "too large" in answer.text
+
+
+def test_who_asks_at_the_same_time_shares_one_fetch(site: Site) -> None:
+    """Eight at once read a repository once, and the head of what is here is here."""
+    fetched = Fetched(site.box.settings)
+    asked = (site.source.id, site.first, unpack_path(site.stored("note.txt")))
+    start = threading.Barrier(8)
+
+    def look(_number: int) -> int:
+        start.wait(30)
+        return fetched.open(*asked)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(look, range(8)))
+    found.append(fetched.head(*asked))
+    try:
+        assert len({os.fstat(each).st_ino for each in found}) == 1
+    finally:
+        for each in found:
+            os.close(each)
 
 
 def test_the_right_to_look_is_the_right_to_open(site: Site) -> None:

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Final
 
@@ -26,6 +27,9 @@ HEAD: Final = 256 * KIB
 KEPT_FILES: Final = 16
 KEPT_BYTES: Final = 512 * MIB
 KEPT_S: Final = 120.0
+
+
+_Key = tuple[SourceId, SnapshotId, bytes]
 
 
 class _Nameless:
@@ -52,7 +56,8 @@ class Fetched:
         """Fetch through the reader of ``settings``."""
         self._settings = settings
         self._door = threading.Lock()
-        self._kept: OrderedDict[tuple[SourceId, SnapshotId, bytes], _Nameless] = OrderedDict()
+        self._kept: OrderedDict[_Key, _Nameless] = OrderedDict()
+        self._coming: dict[_Key, Future[_Nameless]] = {}
 
     def open(self, source_id: SourceId, snapshot_id: SnapshotId, path: bytes) -> int:
         """Return a descriptor of a file's bytes, for reading, that the caller closes.
@@ -63,20 +68,49 @@ class Fetched:
         """
         key = (source_id, snapshot_id, path)
         with self._door:
-            self._forget()
-            kept = self._kept.get(key)
-            if kept is not None:
-                self._kept.move_to_end(key)
+            if (kept := self._find(key)) is not None:
                 return kept.again()
-        fetched = _fetch(self._settings, source_id, snapshot_id, path, LARGEST)
+            coming = self._coming.get(key)
+            if is_first := coming is None:
+                coming = self._coming[key] = Future()
+        assert coming is not None  # noqa: S101 - made above
+        if not is_first:
+            return coming.result().again()  # whoever comes meanwhile waits for the same bytes
+        try:
+            fetched = _fetch(self._settings, source_id, snapshot_id, path, LARGEST)
+        except BaseException as error:
+            with self._door:
+                del self._coming[key]
+            coming.set_exception(error)
+            raise
         with self._door:
-            self._kept[key] = fetched
-            self._forget()
+            del self._coming[key]
+            self._keep(key, fetched)
+        coming.set_result(fetched)
         return fetched.again()
 
     def head(self, source_id: SourceId, snapshot_id: SnapshotId, path: bytes) -> int:
-        """As ``open``, but only the first HEAD bytes are fetched; zeros follow."""
-        return _fetch(self._settings, source_id, snapshot_id, path, None).again()
+        """As ``open``, but only the first HEAD bytes are fetched, unless all are here; zeros follow."""
+        key = (source_id, snapshot_id, path)
+        with self._door:
+            if (kept := self._find(key)) is not None:
+                return kept.again()
+        fetched = _fetch(self._settings, source_id, snapshot_id, path, None)
+        if fetched.size <= HEAD:  # this is all of it
+            with self._door:
+                self._keep(key, fetched)
+        return fetched.again()
+
+    def _find(self, key: _Key) -> _Nameless | None:
+        self._forget()
+        kept = self._kept.get(key)
+        if kept is not None:
+            self._kept.move_to_end(key)
+        return kept
+
+    def _keep(self, key: _Key, fetched: _Nameless) -> None:
+        self._kept[key] = fetched
+        self._forget()
 
     def _forget(self) -> None:
         oldest = time.monotonic() - KEPT_S
