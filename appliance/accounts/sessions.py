@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from appliance.accounts import sign_in_rules
 from appliance.db import local_networks, terms
-from appliance.db.engine import Database
+from appliance.db.engine import Database, Moment
 from appliance.db.schema import person, session
 from appliance.errors import NotFound
 from appliance.model import Person, PersonId, Role
@@ -167,7 +167,9 @@ def find(connection: Connection, token: str, *, now: datetime) -> tuple[Person, 
     return None if found is None else found.living(now)
 
 
-def find_now(database: Database, token: str, *, now: datetime) -> tuple[Person, Session] | None:
+def find_now(
+    database: Database | Moment, token: str, *, now: datetime
+) -> tuple[Person, Session] | None:
     """Return what ``find`` does; the database is read again only when somebody wrote into it."""
     key = digest(token)
     found = database.recall(("session", key), lambda connection: known(connection, key))

@@ -67,18 +67,12 @@ class Database:
         (docs/decisions/0191). ``look`` must depend on nothing but the database and what ``key`` says: not on the
         time.
         """
+        return self.moment().recall(key, look)
+
+    def moment(self) -> "Moment":
+        """Return a moment for several readings of one request: whether anybody committed is asked once for all."""
         memory = self._memory
-        moment = None if memory is None else memory.moment()
-        if memory is None or moment is None:
-            with self.read() as connection:
-                return look(connection)
-        found, value = memory.find(moment, key)
-        if found:
-            return value  # type: ignore[no-any-return]  # of the same key, so of the same ``look``
-        with self.read() as connection:
-            made = look(connection)
-        memory.keep(moment, key, made)
-        return made
+        return Moment(self, memory, None if memory is None else memory.moment())
 
     def forget_for_good(self) -> None:
         """Empty SQLite's write-ahead log: what was erased is then nowhere on the disk."""
@@ -94,6 +88,31 @@ class Database:
         if self._memory is not None:
             self._memory.close()
         self.engine.dispose()
+
+
+class Moment:
+    """Recalls what was true when it was asked for, or is truer by now; for one request, not longer."""
+
+    __slots__ = ("_database", "_memory", "_number")
+
+    def __init__(self, database: Database, memory: Memory | None, number: int | None) -> None:
+        self._database = database
+        self._memory = memory
+        self._number = number
+
+    def recall(self, key: Hashable, look: Callable[[Connection], Result]) -> Result:
+        """Return what ``Database.recall`` does, of this moment."""
+        memory, number = self._memory, self._number
+        if memory is None or number is None:
+            with self._database.read() as connection:
+                return look(connection)
+        found, value = memory.find(number, key)
+        if found:
+            return value  # type: ignore[no-any-return]  # of the same key, so of the same ``look``
+        with self._database.read() as connection:
+            made = look(connection)
+        memory.keep(number, key, made)
+        return made
 
 
 def open_database(url: str, *, create: bool = False) -> Database:

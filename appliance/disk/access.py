@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from appliance.db import shares, terms
-from appliance.db.engine import Database
+from appliance.db.engine import Database, Moment
 from appliance.db.shares import Share
 from appliance.errors import NotAllowed, NotFound
 from appliance.model import Person, Role
@@ -100,15 +100,16 @@ def read_each(
     return [Readings(person, *of_all, *_of(connection, person, now)) for person in everybody]
 
 
-def recall(database: Database, person: Person, *, now: datetime) -> Readings:
+def recall(database: Database | Moment, person: Person, *, now: datetime) -> Readings:
     """Return what ``read`` does; the database is read again only when somebody wrote into it.
 
     What is the same for everybody is read once for all of them.
     """
+    moment = database.moment() if isinstance(database, Database) else database
     return Readings(
         person,
-        *database.recall("access", _of_all),
-        *database.recall(("access", person), lambda connection: _of(connection, person, now)),
+        *moment.recall("access", _of_all),
+        *moment.recall(("access", person), lambda connection: _of(connection, person, now)),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from appliance.clock import utc_now
+from appliance.db.engine import Moment
 from appliance.disk import access, cached_open, listing, paths
 from appliance.errors import ArmoireError
 from appliance.packed import unpack_path
@@ -75,15 +76,15 @@ def _find(scope: Scope, share: str) -> _Answer | None:
     query = _QUERY.fullmatch(scope["query_string"])
     if query is None or not _CONDITIONS.isdisjoint([name for name, _ in scope["headers"]]):
         return None
-    now = utc_now()
-    visitor = reader_at_hand(scope, now)
-    if visitor is None:
-        return None
     app_state = scope["app"].state
     box: Box = app_state.box
+    now, moment = utc_now(), box.database.moment()
+    visitor = reader_at_hand(scope, now, moment)
+    if visitor is None:
+        return None
     try:
         path = unpack_path(query[1].decode())
-        held = access.recall(box.database, visitor.person, now=now).on_share(share, now)
+        held = access.recall(moment, visitor.person, now=now).on_share(share, now)
         if not held.may(Right.SEE):
             return None
         descriptor = cached_open.open_file(held.share.folder, path)
@@ -109,7 +110,7 @@ def _find(scope: Scope, share: str) -> _Answer | None:
     return _headers(entry), body
 
 
-def reader_at_hand(scope: Scope, now: datetime) -> Visitor | None:
+def reader_at_hand(scope: Scope, now: datetime, moment: Moment) -> Visitor | None:
     """Return who asks for something of the network disk, where nothing is left to decide about who they are.
 
     None is no refusal: the doors have to say.
@@ -117,7 +118,7 @@ def reader_at_hand(scope: Scope, now: datetime) -> Visitor | None:
     peer = scope["client"][0] if scope.get("client") else ""
     if looks_sent_on(scope, peer) or not is_inside(peer):
         return None  # perhaps the box is open for correspondents' links only
-    visitor = at_hand(scope, now)
+    visitor = at_hand(scope, now, moment)
     return visitor if visitor is not None and visitor.may(Action.DISK_USE) else None
 
 

@@ -55,15 +55,15 @@ def _find(scope: Scope, share: str) -> Response | None:
     query = _QUERY.fullmatch(scope["query_string"])
     if query is None:
         return None
-    now = utc_now()
-    visitor = reader_at_hand(scope, now)
+    box: Box = scope["app"].state.box
+    now, moment = utc_now(), box.database.moment()
+    visitor = reader_at_hand(scope, now, moment)
     if visitor is None:
         return None
-    box: Box = scope["app"].state.box
     box.look()
     try:
         path = unpack_path((query[1] or b"").decode())
-        held = access.recall(box.database, visitor.person, now=now).on_share(share, now)
+        held = access.recall(moment, visitor.person, now=now).on_share(share, now)
         found = listing.read_known(held.share.folder, path) if held.may(Right.SEE) else None
         if found is None:
             return None  # a thread reads it

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from appliance.accounts import sessions
 from appliance.clock import utc_now
 from appliance.db import local_networks
+from appliance.db.engine import Moment
 from appliance.errors import NotSignedIn, SecondFactorDue
 from appliance.language import explain
 from appliance.policy import second_factor
@@ -242,7 +243,7 @@ async def _find_visitor(request: Request) -> tuple[Visitor | None, Visitor | Non
     return Visitor(person, session), None
 
 
-def at_hand(scope: Scope, now: datetime) -> Visitor | None:
+def at_hand(scope: Scope, now: datetime, moment: Moment) -> Visitor | None:
     """Return who asks, where nothing is left to decide: a living session, whole, from its own address, clicked lately.
 
     None is no refusal: ``SessionGate`` has to say.
@@ -257,8 +258,7 @@ def at_hand(scope: Scope, now: datetime) -> Visitor | None:
     client = scope.get("client")
     if not token or not client:
         return None
-    box: Box = scope["app"].state.box
-    found = sessions.find_now(box.database, token, now=now)
+    found = sessions.find_now(moment, token, now=now)
     if (
         found is None
         or found[1].is_half

@@ -147,3 +147,30 @@ def test_a_closed_database_remembers_nothing(tmp_path):
 
     assert database._memory._connection is None
     assert database._memory._kept == {}
+
+
+def test_a_request_that_began_before_a_commit_hides_it_from_nobody(looks):
+    """Its readings are of its beginning, or newer; what it reads late is not kept for those who come after."""
+    write(looks.database, "a")
+    early = looks.database.moment()
+    assert early.recall("key", looks) == "a"
+    write(looks.database, "b")
+
+    assert early.recall("key", looks) in {"a", "b"}
+    assert looks.recall() == "b"
+    assert early.recall("key", looks) == "b"
+    write(looks.database, "c")
+    assert early.recall("another", looks) == "c"
+    write(looks.database, "d")
+    assert looks.recall("another") == "d"
+
+
+def test_a_request_asks_once_whether_somebody_committed(looks):
+    """However many readings it needs."""
+    write(looks.database, "a")
+    of_this = looks.database.moment()
+    assert [of_this.recall("key", looks) for _ in range(3)] == ["a"] * 3
+    assert looks.count == 1
+    write(looks.database, "b")
+    assert of_this.recall("key", looks) == "a"  # of its moment
+    assert looks.database.moment().recall("key", looks) == "b"
