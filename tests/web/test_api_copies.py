@@ -113,6 +113,22 @@ def test_what_the_page_refuses_is_refused_in_the_same_words(
         assert targets.all_living(connection) == []
 
 
+def test_a_place_is_judged_before_it_is_added(owner, database, copied):
+    """All that is wrong at once, and what is worth a thought; nothing is stored."""
+    place = {**BUCKET, "bucket": " ", "endpoint": "ftp://x"}
+    wanted = {"label": "x", "place": place, "nature": "other", "distance_km": 0}
+
+    body = owner.post(f"{API}/judge", json=wanted).json()
+
+    assert {each["field"] for each in body["problems"]} == {"label", "bucket", "nature"}
+    assert "«fr-par» lies in the European Economic Area (FR)." in body["hints"]
+    assert any("one fire or flood" in each for each in body["hints"])
+    good = owner.post(f"{API}/judge", json={"label": "Un autre", "place": BUCKET}).json()
+    assert good["problems"] == []
+    with database.read() as connection:
+        assert len(targets.all_living(connection)) == 4
+
+
 def test_a_name_and_a_disk_are_taken_only_once(owner, copied):
     """Two copies on one disk are one."""
     taken = owner.post(API, json={"label": "Disque B", "place": DISK})
@@ -438,6 +454,7 @@ def test_a_letter_is_one_file_that_needs_nothing_else(owner, copied, which):
 
 CHANGES = [
     ("POST", "", {"label": "Un endroit", "place": SFTP}, Role.TECHNICAL_ADMIN),
+    ("POST", "/judge", {"label": "Un endroit", "place": SFTP}, Role.TECHNICAL_ADMIN),
     ("GET", "/{id}/set-up", None, Role.TECHNICAL_ADMIN),
     ("POST", "/{id}/prepare", None, Role.TECHNICAL_ADMIN),
     ("POST", "/{id}/check", None, Role.TECHNICAL_ADMIN),
@@ -490,7 +507,7 @@ def test_a_token_reads_the_state_and_starts_tasks_and_no_more(owner, copied, tok
 def test_what_is_not_there_is_not_found(owner, copied):
     """Whatever is asked of it."""
     bodies = {"host-key": {"key": "x"}, "nature": {"nature": "other"}, "remove": {"typed": "x"}}
-    for method, path, _, _ in CHANGES[1:]:
+    for method, path, _, _ in CHANGES[2:]:
         body = bodies.get(path.rpartition("/")[2], {})
         answer = owner.request(method, API + path.format(id=99), json=body)
         if path.startswith("/{id}/host/papers"):

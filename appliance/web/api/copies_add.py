@@ -38,7 +38,8 @@ from appliance.web.render import Words, words_of
 router = APIRouter(prefix="/api/v1/copies", tags=["copies"])
 
 Text = Annotated[str, Field(max_length=500)]
-SecretText = Annotated[str, Field(max_length=1000)]
+#: Goes in, comes out of no answer.
+SecretText = Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,22 @@ class NewCopyBody:
 
 
 @dataclass(frozen=True, slots=True)
+class ProblemBody:
+    """What is wrong with one field."""
+
+    field: str
+    text: str  # in the reader's language
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedBody:
+    """What is wrong with a place that was not added yet, and what else there is to say."""
+
+    problems: list[ProblemBody]
+    hints: list[str]  # in the reader's language: good, or worth a thought
+
+
+@dataclass(frozen=True, slots=True)
 class RemarkBody:
     """One thing about whether copies may be sent there."""
 
@@ -159,6 +176,23 @@ async def add(request: Request, box: TheBox, visitor: TheVisitor, wanted: NewCop
         return set_up_body(connection, box, row, words)
 
     return await box.write(change)
+
+
+@router.post("/judge", name="api-copy-judge", dependencies=[needs(Action.COPIES_CHANGE)])
+async def judge(
+    request: Request, box: TheBox, visitor: TheVisitor, wanted: NewCopyBody
+) -> JudgedBody:
+    """Say all that is wrong with a place, or looks good; nothing is stored, no secret is looked at."""
+    language, may_declare = language_of(request), visitor.may(Action.COPIES_DECLARE)
+    typed = await box.read_aside(
+        lambda c: copies_form.read(
+            c, wanted.place.kind, _form(wanted), language, may_declare=may_declare
+        )
+    )
+    return JudgedBody(
+        [ProblemBody(field, text) for field, text in typed.problems],
+        [each.text for each in typed.hints],
+    )
 
 
 @router.get(

@@ -18,6 +18,7 @@ from appliance.jobs import kit_words
 from appliance.jobs.kit_words import KitPlan, NextKit
 from appliance.policy.roles import Action
 from appliance.vault import words
+from appliance.web.api.copies_add import SecretText
 from appliance.web.api.hosts import BYTES, HTML
 from appliance.web.deps import TheBox, TheVisitor, aside, language_of, needs, proven
 from appliance.web.pages.kit_steps import confirm, document_of, give_up, make_new, standing
@@ -62,7 +63,7 @@ class KitBody:
 class PasswordBody:
     """One's own password, asked for again by the side that holds the keys."""
 
-    password: Annotated[str, Field(max_length=1000)] = field(repr=False)
+    password: SecretText = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
