@@ -302,6 +302,34 @@ class RenewCertificate(Spec):
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreFolder(Spec):
+    """Write a folder of a share back as it was in a night: where it was, or beside what is there now.
+
+    Goes on where it was when its process died: what was fetched is in the draft.
+    """
+
+    source_id: SourceId  # of the share
+    snapshot_id: SnapshotId
+    share_id: int
+    path: str  # base64, below the share
+    stored: str  # base64, as the catalogue has it in that night
+    draft: str  # 32 hexadecimal digits, of this restore alone
+    kind: ClassVar[str] = "folder.restore"
+    title: ClassVar[str] = mark("Bringing a folder back")
+
+    @property
+    def lock(self) -> str:
+        """One at a time into a share: each counts on the room that is left."""
+        return f"folder.restore:{self.share_id}"
+
+    @property
+    def wish(self) -> str:
+        """The same folder of the same night waits once, whoever asks again."""
+        path = sha256(self.path.encode()).hexdigest()
+        return f"{self.kind}({self.share_id},{self.snapshot_id},{path})"
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyIndex(Spec):
     """Compare what the search knows of every share with its disk."""
 
@@ -349,6 +377,7 @@ KINDS: Final[dict[str, type[Spec]]] = {
         AdoptCopy,
         RunDrill,
         TidyDisk,
+        RestoreFolder,
         VerifyIndex,
         SmbApply,
         TunnelApply,

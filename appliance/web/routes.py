@@ -68,6 +68,7 @@ from appliance.web.pages import (
     oidc,
     oidc_settings,
     past,
+    past_restore,
     people,
     plan,
     preview,
@@ -150,6 +151,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     network.router,
     api_network.router,
     past.router,
+    past_restore.router,
     versions.router,  # «/disk/{share}/past» beside the folder's own
     disk_page.router,
     shares.router,

@@ -48,6 +48,14 @@ class Bytes:
     blocks: list[bytes]
 
 
+class Nobody:
+    """Stands beside and lets all go on."""
+
+    def check(self) -> None: ...
+
+    def report(self, size: int, files: int) -> None: ...
+
+
 def size_of(place: Path) -> int:
     return 0 if place.is_dir() else place.stat().st_size
 
@@ -144,9 +152,11 @@ class World:
             b"to/from",
             items,
             lambda item: nullcontext(Bytes([(top / os.fsdecode(item.path)).read_bytes()])),
+            draft="0" * 32,
             snapshot_id=1,
             doer=self.doer,
-            now=utc_now(),
+            now=utc_now,
+            watch=Nobody(),
         )
 
     def delete(self, path: bytes) -> None:
@@ -294,6 +304,43 @@ def test_whatever_is_killed_nothing_is_lost_and_nothing_half(
             opened.settle()
             after = opened.visible() + opened.in_bin()
             assert_kept(name, point, before, whole, after, may_double=may_double)
+    assert killed
+
+
+def test_a_folder_that_comes_back_is_gone_on_with_and_comes_once(tmp_path: Path, far: Path) -> None:
+    """Killed anywhere and called again with its draft: one folder, whole, one entry in the journal."""
+    world = made_anew(World(tmp_path / "home", far), tmp_path / "kept")
+
+    def work() -> None:
+        with world.opened() as opened:
+            opened.bring_back()
+
+    status, lines = run_killed(work, rooms=ROOMS)
+    assert status == 0
+    chance = random.Random(241)
+    # Most of them at the end, where the folder gets its name and the journal its entry.
+    points = {chance.randrange(1, lines) for _ in range(KILLS)} | {
+        chance.randrange(lines - lines // 20, lines) for _ in range(2 * KILLS)
+    }
+    killed = 0
+    for point in sorted(points | {lines}):
+        made_anew(world, tmp_path / "kept")
+        status, _ = run_killed(work, rooms=ROOMS, at_line=point)
+        killed += status == -9
+        work()
+        work()
+        back = world.home / "near" / "to" / "from"
+        assert len([each for each in back.rglob("*") if each.is_file()]) == MANY, point
+        assert {each.name for each in back.parent.iterdir()} == {
+            "from", "taken.txt",
+        }, point  # fmt: skip
+        with world.opened() as opened:
+            with opened.database.read() as connection:
+                count = connection.exec_driver_sql(
+                    "SELECT count(*) FROM ledger WHERE event = 'folder.restored'"
+                ).scalar()
+            assert count == 1, point
+            opened.settle()
     assert killed
 
 

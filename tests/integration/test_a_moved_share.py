@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from appliance.backup_jobs.restore_share import restore_share
 from appliance.commands.recover_moved import move_share
 from appliance.db import shares, sources
+from appliance.jobs import queue
+from appliance.jobs.kinds import RestoreFolder, from_json
 from appliance.model import SnapshotId, Source
 from appliance.web.security import COOKIE
 from appliance.worker.tasks.smb_versions import Versions
@@ -106,6 +108,9 @@ def test_a_folder_is_shown_and_comes_back_as_it_was_before(site: Site) -> None:
     (site.folder / "in" / "gone.txt").unlink()
     answer = client.post("/disk/documents/past", data={"s": site.first, "p": packed("in")})
     assert answer.status_code == 303
+    with site.box.database.read() as connection:
+        (asked,) = queue.newest(connection, limit=1, kind=RestoreFolder.kind)
+    site.box.run(from_json(asked.kind, asked.spec))
     assert (site.folder / "in (2)" / "letter.txt").read_text() == "first"
     shutil.rmtree(site.folder / "in (2)")
     zipped = client.get("/disk/documents/past.zip", params={"s": site.first, "p": packed("in")})

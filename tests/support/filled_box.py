@@ -28,8 +28,8 @@ from appliance.db import facts, restore_sheets, sources, workers
 from appliance.db.shares import Share
 from appliance.disk import access, actions, links, quarantine, set_up, uploads
 from appliance.disk.actions import Doer
-from appliance.jobs import recovery_status
-from appliance.jobs.kinds import SetUpSource
+from appliance.jobs import queue, recovery_status
+from appliance.jobs.kinds import RestoreFolder, SetUpSource
 from appliance.jobs.recovery_status import Phase, RecoveryStatus, RepositoryLine, ShareLine
 from appliance.language import mark
 from appliance.ledger import proofs
@@ -111,6 +111,8 @@ class FilledBox:
         places["name"] = "documents" if route.path.startswith("/shares") else "hebergeur"
         if route.path.startswith("/preview/") or route.name.startswith("preview_snapshot"):
             places["snapshot_id"] = places["share_snapshot_id"]
+        if route.name == "disk_restoring":
+            places["job_id"] = places["back_job_id"]
         path = re.sub(r"\{(\w+)\}", lambda found: places[found[1]], route.path)
         if route.name == "preview_snapshot":
             return f"{path}?p={places['share_path']}"
@@ -175,6 +177,16 @@ def filled(settings: Settings) -> Iterator[FilledBox]:
         "job_id": str(job),
     }
     with box.database.write() as connection:
+        places["back_job_id"] = str(
+            queue.enqueue(
+                connection,
+                RestoreFolder(
+                    source.id, shared_night.id, share.id, pack_path(b"Courriers"),
+                    pack_path(os.fsencode(share.folder).lstrip(b"/") + b"/Courriers"), "0" * 32,
+                ),
+                now=now, person_id=owner.id,
+            )
+        )  # fmt: skip
         places |= _people(connection, box, owner, share, now)
         places |= _sheets(connection, source.id, shared_night.id, job, now)
         kit.make(connection, box.settings.keys, now=now)

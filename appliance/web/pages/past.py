@@ -2,31 +2,29 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, ClassVar, Final
+from typing import ClassVar, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Request
 from starlette.concurrency import iterate_in_threadpool
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from appliance.catalogue import query
 from appliance.catalogue.archive_zip import zip_of_snapshot
 from appliance.catalogue.deleted import Deleted
 from appliance.catalogue.moved import gone as gone_from
-from appliance.catalogue.reader_client import open_file
 from appliance.catalogue.store import of_source
 from appliance.clock import from_epoch, utc_now
 from appliance.db import snapshots
 from appliance.disk import actions, listing, paths
 from appliance.disk.access import Held
-from appliance.disk.restoring import MOST_FILES, Item, put_folder
 from appliance.errors import CatalogueMissing, DiskError, NotFound, SnapshotMissing
-from appliance.model import EntryKind, Snapshot, SnapshotId, SourceId
+from appliance.model import Snapshot, SnapshotId, SourceId
 from appliance.packed import pack_path
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.units import NS_PER_S
 from appliance.web.api.upload import doer_of
-from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, aside, needs
 from appliance.web.pages.files import disposition
 from appliance.web.pages.past_lines import DeletedLine, Doors, deleted_lines
 from appliance.web.pages.paths import Crumb, crumbs, readable
@@ -164,24 +162,6 @@ async def show_past(
     return render(request, page)
 
 
-@router.post("/disk/{share}/past", name="disk_restore_folder")
-async def restore_folder(
-    box: TheBox,
-    visitor: TheVisitor,
-    share: str,
-    s: Annotated[SnapshotId, Form()],
-    p: Annotated[str, Form()],
-) -> Response:
-    """Write a folder back as it was in a night: where it was, or beside what is there now.
-
-    Raises:
-        NotFound, NotAllowed, InvalidInput, ShareFull, WorkerUnreachable.
-    """
-    past = await of_night(box, visitor, share, s, p)
-    made = await aside(_restore_folder, box, visitor, past)
-    return RedirectResponse(f"/disk/{share}?p={pack_path(paths.parent(made)[0])}", 303)
-
-
 @router.get("/disk/{share}/past.zip", name="disk_past_zip")
 async def send_folder(
     box: TheBox, visitor: TheVisitor, share: str, s: SnapshotId, p: str = ""
@@ -212,34 +192,6 @@ async def send_folder(
             "content-security-policy": SANDBOX,
             "cache-control": "private, no-store",
         },
-    )
-
-
-def _restore_folder(box: Box, visitor: Visitor, past: PastThing) -> bytes:
-    held, night, path, top = past.held, past.night, past.path, past.stored
-    held.demand(Right.ADD)
-    catalogue = of_source(box.settings, night.source_id)
-    items = []
-    for each in query.walk(catalogue, night.id, top):
-        if each.path == top:
-            if each.kind is not EntryKind.FOLDER:
-                raise NotFound("folder", readable(path))
-            continue
-        if each.kind in {EntryKind.FILE, EntryKind.FOLDER}:
-            is_folder = each.kind is EntryKind.FOLDER
-            inner = each.path[len(top) + 1 :]
-            items.append(Item(inner, is_folder, 0 if is_folder else each.size, each.mtime_ns))
-        if len(items) > MOST_FILES:
-            break  # too many, which is said below
-    return put_folder(
-        box.database,
-        held,
-        path,
-        items,
-        lambda item: open_file(box.settings, night.source_id, night.id, paths.join(top, item.path)),
-        snapshot_id=int(night.id),
-        doer=doer_of(visitor),
-        now=utc_now(),
     )
 
 

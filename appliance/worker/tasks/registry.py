@@ -13,6 +13,7 @@ Run = Callable[[JobContext, Any], JobState]
 #: Kind → module of this package, whose ``run(context, spec)`` does it.
 _MODULES: Final[dict[type[kinds.Spec], str]] = {
     kinds.TidyDisk: "tidy_disk",
+    kinds.RestoreFolder: "folder_restore",
     kinds.VerifyIndex: "index_verify",
     kinds.SmbApply: "smb_apply",
     kinds.TunnelApply: "tunnel_apply",

@@ -195,6 +195,10 @@ def test_every_spec_survives_the_database(kind):
         "target_id": 5,
         "paths": ("YQ",),
         "destination": "folder",
+        "share_id": 6,
+        "path": "YQ",
+        "stored": "Yg",
+        "draft": "0" * 32,
     }
     spec = kind(**{each.name: values[each.name] for each in fields(kind) if each.name in values})
 
