@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from itertools import chain
 from struct import Struct
 from typing import Final, Protocol
 from zlib import crc32
@@ -187,7 +188,9 @@ def plan_zip(
 def zip_of_snapshot(
     settings: Settings, source_id: SourceId, snapshot_id: SnapshotId, paths: Sequence[bytes]
 ) -> tuple[ZipPlan, Iterator[bytes]]:
-    """Return the plan of a ZIP and its blocks, read through the worker.
+    """Return the plan of a ZIP and its blocks, read through the worker; the first one is read already.
+
+    So a worker that does not answer is an error, and no ZIP that ends before its promised length.
 
     Raises:
         CatalogueMissing, CatalogueDamaged; and as ``plan_zip``, ``ZipPlan.blocks``, ``open_file``.
@@ -198,7 +201,8 @@ def zip_of_snapshot(
         paths,
         time_zone=ZoneInfo(settings.time_zone),
     )
-    return plan, plan.blocks(lambda path: open_file(settings, source_id, snapshot_id, path))
+    blocks = plan.blocks(lambda path: open_file(settings, source_id, snapshot_id, path))
+    return plan, chain([next(blocks)], blocks)
 
 
 def _highest(paths: Sequence[bytes]) -> list[bytes]:

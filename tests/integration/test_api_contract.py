@@ -52,6 +52,7 @@ def test_what_no_token_opens_keeps_to_its_description_for_a_session(tmp_path):
         done = walk(
             box, tmp_path, max(10, SECONDS // 2), *headers(asked),
             *("--include-path-regex", "^/api/v1/(people|locums|sources|snapshots|restores|emergency|access-review|links|notices|shares)"),
+            *("--exclude-path-regex", "/zip$"),  # these nights have no worker that reads them: 503, as it should be
         )  # fmt: skip
         alive = box.process.poll() is None
         # It was let in all along: nothing of what it sent ended its own session.
@@ -98,7 +99,7 @@ def walk(box, place, seconds, *more):
     (place / "schemathesis.toml").write_text(
         '[parameters]\n"path.share" = "documents"\n"query.p" = ["", "bGV0dGVycw"]\n'
         '"path.target_id" = 1\n'
-        '"path.source_id" = [1, 3]\n"path.snapshot_id" = [1, 12, 13]\n'
+        '"path.source_id" = 1\n"path.snapshot_id" = 5\n'
     )
     return subprocess.run(
         [

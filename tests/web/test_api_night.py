@@ -420,11 +420,16 @@ def test_a_sheet_tells_what_was_restored_to_who_may_see_it(client_as, practice, 
         assert (refused.status_code, "Dupont" in refused.text) == (403, False)
 
 
-def test_a_download_needs_something_to_be_picked_and_a_worker_to_read_it(owner, practice, newest):
-    """As on the page: refused before, an error that may be tried again after."""
+def test_a_download_needs_something_to_be_picked_and_a_worker_to_read_it(
+    owner, practice, database, newest
+):
+    """A worker that is away is said before a byte is sent: no zip that ends too early, and no sheet of one."""
     here = f"{API}/snapshots/{newest}/zip"
     assert owner.post(here, json={"paths": []}).status_code == 422
     assert owner.post(here, json={"paths": [pack_path(b"no/such")]}).status_code == 404
+    away = owner.post(here, json={"paths": [pack_path(LETTER)]})
+    assert (away.status_code, away.json()["error"]["code"]) == (503, "box.worker-unreachable")
+    assert owner.get(f"{API}/restores").json() == []
 
 
 # --- snapshots -----------------------------------------------------------------------------
