@@ -47,7 +47,7 @@ from appliance.worker.planner import Planner
 from appliance.worker.tasks import certificate_renew
 from tests.support.armoire import Armoire, end
 from tests.support.box import Box
-from tests.support.pebble import Pebble, quiet_port
+from tests.support.pebble import Pebble
 from tests.support.sshd import free_port
 
 pytestmark = pytest.mark.integration
@@ -151,7 +151,7 @@ class Served:
 def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
     """One authority for this file; every nonce in five is refused at first, as some day one is."""
     with Pebble(
-        tmp_path_factory.mktemp("pebble"), http_port=quiet_port(), PEBBLE_WFE_NONCEREJECT="20"
+        tmp_path_factory.mktemp("pebble"), http_port=free_port(), PEBBLE_WFE_NONCEREJECT="20"
     ) as made:
         yield made
 
@@ -251,7 +251,7 @@ KEYS = {"kid-1": "c2VjcmV0LXNlY3JldC1zZWNyZXQtMQ", "kid-2": "YW5vdGhlci1zZWNyZXQ
 
 def test_an_authority_that_asks_for_an_account_signs_for_who_has_one(tmp_path: Path) -> None:
     """Without one it is said what is missing, with a wrong key that it is refused; bound once, it goes on."""
-    with Pebble(tmp_path / "pebble", http_port=quiet_port(), accounts=KEYS) as authority:
+    with Pebble(tmp_path / "pebble", http_port=free_port(), accounts=KEYS) as authority:
         served = Served(tmp_path, authority)
         try:
             served.ask(Way.HTTP)

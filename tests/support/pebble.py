@@ -1,11 +1,8 @@
 """Pebble: the ACME server of Let's Encrypt for tests, with its DNS server, on 127.0.0.1 alone."""
 
-import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -15,14 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.support.authority import make_pair
-
-
-def quiet_port() -> int:
-    """Return a port that stays free while nobody listens there: below those given to whoever just connects."""
-    while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+from tests.support.sshd import free_port
 
 
 class Pebble:
@@ -40,7 +30,7 @@ class Pebble:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.http_port, self.accounts = folder, http_port, accounts
         self.environment = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0", **environment}
-        self.port, self.management, self.dns, self.dns_management = (quiet_port() for _ in range(4))
+        self.port, self.management, self.dns, self.dns_management = (free_port() for _ in range(4))
         self.ca_bundle = folder / "ca.pem"
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -62,7 +52,7 @@ class Pebble:
             "certificate": str(self.ca_bundle),
             "privateKey": str(self.folder / "key.pem"),
             "httpPort": self.http_port,
-            "tlsPort": quiet_port(),
+            "tlsPort": free_port(),
             "externalAccountBindingRequired": bool(self.accounts),
             "externalAccountMACKeys": dict(self.accounts or {}),
         }
