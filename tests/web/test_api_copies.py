@@ -297,12 +297,20 @@ def test_the_evidence_says_what_a_thief_could_do_and_what_a_host_answered(owner,
         **answers["encryption"], "state": "unknown", "answered_at": None
     }  # fmt: skip
     assert bucket["findings"]
-    assert {"code", "severity", "text", "action"} == set(bucket["findings"][0])
+    assert {each["target_id"] for each in bucket["findings"]} <= {copied.bucket.id, None}
+    assert all(each["code"] and each["text"] and each["action"] for each in bucket["findings"])
+    every = owner.get(API).json()["findings"]
+    grave = ["alarm", "warning", "notice"]
+    assert [each["severity"] for each in every] == sorted(
+        (each["severity"] for each in every), key=grave.index
+    )
+    assert {each["code"] for each in bucket["findings"]} <= {each["code"] for each in every}
 
     with database.write() as connection:
         targets.set_facts(connection, copied.disk.id, {"disk": {"state": "away"}})
     disk = owner.get(f"{API}/{copied.disk.id}/evidence").json()
-    assert "may be taken away" in disk["disk"]
+    assert disk["disk"]["state"] == "away"
+    assert "may be taken away" in disk["disk"]["text"]
 
 
 # --- the host's dossier ------------------------------------------------------------------------

@@ -20,9 +20,11 @@ from appliance.jobs.kinds import CheckTarget, PushCopy, Spec, TamperCopy, Verify
 from appliance.language import Language
 from appliance.model import Job, Proof
 from appliance.policy import disk_state
+from appliance.policy.findings import Finding
 from appliance.policy.roles import Action
 from appliance.web.api.v1 import JobBody, job_body
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, needs
+from appliance.web.pages.copies import findings_of
 from appliance.web.pages.copies_do import ask_about
 from appliance.web.pages.copies_show import answer_lines, attempt_lines, uploads_of
 from appliance.web.pages.copies_view import overall_sentence
@@ -99,12 +101,24 @@ class RuleBody:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingBody:
+    """One thing that needs doing."""
+
+    code: str  # stable
+    severity: str  # notice · warning · alarm
+    text: str  # in the reader's language
+    action: str  # what to do next
+    target_id: int | None  # the copy it is about; null: all of them, or the kit
+
+
+@dataclass(frozen=True, slots=True)
 class CopiesBody:
     """Every copy, and where the practice stands."""
 
     sentence: str
     rule: RuleBody
     copies: list[CopyBody]
+    findings: list[FindingBody]  # about copies, drills and the kit; the gravest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +131,6 @@ class GenerationBody:
     files: int
     plain_bytes: int
     new_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class FindingBody:
-    """One thing that needs doing."""
-
-    code: str  # stable
-    severity: str  # notice · warning · alarm
-    text: str  # in the reader's language
-    action: str  # what to do next
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,14 @@ class AnswerBody:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskBody:
+    """Where a disk is between plugging in and taking away."""
+
+    state: str  # copying · done · failed · away · pulled-out
+    text: str  # whether it may be taken away, in the reader's language
+
+
+@dataclass(frozen=True, slots=True)
 class UploadBody:
     """One sending that ended well."""
 
@@ -166,7 +178,7 @@ class EvidenceBody:
     tampered_at: datetime | None  # the attempts were made
     attempts: list[AttemptBody]
     bucket: list[AnswerBody]  # empty for what is no bucket
-    disk: str | None  # of a disk: whether it may be taken away, in the reader's language
+    disk: DiskBody | None  # of a disk that was plugged in
     uploads: list[UploadBody]  # oldest first
 
 
@@ -190,6 +202,7 @@ async def list_copies(request: Request, box: TheBox) -> CopiesBody:
                 [one.value for one in rule.missing],
             ),
             [_copy(one, words.language) for one in found],
+            [_finding(one, words.language) for one in findings_of(connection, box, now, found)],
         )
 
     return await box.read_aside(gather)
@@ -248,15 +261,7 @@ async def show_evidence(request: Request, box: TheBox, target_id: int) -> Eviden
         status = copy_readings.copy_status(connection, box.settings, row, utc_now())
         disk = disk_state.said(row.facts)
         return EvidenceBody(
-            [
-                FindingBody(
-                    one.code,
-                    one.severity.value,
-                    one.words(words.language),
-                    one.action_words(words.language),
-                )
-                for one in status.reasons
-            ],
+            [_finding(one, words.language) for one in status.reasons],
             None if status.last_tamper is None else status.last_tamper.at,
             [
                 AttemptBody(one.action, one.how, words.text(one.what), one.detail)
@@ -266,7 +271,9 @@ async def show_evidence(request: Request, box: TheBox, target_id: int) -> Eviden
                 AnswerBody(one.name, one.state, words.explain(one.text, one.facts), one.at)
                 for one in answer_lines(row)
             ],
-            None if disk is None else words.text(disk[1]),
+            None
+            if disk is None
+            else DiskBody(str(row.facts[disk_state.DISK]["state"]), words.text(disk[1])),
             [UploadBody(one.at, one.sent_bytes, one.seconds) for one in uploads_of(status)],
         )
 
@@ -348,6 +355,17 @@ def _copy(status: CopyStatus, language: Language) -> CopyBody:
             running.progress.bytes_per_s,
         ),
         proofs=[_proof(one) for one in known if one is not None],
+    )
+
+
+def _finding(one: Finding, language: Language) -> FindingBody:
+    about = one.facts.get("target")
+    return FindingBody(
+        one.code,
+        one.severity.value,
+        one.words(language),
+        one.action_words(language),
+        about if isinstance(about, int) else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from fastapi import APIRouter, Request
@@ -14,7 +15,7 @@ from appliance.jobs import copy_readings
 from appliance.jobs.copy_readings import CopyStatus
 from appliance.model import Job, JobState
 from appliance.policy.copy_status import COPY_LEVEL_NAMES
-from appliance.policy.findings import gravest_first
+from appliance.policy.findings import Finding, gravest_first
 from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, needs
 from appliance.web.pages import tones
@@ -115,9 +116,7 @@ def _gather(connection: Connection, box: Box, words: Words) -> CopiesPage:
     labels = {int(each.target.id): (each.target.label, each.target.name) for each in statuses}
     transfers, waiting = running_now(busy, labels)
     names = {int(each.target.id): each.target.name for each in statuses}
-    findings = gravest_first(
-        copy_readings.copy_findings(connection, box.settings, now, statuses) if statuses else []
-    )
+    findings = findings_of(connection, box, now, statuses)
     return CopiesPage(
         sentence=overall_sentence(statuses, words),
         tone=overall_tone(statuses),
@@ -136,6 +135,15 @@ def _gather(connection: Connection, box: Box, words: Words) -> CopiesPage:
         waiting=waiting,
         poll_s=pace_of(transfers, waiting),
     )
+
+
+def findings_of(
+    connection: Connection, box: Box, now: datetime, statuses: list[CopyStatus]
+) -> list[Finding]:
+    """Return what needs doing about the copies, the gravest first; nothing while there is none."""
+    if not statuses:
+        return []
+    return gravest_first(copy_readings.copy_findings(connection, box.settings, now, statuses))
 
 
 def line_of(status: CopyStatus, words: Words) -> CopyLine:
