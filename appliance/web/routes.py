@@ -13,6 +13,7 @@ from appliance.web.api import disk, disk_details, disk_files, upload, v1
 from appliance.web.api import drills as api_drills
 from appliance.web.api import envelope as api_envelope
 from appliance.web.api import hosts as api_hosts
+from appliance.web.api import jobs as api_jobs
 from appliance.web.api import kit as api_kit
 from appliance.web.api import links as api_links
 from appliance.web.api import locums as api_locums
@@ -168,6 +169,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_recipes.router,
     api_restores.router,
     api_marks.router,
+    api_jobs.router,
     api_copies.router,
     api_copies_add.router,
     api_copies_change.router,

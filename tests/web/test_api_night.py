@@ -16,7 +16,7 @@ from appliance.packed import pack_path
 from appliance.vault.seal import make_keys
 from appliance.web.pages.browse import token_of
 from appliance.web.pages.set_up import fingerprint
-from tests.web.practice import GONE, LETTER
+from tests.web.practice import GONE, LETTER, add_running_job
 
 API = "/api/v1"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE4mUxk0QjZ0y5y2m1K3uVb6D8o0m9v7u5t3s1r0q2wE"
@@ -83,6 +83,11 @@ def test_a_source_is_told_with_what_needs_doing(owner, practice, here):
     assert told["snapshots"] == len(practice.snapshots[practice.machine.id])
     assert told["stored_bytes"] > 0
     assert told["next_at"]
+    assert [each["state"] for each in told["nights"]].count("failed") == 1
+    assert {each["snapshot_id"] for each in told["nights"] if each["state"] == "proven"} <= set(
+        practice.snapshots[practice.machine.id]
+    )
+    assert len(told["nights"]) == 30
     server = owner.get(f"{API}/sources/{practice.server.id}").json()
     assert server["todo"][0]["text"]
     assert server["todo"][0]["action"]
@@ -504,6 +509,22 @@ def test_what_is_gone_is_found_where_it_was_and_who_opened_a_file_is_told(
         )  # fmt: skip
     assert [each["who"] for each in owner.get(touches).json()] == ["Claude Martin owner"]
     assert owner.get(f"{here}/touches?p=é").status_code == 422
+
+
+def test_a_task_s_log_and_end_are_told_in_words(owner, practice, database, here):
+    """Its notes, what went wrong and what to do; the tasks that followed from it."""
+    (failed,) = owner.get(f"{API}/jobs?state=failed").json()
+    log = owner.get(f"{API}/jobs/{failed['id']}/log").json()
+    assert (log["job"]["error_code"], log["title"]) == (failed["error_code"], "Backup")
+    assert "connection to the machine was lost" in log["error"]
+    assert log["took_s"] == 240
+    night = owner.get(f"{API}/jobs?kind=snapshot.take&state=succeeded&limit=1").json()[0]
+    (proof,) = owner.get(f"{API}/jobs/{night['id']}/log").json()["children"]
+    assert proof["kind"] == "snapshot.verify"
+    running = add_running_job(database, practice.machine, utc_now())
+    (note,) = owner.get(f"{API}/jobs/{running}/log").json()["notes"]
+    assert note["text"] == "The repository and its key are ready."
+    assert owner.get(f"{API}/jobs/999999/log").status_code == 404
 
 
 # --- who may -------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ A token reads how they are and starts tasks; whatever changes what is backed up 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
@@ -56,12 +56,23 @@ class TodoBody:
 
 
 @dataclass(frozen=True, slots=True)
+class NightBody:
+    """What became of one night."""
+
+    night: date  # the practice's day on which it began
+    state: str  # proven · warned · unsure · unproven · failed · cancelled · missed · running · planned · none
+    text: str
+    snapshot_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceDetailBody:
     """Everything about a source but its files."""
 
     source: SourceBody
     sentence: str
     todo: list[TodoBody]  # gravest first
+    nights: list[NightBody]  # the last thirty, oldest first
     host: str | None  # of a machine
     is_confirmed: bool  # its identity is pinned
     last_seen_at: datetime | None
@@ -326,6 +337,12 @@ def _detail(page: SourcePage, language: Language) -> SourceDetailBody:
                 one.finding.action_words(language),
             )
             for one in page.todo
+        ],
+        nights=[
+            NightBody(
+                one.cell.night, one.cell.state.value, one.cell.words(language), one.snapshot_id
+            )
+            for one in page.line.cells
         ],
         host=source.host,
         is_confirmed=source.host_key is not None,

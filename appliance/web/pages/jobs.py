@@ -108,7 +108,12 @@ async def poll_jobs(request: Request, box: TheBox, pace: int = 0) -> Response:
     return render(request, JobsFragment(page.active, page.ended, page.older_than))
 
 
-def _one(connection: Connection, job_id: JobId) -> JobPage:
+def job_page(connection: Connection, job_id: JobId) -> JobPage:
+    """Return one task with its log and what followed from it.
+
+    Raises:
+        NotFound: there is no such task.
+    """
     now = utc_now()
     known = sources_by_id(connection)
     names = copies_by_id(connection)
@@ -131,13 +136,13 @@ def _note(row: Row[Any]) -> NoteLine:
 @router.get("/jobs/{job_id}", name="job", dependencies=[needs(Action.JOBS_SEE)])
 async def show_job(request: Request, box: TheBox, job_id: JobId) -> Response:
     """Show one task."""
-    return render(request, await box.read_aside(lambda connection: _one(connection, job_id)))
+    return render(request, await box.read_aside(lambda connection: job_page(connection, job_id)))
 
 
 @router.get("/live/jobs/{job_id}", name="live-job", dependencies=[needs(Action.JOBS_SEE)])
 async def poll_job(request: Request, box: TheBox, job_id: JobId, pace: int = 0) -> Response:
     """Return a task as it is now; once it has ended, the page is loaded anew and polls no more."""
-    page = await box.read_aside(lambda connection: _one(connection, job_id))
+    page = await box.read_aside(lambda connection: job_page(connection, job_id))
     if pace and pace != page.poll_s:
         return refreshed()
     return render(request, JobFragment(page.job, page.notes, page.children))
