@@ -29,9 +29,9 @@ from appliance.disk.copying import FILE_MODE, remove
 from appliance.disk.paths import check_new_name, join, open_folder, open_parent, parent
 from appliance.errors import NameTaken, NotFound, ShareFull
 from appliance.ledger import questions
+from appliance.packed import unpack_path
 from appliance.policy.share_rights import Right
 
-EVENT: Final = "folder.restored"
 #: In a draft: what comes back, the file that is being written, and the note which folder was given away.
 _TREE: Final = b"tree"
 _FILE: Final = b"file"
@@ -72,9 +72,8 @@ class Watch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """A folder that is back."""
+    """A folder that is back: where, the ledger says (``made_of``)."""
 
-    path: bytes
     files: int
     size: int  # bytes
 
@@ -92,7 +91,7 @@ def put_folder(
     now: Callable[[], datetime],
     watch: Watch,
 ) -> Back:
-    """Write a folder back at ``path``, or beside it when the name is taken, and return where it is now.
+    """Write a folder back at ``path``, or beside it when the name is taken, and return how much it was.
 
     Safe to call again with the same draft after a crash at any line. Whatever is raised, the draft stays: ``forget``
     removes it.
@@ -131,18 +130,23 @@ def put_folder(
     made = _find(held.share, path, given)
 
     def note(connection: Connection) -> None:
-        known = questions.about_file(connection, held.share.id, made, limit=20)
-        if any(each.event == EVENT and each.body.get("draft") == draft for each in known):
+        if made_of(connection, held.share, draft) is not None:
             return  # killed behind this line, the last time
         shares.add_use(connection, held.share.id, size)
         actions.record(
-            connection, EVENT, held.share, made, doer, now(),
+            connection, "folder.restored", held.share, made, doer, now(),
             files=files, snapshot=snapshot_id, draft=draft,
         )  # fmt: skip
 
     with database.write() as connection:
         note(connection)
-    return Back(made, files, size)
+    return Back(files, size)
+
+
+def made_of(connection: Connection, share: Share, draft: str) -> bytes | None:
+    """Return the path of the folder that came back out of a draft, as the ledger has it; None: none has."""
+    known = questions.find_of_draft(connection, share.id, draft)
+    return None if known is None else unpack_path(str(known.body["path"]))
 
 
 def forget(share: Share, draft: str) -> None:

@@ -179,3 +179,15 @@ def as_json(entry: LedgerEntry) -> str:
 def _folders_above(path: bytes) -> list[bytes]:
     parts = path.split(b"/")
     return [b"/".join(parts[:count]) for count in range(len(parts))]
+
+
+def find_of_draft(connection: Connection, share_id: int, draft: str) -> LedgerEntry | None:
+    """Return the entry of a folder that came back out of this draft (``disk.restoring``), or None."""
+    query = (
+        select(ledger)
+        .where(ledger.c.event == "folder.restored", ledger.c.subject == f"share:{share_id}")
+        .where(ledger.c.body.contains(f'"draft":"{draft}"', autoescape=True))
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else to_entry(row)

@@ -319,8 +319,8 @@ def test_a_folder_that_comes_back_is_gone_on_with_and_comes_once(tmp_path: Path,
     assert status == 0
     chance = random.Random(241)
     # Most of them at the end, where the folder gets its name and the journal its entry.
-    points = {chance.randrange(1, lines) for _ in range(KILLS)} | {
-        chance.randrange(lines - lines // 20, lines) for _ in range(2 * KILLS)
+    points = {chance.randrange(1, lines), chance.randrange(1, lines)} | {
+        chance.randrange(lines - lines // 20, lines) for _ in range(KILLS)
     }
     killed = 0
     for point in sorted(points | {lines}):

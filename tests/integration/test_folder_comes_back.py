@@ -217,6 +217,7 @@ def test_the_page_asks_the_worker_writes_the_page_says(site: Site) -> None:
     assert f'href="/disk/documents?p={pack_path(b"Patients")}"' in over
     assert "31 files came back" in over
     assert "refresh" not in over
+    assert "it is called" not in over
     assert "/stop" not in over
     live = site.client.get(f"/live/disk/documents/past/{job.id}?pace=1")
     assert live.headers["hx-refresh"] == "true"
@@ -235,6 +236,7 @@ def test_what_is_there_stays_and_the_folder_comes_beside_it(site: Site) -> None:
     assert_back(site.share.folder / "Patients (2)")
     assert (site.share.folder / "Patients" / "new.txt").read_text() == "of today"
     assert pack_path(b"Patients (2)") in site.page(job)
+    assert "it is called «Patients (2)»" in site.page(job)
 
     site.empty()
     site.work(site.ask(path="Patients/Dupont"))
@@ -270,6 +272,9 @@ def test_killed_it_goes_on_where_it_was_and_comes_once(site: Site) -> None:
     )  # fmt: skip
     assert f"/past/{again.id}/stop" in site.page(job)
     assert site.work(again) is JobState.SUCCEEDED
+    again = site.job(again.id)
+    assert "Patients" not in str(again.result)  # whoever sees tasks sees no name
+    assert pack_path(b"Patients") not in str(again.result)
 
     assert_back(site.share.folder / "Patients")
     inodes = {each.name: each.stat().st_ino for each in site.share.folder.rglob("*")}

@@ -15,7 +15,7 @@ from appliance.catalogue import query
 from appliance.catalogue.store import of_source
 from appliance.clock import utc_now
 from appliance.db import snapshots
-from appliance.disk import paths
+from appliance.disk import paths, restoring
 from appliance.disk.access import Held
 from appliance.errors import AlreadyQueued, NotAllowed, NotFound
 from appliance.jobs import queue
@@ -50,6 +50,7 @@ class BackPage(Page):
     night: Snapshot
     job: JobView
     made: str | None  # packed path of the folder that is back
+    beside: str  # its name, when it is another one than it had
     above: str  # packed path of the folder it comes into
     may_stop: bool
     poll_s: int | None  # None: it has ended
@@ -63,6 +64,7 @@ class BackFragment(Page):
     share: str
     job: JobView
     made: str | None
+    beside: str
     above: str
     may_stop: bool
 
@@ -143,7 +145,10 @@ async def poll_restore(
     page = await _page(box, visitor, share, job_id)
     if pace and pace != page.poll_s:
         return refreshed()
-    return render(request, BackFragment(page.share, page.job, page.made, page.above, page.may_stop))
+    return render(
+        request,
+        BackFragment(page.share, page.job, page.made, page.beside, page.above, page.may_stop),
+    )
 
 
 @router.post("/disk/{share}/past/{job_id}/stop", name="disk_restore_stop")
@@ -172,17 +177,20 @@ def _read(connection: Connection, held: Held, visitor: Visitor, job_id: JobId) -
     if job.kind != RestoreFolder.kind or job.spec.get("share_id") != held.share.id:
         raise NotFound("job", str(job_id))
     path = unpack_path(str(job.spec["path"]))
-    made = job.result.get("path")
+    made = restoring.made_of(connection, held.share, str(job.spec["draft"]))
+    above, name = paths.parent(path if made is None else made)
+    had = paths.parent(path)[1]
     is_over = job.state in queue.ENDED
     is_theirs = job.person_id == visitor.person.id or visitor.may(Action.JOBS_CANCEL)
     return BackPage(
         share=held.share.name,
         label=held.share.label,
-        name=readable(paths.parent(path)[1]),
+        name=readable(had),
         night=snapshots.get(connection, SnapshotId(int(str(job.spec["snapshot_id"])))),
         job=view(job, {}, utc_now()),
-        made=made if isinstance(made, str) and job.state is JobState.SUCCEEDED else None,
-        above=pack_path(paths.parent(unpack_path(made) if isinstance(made, str) else path)[0]),
+        made=None if made is None else pack_path(made),
+        beside=readable(name) if name != had else "",
+        above=pack_path(above),
         may_stop=is_theirs and not is_over and job.cancel_asked_at is None,
         poll_s=None if is_over else FAST_S if job.state is JobState.RUNNING else SLOW_S // 3,
     )

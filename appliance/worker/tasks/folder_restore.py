@@ -23,7 +23,7 @@ from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import RestoreFolder
 from appliance.language import mark
 from appliance.model import EntryKind, JobState, PersonId
-from appliance.packed import pack_path, unpack_path
+from appliance.packed import unpack_path
 from appliance.policy.share_rights import Right
 
 
@@ -70,7 +70,9 @@ def run(context: JobContext, spec: RestoreFolder) -> JobState:
         if not error.retryable:
             restoring.forget(share, spec.draft)
         raise
-    context.result.update(path=pack_path(found.path), files=found.files, bytes=found.size)
+    context.result.update(
+        files=found.files, bytes=found.size
+    )  # figures only: where, the ledger says
     return JobState.SUCCEEDED
 
 
