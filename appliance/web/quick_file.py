@@ -73,6 +73,26 @@ class QuickFile:
 
 
 def _find(scope: Scope, share: str) -> _Answer | None:
+    found = open_at_hand(scope, share)
+    if found is None:
+        return None
+    descriptor, entry = found
+    try:
+        body = read_now(descriptor, entry.size, 0) if entry.size <= SMALL else None
+    except OSError:
+        body = None
+    finally:
+        os.close(descriptor)
+    return (
+        None if body is None else (headers_at_hand(entry), body)
+    )  # not in memory: a thread fetches it
+
+
+def open_at_hand(scope: Scope, share: str) -> tuple[int, listing.Entry] | None:
+    """Return a descriptor of the file that is asked for, where nothing is left to decide; it is the caller's to close.
+
+    None is no refusal: the doors have to say.
+    """
     query = _QUERY.fullmatch(scope["query_string"])
     if query is None or not _CONDITIONS.isdisjoint([name for name, _ in scope["headers"]]):
         return None
@@ -92,22 +112,12 @@ def _find(scope: Scope, share: str) -> _Answer | None:
         return None  # the usual way says what is wrong
     if descriptor is None:
         return None
-    try:
-        facts = os.fstat(descriptor)
-        if facts.st_size > SMALL:
-            return None
-        entry = listing.entry_of(paths.parent(path)[1], facts)
-        openings: Openings = app_state.openings
-        if not openings.is_known(visitor.person.id, f"{share}:{entry.etag}"):
-            return None
-        body = read_now(descriptor, facts.st_size, 0)
-        if body is None:
-            return None  # not in memory: a thread fetches it
-    except OSError:
-        return None
-    finally:
+    entry = listing.entry_of(paths.parent(path)[1], os.fstat(descriptor))
+    openings: Openings = app_state.openings
+    if not openings.is_known(visitor.person.id, f"{share}:{entry.etag}"):
         os.close(descriptor)
-    return _headers(entry), body
+        return None
+    return descriptor, entry
 
 
 def reader_at_hand(scope: Scope, now: datetime, moment: Moment) -> Visitor | None:
@@ -123,7 +133,7 @@ def reader_at_hand(scope: Scope, now: datetime, moment: Moment) -> Visitor | Non
 
 
 @lru_cache(maxsize=2_000)
-def _headers(entry: listing.Entry) -> tuple[tuple[bytes, bytes], ...]:
+def headers_at_hand(entry: listing.Entry) -> tuple[tuple[bytes, bytes], ...]:
     """Return the headers of ``ShareFile``, with those of every answer."""
     return (
         *((name.encode(), value.encode()) for name, value in headers_of(entry).items()),

@@ -6,8 +6,9 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,7 @@ from typing import Self
 import psutil
 
 from appliance.settings import Settings
+from appliance.web.share_file import ACCEL
 from appliance.web.tls import ensure_certificate
 from tests.support.armoire import PROGRAM, ROOT
 from tests.support.sshd import free_port
@@ -68,7 +70,8 @@ class Served:
         deadline = time.monotonic() + 60
         while True:
             try:
-                self.ask("/healthz")
+                if self.ask("/healthz")[0] == HTTPStatus.BAD_GATEWAY:
+                    raise ConnectionError
             except OSError:
                 for each in self.processes:
                     assert each.poll() is None, each.args
@@ -148,48 +151,78 @@ http {{
   server {{
     listen 127.0.0.1:{port}{ssl};
     {certificate}
-    location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; }}
-    location /inside/ {{ internal; alias {folder}/; }}
+    location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; {told} }}
+    location {inside} {{ internal; alias {folder}/; {sent} }}
   }}
 }}
 """
+#: Where the visitor of ``front`` sits; nobody does.
+VISITOR = "192.168.77.20"
+#: As in docs/front.md.
+TOLD = f"""
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For {VISITOR};
+      proxy_set_header X-Sendfile-Type X-Accel-Redirect;
+      proxy_buffering off;
+      proxy_request_buffering off;
+"""
+SENT = "etag off; add_header ETag $upstream_http_etag;" + "".join(
+    f"add_header {each} $upstream_http_{each.lower().replace('-', '_')} always;"
+    for each in (
+        "Content-Security-Policy",
+        "X-Content-Type-Options",
+        "Strict-Transport-Security",
+        "Referrer-Policy",
+        "Permissions-Policy",
+        "Cross-Origin-Opener-Policy",
+        "Cross-Origin-Resource-Policy",
+    )
+)
 
 
 def nginx(folder: Path, place: Path, *, is_tls: bool, settings: Settings) -> Served:
     """X-Accel: a bare uvicorn says which file, nginx sends it; over TLS with our own certificate."""
-    place.mkdir()
-    port, app = free_port(), free_port()
-    told = ""
+    certificate = ""
     if is_tls:
-        certificate, key = ensure_certificate(settings)
-        told = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
-    text = NGINX.format(
-        place=place,
-        port=port,
-        app=app,
-        folder=folder,
-        ssl=" ssl" if is_tls else "",
-        certificate=told,
-    )
+        public, key = ensure_certificate(settings)
+        certificate = f"ssl_certificate {public}; ssl_certificate_key {key};"
+    app = free_port()
+    argv = [sys.executable, "-m", "tests.bench.stock_server", str(folder), str(app), "accel"]
+    facts = {"inside": "/inside/", "folder": folder, "told": "", "sent": ""}
+    return _behind_nginx(place, app, argv, facts, certificate=certificate)
+
+
+def front(settings: Settings, place: Path, *, mode: str) -> Served:
+    """X-Accel in front of the product's application on plain HTTP, as docs/front.md has it.
+
+    Args:
+        settings: of the box; ``VISITOR`` needs a session from there.
+        place: a folder to be made.
+        mode: «front», or «decided» (``tests.bench.plain_server``), where no address is told.
+    """
+    app = free_port()
+    argv = [sys.executable, "-m", "tests.bench.plain_server", str(settings.data), str(app), mode]
+    facts = {
+        "inside": ACCEL,
+        "folder": settings.shares,
+        "told": TOLD if mode == "front" else "",
+        "sent": f"disable_symlinks on from={settings.shares}; {SENT}",
+    }
+    return _behind_nginx(place, app, argv, facts)
+
+
+def _behind_nginx(
+    place: Path, app: int, argv: list[str], facts: Mapping[str, object], *, certificate: str = ""
+) -> Served:
+    place.mkdir()
+    port = free_port()
+    ssl = " ssl" if certificate else ""
+    text = NGINX.format(place=place, port=port, app=app, ssl=ssl, certificate=certificate, **facts)
     if os.geteuid() == 0:
         text = "user root;" + text
     (place / "nginx.conf").write_text(text)
-    return Served(
-        port,
-        [
-            [sys.executable, "-m", "tests.bench.stock_server", str(folder), str(app), "accel"],
-            [
-                "/usr/sbin/nginx",
-                "-p",
-                str(place),
-                "-e",
-                f"{place}/errors",
-                "-c",
-                f"{place}/nginx.conf",
-            ],
-        ],
-        is_tls=is_tls,
-    )
+    ours = ["/usr/sbin/nginx", "-p", str(place), "-e", f"{place}/errors"]
+    return Served(port, [argv, [*ours, "-c", f"{place}/nginx.conf"]], is_tls=bool(certificate))
 
 
 def copyparty(folder: Path, place: Path, *, is_tls: bool) -> Served:
