@@ -1,4 +1,4 @@
-"""Folders that both accounts of the box write to."""
+"""Folders that both accounts of the box write to, and files put in place in one step."""
 
 import os
 import stat
@@ -26,3 +26,24 @@ def make_shared(folder: Path) -> None:
             os.fchmod(descriptor, mode | _OURS)  # with the bit it has: else it would go
     finally:
         os.close(descriptor)
+
+
+def put_file(place: Path, content: bytes, mode: int) -> None:
+    """Put a file in place in one step, with its content on the disk before.
+
+    What root puts there belongs to the owner of the folder: a command of the administrator's, a recovery; the account
+    that works with the file must read it too.
+
+    Raises:
+        OSError: it cannot be written; what was there is as it was.
+    """
+    draft = place.with_name(f".{place.name}.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        if os.geteuid() == 0:
+            owner = place.parent.stat()
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(place)

@@ -27,8 +27,6 @@ from appliance.policy.roles import Action, may
 #: Facts.
 RULES: Final = "notices.rules"
 MAIL: Final = "notices.mail"
-PING: Final = "notices.ping"  # {"set_at", "last_at", "problem"}
-MAIL_TRIED: Final = "notices.mail-tried"  # of jobs.notice_readings
 #: Secrets.
 MAIL_SECRET: Final = "notices:mail"  # noqa: S105 - a name
 PING_SECRET: Final = "notices:ping"  # noqa: S105 - a name
@@ -289,7 +287,7 @@ def put_mail_server(
         port=server.port,
         security=server.security.value,
     )
-    facts.put(connection, MAIL_TRIED, None, now=now)
+    facts.put(connection, facts.MAIL_TRIED, None, now=now)
     mails = select(notice_way.c.id).where(notice_way.c.kind == Kind.EMAIL.value)
     connection.execute(
         update(notice_delivery)
@@ -302,7 +300,7 @@ def remove_mail_server(connection: Connection, *, by: PersonId | None, now: date
     """Forget the e-mail server and its password."""
     secrets.forget(connection, [MAIL_SECRET])
     facts.put(connection, MAIL, None, now=now)
-    facts.put(connection, MAIL_TRIED, None, now=now)
+    facts.put(connection, facts.MAIL_TRIED, None, now=now)
     events.record(
         connection, at=now, event="notices.mail-server-removed", subject="box", person_id=by
     )
@@ -314,10 +312,10 @@ def put_ping(
     """Store the sealed address of the outside monitor; None: there is none any more."""
     if sealed is None:
         secrets.forget(connection, [PING_SECRET])
-        facts.put(connection, PING, None, now=now)
+        facts.put(connection, facts.PING, None, now=now)
     else:
         secrets.put_sealed(connection, PING_SECRET, sealed, now=now)
-        facts.put(connection, PING, {"set_at": now.isoformat()}, now=now)
+        facts.put(connection, facts.PING, {"set_at": now.isoformat()}, now=now)
     events.record(
         connection,
         at=now,
@@ -330,7 +328,7 @@ def put_ping(
 
 def ping(connection: Connection) -> dict[str, Any] | None:
     """Return ``set_at``, ``tried_at``, ``last_at`` and ``problem`` of the outside monitor; None: there is none."""
-    found = facts.find(connection, PING)
+    found = facts.find(connection, facts.PING)
     return dict(found) if isinstance(found, dict) else None
 
 
@@ -343,7 +341,7 @@ def pinged(connection: Connection, *, now: datetime, problem: str | None) -> Non
     known["tried_at"] = now.isoformat()
     if problem is None:
         known["last_at"] = now.isoformat()
-    facts.put(connection, PING, known, now=now)
+    facts.put(connection, facts.PING, known, now=now)
 
 
 def _tell(connection: Connection, way: Way, by: PersonId | None, now: datetime) -> None:

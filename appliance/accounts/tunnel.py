@@ -30,7 +30,7 @@ from appliance.policy.share_rights import running_term
 from appliance.policy.tunnel import Peer
 
 #: Facts: name and port the practice's router is reached under, and the box's public key.
-ENDPOINT: Final = "tunnel.endpoint"
+ENDPOINT: Final = facts.TUNNEL_ENDPOINT
 PUBLIC_KEY: Final = "tunnel.public-key"
 MOST_DEVICES: Final = 5  # of one person
 #: A device speaks every two minutes while it is there; what is shown need not be finer.

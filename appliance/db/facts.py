@@ -1,10 +1,17 @@
 """Small facts about the box: «box.id», «practice.name», «clock.last»."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select
 
 from appliance.db.schema import fact
+
+#: Names that rooms side by side know. The e-mail server was tried: at, problem. The outside monitor: set_at, last_at,
+#: problem. Name and port the practice's router is reached under, for the tunnel.
+MAIL_TRIED: Final = "notices.mail-tried"
+PING: Final = "notices.ping"
+TUNNEL_ENDPOINT: Final = "tunnel.endpoint"
 
 
 def find(connection: Connection, name: str) -> object | None:

@@ -1,12 +1,11 @@
 """The declared local networks: the fact ``network.local``, or the private subnets of the box's interfaces."""
 
-import socket
 import time
 from typing import Final
 
-import psutil
 from sqlalchemy import Connection
 
+from appliance import interfaces
 from appliance.db import facts
 from appliance.policy import local_networks
 from appliance.policy.local_networks import Network
@@ -52,10 +51,7 @@ def of_the_box() -> tuple[Network, ...]:
         _seen = (
             now,
             local_networks.usual(
-                (name, card.address, card.netmask)
-                for name, cards in psutil.net_if_addrs().items()
-                for card in cards
-                if card.family in {socket.AF_INET, socket.AF_INET6}
+                (each.interface, each.address, each.netmask) for each in interfaces.addresses()
             ),
         )
     return _seen[1]

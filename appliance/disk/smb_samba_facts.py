@@ -1,9 +1,10 @@
 """What the helper tells the worker about Samba, and what both ask of the box."""
 
-import socket
 from dataclasses import dataclass
 
 import psutil
+
+from appliance import interfaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +37,14 @@ def announcing_interfaces() -> dict[str, list[str]]:
         for name, each in psutil.net_if_stats().items()
         if each.isup
     }
+    known = interfaces.addresses()
     return {
-        name: [each.address for each in found if each.family in {socket.AF_INET, socket.AF_INET6}]
-        for name, found in psutil.net_if_addrs().items()
-        if "multicast" in flags.get(name, set()) and not flags[name] & {"loopback", "pointopoint"}
+        name: [each.address for each in known if each.interface == name]
+        for name, said in flags.items()
+        if "multicast" in said and not said & {"loopback", "pointopoint"}
     }
 
 
 def own_addresses() -> list[str]:
     """Return every address of the box's interfaces."""
-    return [
-        each.address
-        for addresses in psutil.net_if_addrs().values()
-        for each in addresses
-        if each.family in {socket.AF_INET, socket.AF_INET6}
-    ]
+    return [each.address for each in interfaces.addresses()]

@@ -3,14 +3,13 @@
 Each change is written to the ledger. The web interface and Samba see it by themselves some seconds later.
 """
 
-import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import psutil
 from sqlalchemy import Connection, select
 
+from appliance import interfaces
 from appliance.db import facts, local_networks
 from appliance.db.engine import Database
 from appliance.db.schema import person
@@ -27,8 +26,6 @@ from appliance.settings import Settings
 
 #: Fact: who opened the box to the Internet, and when; nothing or null: nobody did.
 OPENED: Final = "network.opened"
-#: Fact, of ``accounts.tunnel``: name and port the practice's router is reached under.
-ENDPOINT: Final = "tunnel.endpoint"
 #: Fact: visitors of the Internet who reached an address of the practice and were sent away: since, at, count.
 TURNED_AWAY: Final = "network.turned-away"
 #: Told for so long after the last of them.
@@ -65,12 +62,7 @@ class Stored:
 
 def cards() -> list[Card]:
     """Return the addresses of the box's interfaces, as they are now."""
-    return [
-        Card(name, card.address)
-        for name, found in psutil.net_if_addrs().items()
-        for card in found
-        if card.family in {socket.AF_INET, socket.AF_INET6}
-    ]
+    return [Card(each.interface, each.address) for each in interfaces.addresses()]
 
 
 def rule(connection: Connection, settings: Settings) -> Rule:
@@ -323,7 +315,7 @@ def network_findings(connection: Connection, settings: Settings, now: datetime) 
 def firewall(connection: Connection, settings: Settings) -> str:
     """Return the suggestion for the box's firewall, as things are now."""
     known = rule(connection, settings)
-    found = facts.find(connection, ENDPOINT)
+    found = facts.find(connection, facts.TUNNEL_ENDPOINT)
     ports = [settings.listen_port, *([443] if settings.front_address else [])]
     return nftables(
         known.networks,

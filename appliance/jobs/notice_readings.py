@@ -12,9 +12,6 @@ from appliance.language import mark
 from appliance.policy.findings import Finding, Severity
 from appliance.policy.notices import PROBLEMS
 
-#: Facts: the e-mail server was tried (at, problem, since), and the outside monitor.
-MAIL_TRIED: Final = "notices.mail-tried"
-PING: Final = "notices.ping"
 #: A box nobody is told of is said to be one after its first week.
 FIRST_WEEK: Final = timedelta(days=7)
 #: What fails for so long is said: a line that is away for some minutes is no news.
@@ -64,13 +61,13 @@ def notice_findings(connection: Connection, now: datetime) -> list[Finding]:
             )
     found += _of_fact(
         connection,
-        MAIL_TRIED,
+        facts.MAIL_TRIED,
         "notices.mail-server",
         mark("The e-mail server by which notices leave could not be used: %(reason)s"),
     )
     found += _of_fact(
         connection,
-        PING,
+        facts.PING,
         "notices.monitor",
         mark("The outside monitor could not be told that all is well: %(reason)s"),
     )
@@ -81,7 +78,7 @@ def mail_try_due(connection: Connection, now: datetime) -> bool:
     """Return whether the e-mail server is tried: nothing left by it for TRY_EVERY."""
     if not isinstance(facts.find(connection, "notices.mail"), dict):
         return False
-    tried = facts.find(connection, MAIL_TRIED)
+    tried = facts.find(connection, facts.MAIL_TRIED)
     moments = [datetime.fromisoformat(tried["at"])] if isinstance(tried, dict) else []
     rows = connection.execute(
         select(notice_way.c.worked_at, notice_way.c.failed_at).where(
@@ -96,7 +93,7 @@ def mail_try_due(connection: Connection, now: datetime) -> bool:
 
 def mail_tried(connection: Connection, problem: str | None, *, now: datetime) -> None:
     """Record how trying the e-mail server went."""
-    facts.put(connection, MAIL_TRIED, {"at": now.isoformat(), "problem": problem}, now=now)
+    facts.put(connection, facts.MAIL_TRIED, {"at": now.isoformat(), "problem": problem}, now=now)
 
 
 def _of_fact(connection: Connection, name: str, code: str, text: str) -> list[Finding]:

@@ -8,13 +8,13 @@ They leave as the box's key does: for the sheets alone. docs/decisions/0188.
 import base64
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Final
 
 import pyrage
 
 from appliance.errors import SecretUnreadable
+from appliance.folders import put_file
 from appliance.vault import words
 from appliance.vault.secret import Secret
 
@@ -63,7 +63,7 @@ def seal_web_keys(folder: Path, place: Path, recipient: str, before: object) -> 
         {name: base64.b64encode(there[name]).decode("ascii") for name in sorted(there)}
     )
     sealed = pyrage.encrypt(text.encode("ascii"), [pyrage.x25519.Recipient.from_str(recipient)])
-    _write(place, bytes(sealed), 0o600)
+    put_file(place, bytes(sealed), 0o600)
     return stamp
 
 
@@ -90,7 +90,7 @@ def put_web_keys_back(place: Path, folder: Path, identity: Secret) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Keys before what belongs to them: a certificate never stands beside another's key for long.
     for name in sorted(found, key=lambda each: (each.endswith(".crt"), each)):
-        _write(folder / name, found[name], KEPT[name])
+        put_file(folder / name, found[name], KEPT[name])
 
 
 def _read(path: Path) -> bytes | None:
@@ -107,17 +107,3 @@ def _stamp(path: Path) -> list[int]:
     except FileNotFoundError:
         return []
     return [found.st_size, found.st_mtime_ns, found.st_ino]
-
-
-def _write(place: Path, content: bytes, mode: int) -> None:
-    draft = place.with_name(f".{place.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        if os.geteuid() == 0:  # a recovery runs as root, the web interface does not
-            owner = place.parent.stat()
-            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(place)

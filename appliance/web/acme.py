@@ -24,12 +24,13 @@ from appliance.clock import utc_now
 from appliance.db import facts
 from appliance.db.engine import Database
 from appliance.errors import ArmoireError
+from appliance.folders import put_file
 from appliance.jobs import certificates
 from appliance.language import mark
 from appliance.policy.certificate import Served, Wish
 from appliance.settings import Settings
 from appliance.web.acme_listener import AcmeListener, listen
-from appliance.web.tls import harden, write
+from appliance.web.tls import harden
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class AcmeSide:
             )
             .sign(key, hashes.SHA256())
         )
-        write(place, _pem_of(key), 0o600)
+        put_file(place, _pem_of(key), 0o600)
         pem = made.public_bytes(serialization.Encoding.PEM).decode("ascii")
         with self._database.write() as connection:
             content = {"names": list(wish.names), "pem": pem}
@@ -170,7 +171,7 @@ class AcmeSide:
         with suppress(FileNotFoundError, ValueError, TypeError):
             key = _key(place)
             if _public(key) == leaf.public_key().public_bytes(*_PUBLIC):
-                write(self._settings.tls / SHOWN, _pem_of(key) + chain.encode("ascii"), 0o600)
+                put_file(self._settings.tls / SHOWN, _pem_of(key) + chain.encode("ascii"), 0o600)
                 self._keep(leaf, now)
                 place.unlink()
                 log.info("acme.taken")

@@ -6,7 +6,6 @@ gives nobody the power to imitate a bank.
 """
 
 import ipaddress
-import os
 import socket
 import ssl
 import threading
@@ -14,14 +13,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-import psutil
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from appliance import interfaces
 from appliance.clock import utc_now
+from appliance.folders import put_file
 from appliance.settings import Settings
 
 CA_LIFE: Final = timedelta(days=3650)
@@ -91,8 +91,8 @@ def use_own(settings: Settings, certificate: bytes, key: bytes) -> None:
     """Put a pair that was checked in place; the key first, so that no moment pairs it with another's."""
     settings.tls.mkdir(mode=0o700, parents=True, exist_ok=True)
     (settings.tls / "own.crt").unlink(missing_ok=True)
-    write(settings.tls / "own.key", key, 0o600)
-    write(settings.tls / "own.crt", certificate, 0o644)
+    put_file(settings.tls / "own.key", key, 0o600)
+    put_file(settings.tls / "own.crt", certificate, 0o644)
 
 
 def use_box(settings: Settings) -> None:
@@ -106,12 +106,7 @@ def names(listen_address: str) -> list[Name]:
     host = socket.gethostname().split(".")[0].lower() or "armoire"
     domains = {"localhost", host, f"{host}.local", "armoire.local"}
     addresses = {"127.0.0.1", "::1", listen_address}
-    for cards in psutil.net_if_addrs().values():
-        addresses.update(
-            card.address.partition("%")[0]
-            for card in cards
-            if card.family in {socket.AF_INET, socket.AF_INET6}
-        )
+    addresses.update(each.address.partition("%")[0] for each in interfaces.addresses())
     found: list[Name] = [x509.DNSName(domain) for domain in sorted(domains)]
     for text in sorted(addresses):
         try:
@@ -160,8 +155,8 @@ def _ensure_authority(
         )
         .sign(key, hashes.SHA256())
     )
-    write(key_path, _pem(key), 0o600)
-    write(path, made.public_bytes(serialization.Encoding.PEM), 0o644)
+    put_file(key_path, _pem(key), 0o600)
+    put_file(path, made.public_bytes(serialization.Encoding.PEM), 0o644)
     return made, key
 
 
@@ -226,8 +221,8 @@ def _make_leaf(
         .sign(ca_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
-    write(key_path, _pem(key), 0o600)
-    write(path, made.public_bytes(pem) + ca.public_bytes(pem), 0o644)
+    put_file(key_path, _pem(key), 0o600)
+    put_file(path, made.public_bytes(pem) + ca.public_bytes(pem), 0o644)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
@@ -250,19 +245,3 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-
-
-def write(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in place in one step, for the owner of its folder."""
-    draft = path.with_suffix(path.suffix + ".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        if (
-            os.geteuid() == 0
-        ):  # a command of the administrator's: the web interface must read it too
-            owner = path.parent.stat()
-            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

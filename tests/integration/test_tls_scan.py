@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from appliance.clock import utc_now
 from appliance.db.engine import open_database
+from appliance.folders import put_file
 from appliance.settings import Settings
 from appliance.web import acme, tls
 from tests.support.armoire import Armoire, end, until
@@ -45,7 +46,7 @@ def port(settings_of_box: Settings) -> Iterator[int]:
     settings = settings_of_box
     open_database(settings.database, create=True).close()
     tls.ensure_certificate(settings)
-    tls.write(settings.tls / acme.SHOWN, _public_certificate(), 0o600)
+    put_file(settings.tls / acme.SHOWN, _public_certificate(), 0o600)
     _wish(settings)
     found = free_port()
     process = Armoire(settings.data, ARMOIRE_LISTEN_PORT=str(found)).start("serve")

@@ -102,7 +102,7 @@ def test_killed_at_any_step_the_certificate_is_taken_all_the_same(
         return step
 
     with monkeypatch.context() as patch:
-        patch.setattr(acme, "write", dying(acme.write))
+        patch.setattr(acme, "put_file", dying(acme.put_file))
         patch.setattr(acme.facts, "put", dying(acme.facts.put))
         patch.setattr(type(asked.tls), "unlink", dying(type(asked.tls).unlink))
         with suppress(Killed):

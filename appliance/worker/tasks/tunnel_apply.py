@@ -4,13 +4,13 @@
 box's key is made here, sealed in the vault, and in this file only, readable by the worker and root.
 """
 
-import os
 from hashlib import sha256
 from typing import Final
 
 from appliance.accounts import tunnel as devices
 from appliance.clock import utc_now
 from appliance.db import facts, secrets
+from appliance.folders import put_file
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import TunnelApply
 from appliance.model import JobState
@@ -61,10 +61,4 @@ def write(settings: Settings, text: str) -> None:
     """Put the configuration in place, in one step."""
     folder = settings.data / "tunnel"
     folder.mkdir(mode=0o700, exist_ok=True)
-    draft = folder / "wanted.conf.new"
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(folder / "wanted.conf")
+    put_file(folder / "wanted.conf", text.encode(), 0o600)
