@@ -74,6 +74,18 @@ def find_row(connection: Connection, login: str) -> Row[Any] | None:
     ).first()
 
 
+def get_by_login(connection: Connection, login: str) -> Person:
+    """Return who signs in as ``login``.
+
+    Raises:
+        NotFound: nobody, or their account is closed.
+    """
+    row = find_row(connection, login)
+    if row is None:
+        raise NotFound("account", login)
+    return from_row(row)
+
+
 def everybody(connection: Connection) -> list[Person]:
     """Return every account, by name."""
     return [from_row(row) for row in connection.execute(select(person).order_by(person.c.name))]

@@ -13,9 +13,7 @@ from appliance.commands.session import Answer, Session, clean, table, when
 from appliance.commands.setting_up import base_url
 from appliance.db import practice, shares
 from appliance.disk import access, links, quarantine
-from appliance.errors import NotFound
 from appliance.language import mark
-from appliance.model import Person
 from appliance.policy.outside_links import ASK, FILE_KINDS, GIVE, LONGEST_DAYS, Rules
 
 _STATES: Final = {
@@ -123,7 +121,7 @@ def make(
     """Make a link."""
     now = utc_now()
     with session.database.read() as connection:
-        maker = _person(session, login)
+        maker = people.get_by_login(connection, login)
         held = access.on_share(connection, maker, share, now=now)
         usual = practice.link_rules(connection).days
     made = links.make(
@@ -139,7 +137,7 @@ def make(
         most_uses=None if ask else uses,
         rules=Rules(frozenset(FILE_KINDS)) if ask else None,
     )
-    url = f"{base_url(session.settings)}/l/{made.token}"
+    url = links.address(base_url(session.settings), made.token)
 
     def show(out: Console) -> None:
         out.print(url, markup=False, soft_wrap=True)
@@ -166,18 +164,10 @@ def make(
 @answers
 def revoke(session: Session, number: int, *, login: str) -> Answer:
     """Withdraw a link."""
-    by = _person(session, login)
     with session.database.write() as connection:
+        by = people.get_by_login(connection, login)
         links.revoke(connection, links.get(connection, number), by=by.id, now=utc_now())
     return Answer(
         {"id": number, "state": "revoked"},
         lambda out: out.print(session.say(mark("Link %(number)s is withdrawn."), number=number)),
     )
-
-
-def _person(session: Session, login: str) -> Person:
-    with session.database.read() as connection:
-        row = people.find_row(connection, login)
-    if row is None:
-        raise NotFound("account", login)
-    return people.from_row(row)

@@ -1,6 +1,5 @@
 """``armoire notices show | mail | add | test | remove``: by which ways notices leave the box."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,8 @@ from appliance.accounts.notice_ways import Way
 from appliance.clock import utc_now
 from appliance.commands.following import enqueue, exit_code_of, follow
 from appliance.commands.framework import Group, answers, option
-from appliance.commands.session import Answer, ExitCode, Session, clean, table, when, wrong
+from appliance.commands.session import Answer, ExitCode, Session, clean, table, when
+from appliance.commands.target_common import ask
 from appliance.jobs.kinds import SendNotices
 from appliance.language import mark
 from appliance.policy import notice_ways as policy
@@ -123,7 +123,7 @@ def mail(
         server=server, port=str(port), security=security, sender=sender, user=user, ca=pem
     )
     sealed = None
-    if known.user and (typed := _secret(session, mark("Password of the e-mail server"))):
+    if known.user and (typed := ask(session, mark("Password of the e-mail server"))):
         sealed = seal(Secret(typed.encode()), session.settings.keys)
     with session.database.write() as connection:
         notice_ways.put_mail_server(connection, known, sealed, by=None, now=utc_now())
@@ -150,7 +150,7 @@ def add(session: Session, where: str, *, topics: tuple[str, ...]) -> Answer:
     """Add a way."""
     sealed = None
     if where == "-":
-        url = _secret(session, mark("Address of the service")).strip()
+        url = ask(session, mark("Address of the service")).strip()
         label, kind = policy.check_service(url).name, Kind.SERVICE
         sealed = seal(Secret(url.encode()), session.settings.keys)
     else:
@@ -210,16 +210,6 @@ def remove(session: Session, number: int) -> Answer:
         {"id": number},
         lambda out: out.print(session.say(mark("Way %(number)s is removed."), number=number)),
     )
-
-
-def _secret(session: Session, what: str) -> str:
-    """Return a line of standard input, asked for without an echo at a terminal."""
-    if sys.stdin.isatty():
-        return str(click.prompt(session.say(what), hide_input=True))
-    text = sys.stdin.readline().rstrip("\n")
-    if not text:
-        raise wrong("stdin", mark("Nothing came on standard input."))
-    return text
 
 
 def _body(way: Way) -> dict[str, object]:

@@ -162,10 +162,7 @@ def link(session: Session, login: str | None, *, forget_second_factor: bool) -> 
             raise NotFound(mark("first account to make"), "")
     else:
         with session.database.write() as connection:
-            row = people.find_row(connection, login)
-            if row is None:
-                raise NotFound("account", login)
-            person = people.from_row(row)
+            person = people.get_by_login(connection, login)
             if forget_second_factor:
                 second_factors.remove_all(connection, person.id, by=None, now=now)
                 sessions.end_others(connection, person.id, but=None, now=now)

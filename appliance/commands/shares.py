@@ -40,7 +40,7 @@ def make(
     """Make a share."""
     now = utc_now()
     with session.database.write() as connection:
-        person_id = None if login is None else _person(connection, login).id
+        person_id = None if login is None else people.get_by_login(connection, login).id
         made = set_up.make_share(
             connection,
             session.settings,
@@ -96,7 +96,7 @@ def rights(session: Session, name: str, whom: str | None, rights: tuple[str, ...
                 by=None,
                 now=utc_now(),
                 role=Role(whom) if is_role else None,
-                person_id=None if is_role else _person(connection, whom).id,
+                person_id=None if is_role else people.get_by_login(connection, whom).id,
             )
     with session.database.read() as connection:
         share = shares.get_by_name(connection, name)
@@ -214,13 +214,6 @@ def close(session: Session, name: str, *, yes: bool) -> Answer:
         {"name": name, "closed": True},
         lambda out: out.print(session.say(mark("«%(name)s» is closed."), name=name)),
     )
-
-
-def _person(connection: Connection, login: str) -> Person:
-    row = people.find_row(connection, login)
-    if row is None:
-        raise NotFound(mark("account"), login)
-    return people.from_row(row)
 
 
 def _held(connection: Connection, share: Share) -> list[tuple[Person, frozenset[Right]]]:

@@ -93,6 +93,11 @@ class Made:
     password: str | None
 
 
+def address(base: str, token: str) -> str:
+    """Return what a correspondent is given: ``https://name[:port]/l/…``."""
+    return f"{base}/l/{token}"
+
+
 def make(
     database: Database,
     held: Held,

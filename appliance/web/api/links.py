@@ -20,6 +20,7 @@ from appliance.policy.outside_links import ASK, FILE_KINDS, GIVE, Rules
 from appliance.policy.roles import Action
 from appliance.web.api.upload import held_by
 from appliance.web.deps import TheBox, TheVisitor, aside, needs
+from appliance.web.pages.arrivals import origin_of
 from appliance.web.pages.links import LinkLine, decide_about, lines_of, mine
 from appliance.web.pages.paths import readable
 
@@ -146,7 +147,7 @@ async def make_link(
         )
 
     made = await aside(work)
-    url = f"{str(request.base_url).rstrip('/')}/l/{made.token}"
+    url = links.address(origin_of(request), made.token)
     return MadeLinkBody(made.link.id, url, made.password, made.link.ends_at)
 
 

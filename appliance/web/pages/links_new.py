@@ -31,6 +31,7 @@ from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.web.api.upload import held_by
 from appliance.web.deps import TheBox, TheVisitor, aside, language_of, needs
+from appliance.web.pages.arrivals import origin_of
 from appliance.web.pages.paths import readable
 from appliance.web.render import Page, render
 
@@ -160,7 +161,7 @@ async def make_link(
             kind=kind,
             label=made.link.label,
             what=what_of(held.share.label, path),
-            url=f"{str(request.base_url).rstrip('/')}/l/{made.token}",
+            url=links.address(origin_of(request), made.token),
             password=made.password,
             ends_at=made.link.ends_at,
             back=f"/disk/{share}?p={pack_path(path.rpartition(b'/')[0])}",
