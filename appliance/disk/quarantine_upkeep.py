@@ -29,6 +29,8 @@ EXPIRING: Final = timedelta(days=14)
 STRAY: Final = timedelta(days=7)
 #: What was decided about: the names in it are patients'.
 REMEMBERED: Final = timedelta(days=366)
+#: What is written down of a file that came back.
+FOUND_AGAIN: Final = "link.found-again"
 NAMES_LOOKED_AT: Final = 100
 
 
@@ -60,12 +62,22 @@ def settle(database: Database, share: Share, *, now: datetime) -> int:
             (folder / row.stored).unlink(missing_ok=True)
             gone += 1
         elif is_there and row.decided_at is not None and row.decided_by is None:
-            _reopen(database, share, row, now)
+            # It came back, and nobody decided about it: it waits again.
+            _settle(
+                database, share, row, now, event=FOUND_AGAIN, decided_at=None, was_accepted=None
+            )
         elif row.decided_at is None and not is_there:
-            _close_missing(database, share, row, now)
+            # Accepted when its content is where it would have gone, else lost.
+            is_in = _was_taken_in(share, row)
+            what = "link.settled" if is_in else "link.lost"
+            _settle(
+                database, share, row, now, event=what, decided_at=now, was_accepted=is_in or None
+            )
         elif row.decided_at is None and _is_over(row, now):
             # The row first: a file without one goes a week later, a row without one would wait for ever.
-            _expire(database, share, row, now)
+            _settle(
+                database, share, row, now, event="link.expired", decided_at=now, was_accepted=False
+            )
             (folder / row.stored).unlink(missing_ok=True)
             gone += 1
     oldest_s = (now - STRAY).timestamp()
@@ -137,43 +149,17 @@ def _is_expiring(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def _close_missing(database: Database, share: Share, row: Row[Any], now: datetime) -> None:
-    """Close a row without a file: accepted when its content is where it would have gone, else lost."""
-    is_accepted = _was_taken_in(share, row)
+def _settle(
+    database: Database, share: Share, row: Row[Any], now: datetime, *, event: str, **values: object
+) -> None:
+    """Change a row that nobody decided about meanwhile, and write down what became of its file."""
+    is_open = event != FOUND_AGAIN
     with database.write() as connection:
-        if not _change(
-            connection, row, is_open=True, decided_at=now, was_accepted=is_accepted or None
-        ):
-            return
-        subject = f"share:{share.id}"
-        told = {"link": row.link_id, "received": row.id}
-        if is_accepted:
-            events.record(connection, at=now, event="link.settled", subject=subject, **told)
-        else:
-            events.record(connection, at=now, event="link.lost", subject=subject, **told)
-
-
-def _reopen(database: Database, share: Share, row: Row[Any], now: datetime) -> None:
-    """Let a file wait again that came back: nobody decided about it."""
-    with database.write() as connection:
-        if _change(connection, row, is_open=False, decided_at=None, was_accepted=None):
+        if _change(connection, row, is_open=is_open, **values):
             events.record(
                 connection,
                 at=now,
-                event="link.found-again",
-                subject=f"share:{share.id}",
-                link=row.link_id,
-                received=row.id,
-            )
-
-
-def _expire(database: Database, share: Share, row: Row[Any], now: datetime) -> None:
-    with database.write() as connection:
-        if _change(connection, row, is_open=True, decided_at=now, was_accepted=False):
-            events.record(
-                connection,
-                at=now,
-                event="link.expired",
+                event=event,
                 subject=f"share:{share.id}",
                 link=row.link_id,
                 received=row.id,

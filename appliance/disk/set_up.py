@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -137,6 +138,27 @@ def give_rights(
         actor=None if by is not None else "console",
         whom=f"person:{person_id}" if person_id is not None else f"role:{role}",
         rights=sorted(each.value for each in rights),
+    )
+
+
+def change_share(
+    connection: Connection,
+    share: Share,
+    values: Mapping[str, object],
+    *,
+    by: PersonId | None,
+    now: datetime,
+) -> None:
+    """Set columns of a share, and write it down; its name for people may be a patient's and is left out there."""
+    shares.change(connection, share.id, **values)
+    events.record(
+        connection,
+        at=now,
+        event="share.changed",
+        subject=f"share:{share.id}",
+        person_id=by,
+        actor=None if by is not None else "console",
+        **{key: value for key, value in values.items() if key != "label"},
     )
 
 

@@ -15,6 +15,7 @@ from appliance.language import mark
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.web.deps import TheBox, TheVisitor, needs, proven
+from appliance.web.pages.arrivals import origin_of
 from appliance.web.pages.locums import answering
 from appliance.web.pages.locums_prepare import prepare_term
 
@@ -109,7 +110,7 @@ async def prepare(
     term, token, until = await box.write(
         lambda c: prepare_term(c, box, visitor, values, rights, wanted.replaces_id, now)
     )
-    url = links.address(f"https://{request.url.netloc}", token)
+    url = links.address(origin_of(request), token)
     return PreparedBody(_term(term, now), url, until)
 
 

@@ -16,6 +16,7 @@ from appliance.language import mark
 from appliance.model import Person, PersonId, Role
 from appliance.policy.roles import Action
 from appliance.web.deps import TheBox, TheVisitor, needs, proven
+from appliance.web.pages.arrivals import origin_of
 from appliance.web.pages.people import OFFERED, close, fresh_link, open_account
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
@@ -225,4 +226,4 @@ def _person(person: Person, living: int) -> PersonBody:
 
 
 def _entered(request: Request, person: Person, token: str) -> EnteredBody:
-    return EnteredBody(person.id, links.address(f"https://{request.url.netloc}", token))
+    return EnteredBody(person.id, links.address(origin_of(request), token))

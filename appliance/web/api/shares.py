@@ -16,11 +16,10 @@ from appliance.db.shares import Share
 from appliance.disk import set_up
 from appliance.errors import InvalidInput
 from appliance.language import mark
-from appliance.ledger import events
 from appliance.model import PersonId, Role
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
-from appliance.web.deps import TheBox, TheVisitor, Visitor, needs
+from appliance.web.deps import TheBox, TheVisitor, needs
 from appliance.web.pages.shares import begin_nights, check_days, check_label, slug
 
 router = APIRouter(
@@ -144,8 +143,7 @@ async def change_share(
     def change(connection: Connection) -> ShareSettingsBody:
         share = shares.get_by_name(connection, name)
         if values:
-            shares.change(connection, share.id, **values)
-            _record_change(connection, visitor, share, values)
+            set_up.change_share(connection, share, values, by=visitor.person.id, now=utc_now())
         return _body(connection, shares.get_by_name(connection, name))
 
     return await box.write(change)
@@ -196,20 +194,6 @@ async def close(box: TheBox, visitor: TheVisitor, name: str) -> None:
         set_up.close_share(connection, share, person_id=visitor.person.id, now=utc_now())
 
     await box.write(change)
-
-
-def _record_change(
-    connection: Connection, visitor: Visitor, share: Share, values: dict[str, object]
-) -> None:
-    events.record(
-        connection,
-        at=utc_now(),
-        event="share.changed",
-        subject=f"share:{share.id}",
-        person_id=visitor.person.id,
-        actor=None,
-        **{key: value for key, value in values.items() if key != "label"},
-    )
 
 
 def _body(connection: Connection, share: Share) -> ShareSettingsBody:

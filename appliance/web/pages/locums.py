@@ -20,6 +20,7 @@ from appliance.policy.locum import looks_mistyped
 from appliance.policy.roles import Action
 from appliance.policy.share_rights import RIGHT_TEXTS, Right
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, language_of, needs, proven
+from appliance.web.pages.arrivals import origin_of
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.LOCUMS_CHANGE)])
@@ -254,7 +255,7 @@ def show(
         for share, given in term.rights.items()
         if share in labels
     ]
-    link = None if token is None else links.address(f"https://{request.url.netloc}", token)
+    link = None if token is None else links.address(origin_of(request), token)
     page = LocumPage(
         line,
         rights,

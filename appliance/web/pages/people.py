@@ -16,6 +16,7 @@ from appliance.ledger import events
 from appliance.model import Person, PersonId, Role
 from appliance.policy.roles import ROLE_NAMES, Action
 from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs, proven
+from appliance.web.pages.arrivals import origin_of
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False)
@@ -201,7 +202,7 @@ def _record(
 def _show_link(
     request: Request, box: Box, visitor: TheVisitor, person: Person, token: str
 ) -> Response:
-    base = f"https://{request.url.netloc}"
+    base = origin_of(request)
     page = _page(box, visitor, link=links.address(base, token), link_for=person.name)
     return render(request, page)
 

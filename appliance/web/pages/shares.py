@@ -21,7 +21,6 @@ from appliance.errors import AlreadyExists, AlreadyQueued, ArmoireError, Invalid
 from appliance.jobs import queue
 from appliance.jobs.kinds import SetUpSource
 from appliance.language import Language, explain, mark, translate
-from appliance.ledger import events
 from appliance.model import Person, PersonId, Role, SourceId
 from appliance.policy.roles import ROLE_NAMES, Action
 from appliance.policy.share_rights import RIGHT_TEXTS, Right
@@ -249,16 +248,7 @@ async def settle(
             "over_dav": bool(over_dav),
             "is_time_machine": bool(is_time_machine) and bool(over_smb),
         }
-        shares.change(connection, share.id, **values)
-        events.record(
-            connection,
-            at=utc_now(),
-            event="share.changed",
-            subject=f"share:{share.id}",
-            person_id=visitor.person.id,
-            actor=None,
-            **{key: value for key, value in values.items() if key != "label"},
-        )
+        set_up.change_share(connection, share, values, by=visitor.person.id, now=utc_now())
 
     return await _changed(request, box, name, change)
 

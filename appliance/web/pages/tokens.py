@@ -15,6 +15,7 @@ from appliance.language import mark, translate
 from appliance.ledger import events
 from appliance.policy.roles import Action, may
 from appliance.web.deps import TheBox, TheVisitor, Visitor, language_of, proven
+from appliance.web.pages.arrivals import origin_of
 from appliance.web.render import Page, render
 from appliance.web.token_gate import DAV
 
@@ -160,7 +161,7 @@ def _kinds(visitor: Visitor) -> list[Kind]:
 
 
 def _url(request: Request) -> str:
-    return f"https://{request.url.netloc}{DAV}/"
+    return f"{origin_of(request)}{DAV}/"
 
 
 def _record(connection: Connection, event: str, visitor: Visitor, password: AppPassword) -> None:
