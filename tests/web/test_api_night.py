@@ -277,6 +277,18 @@ def test_a_share_keeps_its_folder_whatever_is_asked(owner, practice, database):
     assert owner.patch(here, json={"roots": ["/etc"]}).json()["roots"] == ["/srv/commun"]
 
 
+def test_the_box_itself_is_always_backed_up_whole(owner, practice, database):
+    """Its plan has other hours and another retention, no more."""
+    with database.write() as connection:
+        box = sources.add_box(connection, name="armoire", label="Le boîtier", now=utc_now())
+    here = f"{API}/sources/{box.id}/plan"
+    wanted = {"enabled": False, "roots": ["/etc"], "excludes": ["keys"], "daily": 9}
+    kept = owner.patch(here, json=wanted).json()
+    assert (kept["enabled"], kept["roots"], kept["excludes"], kept["daily"]) == (True, [], [], 9)
+    assert owner.get(f"{API}/sources/{box.id}/recipes").status_code == 422
+    assert owner.post(f"{API}/sources/{box.id}/set-up", json={"what": "probe"}).status_code == 422
+
+
 def test_what_pruning_would_take_is_told_with_names_only_to_who_may_see_them(
     client_as, practice, database
 ):

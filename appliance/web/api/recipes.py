@@ -59,7 +59,7 @@ class RecipeUseBody:
 
     name: str
     values: dict[str, str] = field(default_factory=dict)
-    secret: str = ""  # empty: as it was
+    secret: str = field(default="", repr=False)  # empty: as it was
 
 
 @dataclass(frozen=True, slots=True)
