@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import pyrage
-
+from appliance.replication.age_format import CHUNK_BYTES, SEALED_CHUNK_BYTES, AgeStream
 from appliance.replication.target import SealedFile
 
-#: Read, hashed and written so much at a time: fewer turns of the interpreter, which the senders want too.
-_BLOCK_BYTES: Final = 512 * 1024
+#: Read, hashed, sealed and written so much at a time: fewer turns of the interpreter, which the senders want too.
+_CHUNKS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,51 +23,6 @@ class Sealed:
     plain_size: int
     plain_sha256: str  # 64 hex digits
     file: SealedFile
-
-
-class _Reading:
-    """A file that is hashed and counted, a block at a time, however little is asked for."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._digest = hashlib.sha256()
-        self._left = memoryview(b"")
-        self.size = 0
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._left:
-            block = self._stream.read(_BLOCK_BYTES)
-            self._digest.update(block)
-            self.size += len(block)
-            self._left = memoryview(block)
-        end = len(self._left) if size < 0 else size
-        data, self._left = self._left[:end], self._left[end:]
-        return bytes(data)
-
-
-class _Writing:
-    """A file that is hashed and counted on its way."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._digest = hashlib.sha256()
-        self.size = 0
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-    def write(self, data: bytes) -> int:
-        self._digest.update(data)
-        self.size += len(data)
-        return self._stream.write(data)
-
-    def flush(self) -> None:
-        self._stream.flush()
 
 
 def seal_file(source: Path, spool: Path, *, recipient: str) -> Sealed:
@@ -81,19 +35,61 @@ def seal_file(source: Path, spool: Path, *, recipient: str) -> Sealed:
 
     Raises:
         OSError: the disk's own reasons; ``spool`` is then not there.
+        ValueError: ``recipient`` is none.
     """
     draft = spool.with_name(spool.name + ".new")
+    stream = AgeStream(recipient)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with (
-            os.fdopen(descriptor, "wb", buffering=_BLOCK_BYTES) as raw,
+            os.fdopen(descriptor, "wb", buffering=0) as out,
             source.open("rb", buffering=0) as plain,
         ):
-            reading, writing = _Reading(plain), _Writing(raw)
-            pyrage.encrypt_io(reading, writing, [pyrage.x25519.Recipient.from_str(recipient)])
+            sizes, hashes = _seal(plain, out, stream)
         # Not synced: whoever finds it after a power cut compares its hash with the record first.
         draft.rename(spool)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    return Sealed(reading.size, reading.sha256, SealedFile(spool, writing.size, writing.sha256))
+    return Sealed(sizes[0], hashes[0], SealedFile(spool, sizes[1], hashes[1]))
+
+
+def _seal(
+    plain: BinaryIO, out: BinaryIO, stream: AgeStream
+) -> tuple[tuple[int, int], tuple[str, str]]:
+    """Seal a file into another; return sizes and hashes, as it was and as it leaves.
+
+    Every step is one call that lets other threads run meanwhile.
+    """
+    was, leaves = hashlib.sha256(), hashlib.sha256(stream.head)
+    was_size, leaves_size = 0, len(stream.head)
+    _write(out, memoryview(stream.head))
+    this, ahead = (memoryview(bytearray(_CHUNKS * CHUNK_BYTES)) for _ in range(2))
+    sealed = memoryview(bytearray(_CHUNKS * SEALED_CHUNK_BYTES))
+    size = _fill(plain, this)
+    while True:
+        # What comes next is read first: the last chunk is sealed as the last.
+        next_size = _fill(plain, ahead) if size == len(this) else 0
+        block = this[:size]
+        was.update(block)
+        made = sealed[: stream.seal_into(block, sealed, last=not next_size)]
+        leaves.update(made)
+        _write(out, made)
+        was_size, leaves_size = was_size + size, leaves_size + len(made)
+        if not next_size:
+            break
+        this, ahead, size = ahead, this, next_size
+    return (was_size, leaves_size), (was.hexdigest(), leaves.hexdigest())
+
+
+def _fill(stream: BinaryIO, into: memoryview) -> int:
+    """Read until ``into`` is full or the file ends; return how much there was."""
+    at = 0
+    while at < len(into) and (count := stream.readinto(into[at:])):  # type: ignore[attr-defined]
+        at += count
+    return at
+
+
+def _write(stream: BinaryIO, data: memoryview) -> None:
+    while data:
+        data = data[stream.write(data) :]

@@ -46,6 +46,24 @@ def recipient(secret: Secret) -> str:
     return str(opened.to_public())
 
 
+def recipient_key(recipient: str) -> bytes:
+    """Return the X25519 public key, 32 bytes, in an ``age1…``.
+
+    Raises:
+        ValueError: it is none, or a letter is wrong.
+    """
+    values = [_BECH32.find(each) for each in recipient.removeprefix("age1")[:-6]]
+    number = 0
+    for value in values:
+        number = number << 5 | max(value, 0)
+    spare = max(len(values) * 5 - 256, 0)
+    key = (number >> spare).to_bytes(32, "big") if len(values) == 52 else b""
+    # Written again it must be the same: every letter and the checksum are looked at by that.
+    if not key or _bech32("age", key) != recipient:
+        raise ValueError("no age recipient")
+    return key
+
+
 def openers(identities: Secret) -> list[pyrage.x25519.Identity]:
     """Return what pyrage opens with, out of an age identity file: one ``AGE-SECRET-KEY-1…`` a line.
 

@@ -83,7 +83,7 @@ class OidcServer:
             asking.load_verify_locations(cadata=client_ca)
             asking.verify_mode = ssl.CERT_REQUIRED
             door = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-            door.handle_error = lambda *_: None  # type: ignore[method-assign] - who is refused is no news
+            door.handle_error = lambda *_: None  # type: ignore[method-assign]  # who is refused is no news
             # The handshake is the thread's: one who shows nothing holds nobody up.
             door.socket = asking.wrap_socket(
                 door.socket, server_side=True, do_handshake_on_connect=False
