@@ -5,11 +5,12 @@ from typing import Final
 from fastapi import APIRouter
 
 from appliance.web import metrics
+from appliance.web.api import account as api_account
 from appliance.web.api import certificate as api_certificate
 from appliance.web.api import copies as api_copies
 from appliance.web.api import copies_add as api_copies_add
 from appliance.web.api import copies_change as api_copies_change
-from appliance.web.api import disk, disk_details, disk_files, upload, v1
+from appliance.web.api import disk, disk_details, disk_files, disk_past, upload, v1
 from appliance.web.api import drills as api_drills
 from appliance.web.api import envelope as api_envelope
 from appliance.web.api import hosts as api_hosts
@@ -20,6 +21,7 @@ from appliance.web.api import locums as api_locums
 from appliance.web.api import marks as api_marks
 from appliance.web.api import network as api_network
 from appliance.web.api import notices as api_notices
+from appliance.web.api import own_passwords as api_own_passwords
 from appliance.web.api import people as api_people
 from appliance.web.api import plans as api_plans
 from appliance.web.api import recipes as api_recipes
@@ -158,12 +160,15 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     shares.router,
     disk.router,
     disk_details.router,
+    disk_past.router,
     upload.router,
     links_new.router,  # «/links/new» before «/links/{link_id}»
     links.router,
     links_open.router,
     links_send.router,
     v1.router,
+    api_account.router,
+    api_own_passwords.router,
     api_sources.router,
     api_plans.router,
     api_recipes.router,

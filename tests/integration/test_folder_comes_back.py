@@ -13,6 +13,8 @@ from subprocess import CalledProcessError
 import pytest
 from starlette.testclient import TestClient
 
+from appliance.accounts import app_passwords
+from appliance.accounts.app_passwords import Kind, Scope
 from appliance.clock import utc_now
 from appliance.db import shares
 from appliance.db.engine import open_database
@@ -357,6 +359,55 @@ def test_only_who_asked_or_who_runs_the_box_stops_it(site: Site) -> None:
     owner = site.as_role(Role.OWNER)
     assert owner.post(f"/disk/documents/past/{job.id}/stop").status_code == 303
     assert site.job(job.id).state is JobState.CANCELLED
+
+
+def test_programs_bring_back_what_their_person_may(site: Site) -> None:
+    """By a token that may write: a folder as a task to follow and stop, a file at once; one that reads may neither."""
+    night = site.box.newest(site.source).id
+    folder = {"snapshot_id": night, "path": pack_path(b"Patients")}
+    file = {"snapshot_id": night, "path": pack_path(b"Patients/film.bin")}
+    with site.box.database.write() as connection:
+        secrets = {
+            scope: app_passwords.make(
+                connection, site.people[Role.OWNER].id, label=scope.value, kind=Kind.API,
+                scope={scope}, now=utc_now(),
+            )[0]
+            for scope in (Scope.DISK_READ, Scope.DISK_WRITE)
+        }  # fmt: skip
+    site.client.cookies.clear()
+    here = "/api/v1/disk/documents"
+
+    def by(scope: Scope) -> dict[str, dict[str, str]]:
+        return {"headers": {"authorization": f"Bearer {secrets[scope]}"}}
+
+    for path, body in (("past", folder), ("version", file)):
+        refused = site.client.post(f"{here}/{path}", json=body, **by(Scope.DISK_READ))
+        assert refused.status_code == 403
+    asked = site.client.post(f"{here}/past", json=folder, **by(Scope.DISK_WRITE))
+    assert asked.status_code == 202
+    number = asked.json()["job"]["id"]
+    stopped = site.client.post(f"{here}/past/{number}/stop", **by(Scope.DISK_WRITE)).json()
+    assert (stopped["job"]["state"], stopped["path"], stopped["may_stop"]) == (
+        "cancelled", None, False,
+    )  # fmt: skip
+    number = site.client.post(f"{here}/past", json=folder, **by(Scope.DISK_WRITE)).json()["job"][
+        "id"
+    ]
+    site.work(site.job(number))
+    told = site.client.get(f"{here}/past/{number}", **by(Scope.DISK_READ)).json()
+    assert (told["job"]["state"], told["path"]) == ("succeeded", pack_path(b"Patients"))
+    assert told["job"]["result"] == {"files": LETTERS + 1, "bytes": site_size(site)}
+
+    made = site.client.post(f"{here}/version", json=file, **by(Scope.DISK_WRITE))
+    assert (made.status_code, made.json()) == (201, {"path": pack_path(b"Patients/film (2).bin")})
+    gone = site.client.post(f"{here}/past", json=file, **by(Scope.DISK_WRITE))
+    assert gone.status_code == 404
+
+
+def site_size(site: Site) -> int:
+    return sum(
+        each.stat().st_size for each in site.share.folder.rglob("Patients/**/*") if each.is_file()
+    )
 
 
 def test_another_tasks_number_shows_nothing(site: Site) -> None:

@@ -130,7 +130,7 @@ async def show_restore(
     Raises:
         NotFound, NotAllowed.
     """
-    return render(request, await _page(box, visitor, share, job_id))
+    return render(request, await tell_folder(box, visitor, share, job_id))
 
 
 @router.get("/live/disk/{share}/past/{job_id}", name="live-disk-restoring")
@@ -142,7 +142,7 @@ async def poll_restore(
     Raises:
         NotFound, NotAllowed.
     """
-    page = await _page(box, visitor, share, job_id)
+    page = await tell_folder(box, visitor, share, job_id)
     if pace and pace != page.poll_s:
         return refreshed()
     return render(
@@ -157,16 +157,32 @@ async def stop_restore(box: TheBox, visitor: TheVisitor, share: str, job_id: Job
 
     Raises:
         NotFound.
-        NotAllowed: somebody else asked for it.
+        NotAllowed: somebody else asked for it, or it has ended.
     """
-    page = await _page(box, visitor, share, job_id)
-    if not page.may_stop:
-        raise NotAllowed(Action.JOBS_CANCEL.value)
-    await cancel(box, visitor, page.job.job.id)
+    await stop_folder(box, visitor, share, job_id)
     return RedirectResponse(f"/disk/{share}/past/{job_id}", 303)
 
 
-async def _page(box: Box, visitor: Visitor, share: str, job_id: JobId) -> BackPage:
+async def stop_folder(box: Box, visitor: Visitor, share: str, job_id: JobId) -> None:
+    """Ask a folder's restore to stop.
+
+    Raises:
+        NotFound.
+        NotAllowed: somebody else asked for it, or it has ended.
+    """
+    page = await tell_folder(box, visitor, share, job_id)
+    if not page.may_stop:
+        raise NotAllowed(Action.JOBS_CANCEL.value)
+    await cancel(box, visitor, page.job.job.id)
+
+
+async def tell_folder(box: Box, visitor: Visitor, share: str, job_id: JobId) -> BackPage:
+    """Return how far a folder is that comes back; of several attempts, the newest.
+
+    Raises:
+        NotFound: there is no such task, or it is of another share.
+        NotAllowed: this person does not see the share.
+    """
     held = await held_by(box, visitor, share)
     held.demand(Right.SEE)
     return await box.read_aside(lambda connection: _read(connection, held, visitor, job_id))

@@ -178,7 +178,7 @@ async def restore_version(
     """
     past = await of_night(box, visitor, share, s, p)
     past.held.demand(Right.ADD)
-    made = await aside(_restore, box, visitor, past, how)
+    made = await aside(restore_file, box, visitor, past, how)
     return RedirectResponse(f"/disk/{share}?p={pack_path(paths.parent(made)[0])}", 303)
 
 
@@ -200,7 +200,12 @@ def _history(box: Box, held: Held, path: bytes) -> list[Version]:
         return []
 
 
-def _restore(box: Box, visitor: Visitor, past: PastThing, how: str) -> bytes:
+def restore_file(box: Box, visitor: Visitor, past: PastThing, how: str) -> bytes:
+    """Write a file back as it was in a night and return where: ``how`` is «place», or beside. Blocks.
+
+    Raises:
+        NotAllowed, NotFound, ShareFull, WorkerUnreachable, FileMissing.
+    """
     held, path = past.held, past.path
     doer, now = doer_of(visitor), utc_now()
     folder, name = paths.parent(path)
