@@ -18,6 +18,7 @@ from typing import Final
 from appliance.db.shares import Share
 from appliance.db.sqlite_file import Access, open_sqlite
 from appliance.disk import index_rarity
+from appliance.disk.index_excerpt import Piece, around
 from appliance.disk.index_file import (
     APPLICATION_ID,
     FORMAT,
@@ -28,7 +29,7 @@ from appliance.disk.index_file import (
     unpacked,
 )
 from appliance.disk.index_rarity import TRIGRAM
-from appliance.policy.plain_words import normalise, split
+from appliance.policy.plain_words import split
 from appliance.settings import Settings
 
 #: So many that match are looked at closer in each share, those met last.
@@ -36,8 +37,6 @@ CANDIDATES: Final = 200
 #: Folders with a word whose contents are looked through for the other words, and how much of each.
 FOLDERS: Final = 40
 BELOW: Final = 1_000
-#: Letters of a text around what was found.
-AROUND: Final = 70
 #: Words of a search; more are passed over.
 MOST_WORDS: Final = 12
 
@@ -47,14 +46,6 @@ class Place(StrEnum):
 
     NAMES = "names"
     TEXTS = "texts"
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some letters of a text, and whether they are what was looked for."""
-
-    text: str
-    is_hit: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,55 +363,3 @@ def _texts(
         snippet = () if stored is None else around(unpacked(stored[0]), plain)
         near.append(_Near(0, Hit(share, _joined(above, name), kind, size, mtime_ns, snippet)))
     return near, len(rows) >= candidates
-
-
-#: Letters a French keyboard has with marks: what is typed without finds them, in the text as it is.
-_VARIANTS: Final = {
-    "a": "aàâäáãå",
-    "c": "cç",
-    "e": "eéèêë",
-    "i": "iîïí",
-    "n": "nñ",
-    "o": "oôöóõø",
-    "u": "uùûüú",
-    "y": "yÿý",
-}
-
-
-def around(text: str, words: Sequence[str]) -> tuple[Piece, ...]:
-    """Return the part of a text where the first of the words stands, in pieces; its beginning if none is found."""
-    pattern = re.compile(
-        r"(?<![^\W_])(?:" + "|".join(_spelled(each) for each in words) + ")", re.IGNORECASE
-    )
-    first = pattern.search(text)
-    at = 0 if first is None else first.start()
-    low = max(0, at - AROUND)
-    if low:  # not in the middle of a word
-        low = next((i + 1 for i in range(low, at) if text[i].isspace()), low)
-    high = min(len(text), at + 2 * AROUND)
-    shown = text[low:high]
-    pieces = [Piece("…", is_hit=False)] if low else []
-    done = 0
-    for each in pattern.finditer(shown):
-        pieces.append(Piece(_spaced(shown[done : each.start()]), is_hit=False))
-        pieces.append(Piece(_spaced(each.group()), is_hit=True))
-        done = each.end()
-    pieces.append(Piece(_spaced(shown[done:]), is_hit=False))
-    if high < len(text):
-        pieces.append(Piece("…", is_hit=False))
-    return tuple(each for each in pieces if each.text)
-
-
-def _spelled(word: str) -> str:
-    made = []
-    for letter in normalise(word):
-        kin = _VARIANTS.get(letter)
-        made.append((f"[{kin}]" if kin else re.escape(letter)) + "[\u0300-\u036f]?")
-    return "".join(made).replace(
-        "[oôöóõø][\u0300-\u036f]?[eéèêë][\u0300-\u036f]?",
-        "(?:œ|[oôöóõø][\u0300-\u036f]?[eéèêë][\u0300-\u036f]?)",
-    )
-
-
-def _spaced(text: str) -> str:
-    return re.sub(r"\s+", " ", text)

@@ -6,11 +6,9 @@ content did not change is not written again, so a night costs what changed. The 
 """
 
 import contextlib
-import hashlib
 import json
-import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +22,6 @@ from appliance.db import facts
 from appliance.db.engine import Database, open_database
 from appliance.db.schema import repository as repository_table
 from appliance.db.schema import secret as secret_table
-from appliance.db.sqlite_file import Access, open_sqlite
 from appliance.errors import (
     AlreadyExists,
     InvalidInput,
@@ -33,11 +30,12 @@ from appliance.errors import (
     SecretMissing,
     SecretUnreadable,
 )
+from appliance.folders import put_file
 from appliance.jobs import kit_words
 from appliance.jobs.drill_scratch import WORDS
 from appliance.language import mark
 from appliance.ledger import events
-from appliance.replication import web_keys
+from appliance.replication import state_files, web_keys
 from appliance.replication.plan import LocalFile
 from appliance.replication.takeover import INSTANCE
 from appliance.settings import FILE_NAME, Settings
@@ -103,18 +101,18 @@ def stage(
     before = _read_marks(into)
     marks: dict[str, object] = {}
     staged = [into / DATABASE]
-    _copy_database(source, into / DATABASE, without=(*kit_words.ERASED, WORDS))
+    state_files.copy_database(source, into / DATABASE, without=(*kit_words.ERASED, WORDS))
     for catalogue in sorted(settings.catalogues.glob("*.sqlite")):
         if catalogue.stem.isdigit():
             place = into / CATALOGUES / catalogue.name
             name = f"{CATALOGUES}/{catalogue.name}"
-            marks[name] = _stamp(catalogue)
+            marks[name] = state_files.stamp(catalogue)
             if not place.exists() or before.get(name) != marks[name]:
-                _copy_database(catalogue, place)
+                state_files.copy_database(catalogue, place)
             staged.append(place)
     if (settings.data / FILE_NAME).exists():
         staged.append(into / FILE_NAME)
-        _write_if_other(into / FILE_NAME, (settings.data / FILE_NAME).read_bytes())
+        state_files.put_if_other(into / FILE_NAME, (settings.data / FILE_NAME).read_bytes())
     staged.append(into / KEY)
     marks[KEY] = _seal_key(settings.keys, into / KEY, recipient, before.get(KEY))
     marks[web_keys.NAME] = web_keys.seal_web_keys(
@@ -129,7 +127,7 @@ def stage(
     for path in [*into.iterdir(), *(into / CATALOGUES).iterdir()]:
         if path.is_file() and path not in wanted:
             path.unlink()
-    _write_if_other(into / _MARKS, json.dumps(marks, sort_keys=True).encode())
+    state_files.put_if_other(into / _MARKS, json.dumps(marks, sort_keys=True).encode())
     return sorted(staged)
 
 
@@ -144,8 +142,8 @@ def seal_passphrase(repository: Path, passphrase: Secret, recipient: str) -> Non
         return
     known.unlink(missing_ok=True)
     sealed = pyrage.encrypt(passphrase.reveal(), [pyrage.x25519.Recipient.from_str(recipient)])
-    _write(place, bytes(sealed))
-    _write(known, recipient.encode("ascii"))
+    put_file(place, bytes(sealed), 0o600)
+    put_file(known, recipient.encode("ascii"), 0o600)
 
 
 def freeze_passphrase(repository: Path, into: Path) -> list[LocalFile]:
@@ -213,7 +211,7 @@ def unstage(
     if (folder / FILE_NAME).exists() and not (settings.data / FILE_NAME).exists():
         _put_back(folder / FILE_NAME, settings.data / FILE_NAME)
     draft = settings.data / ".state.recovering"
-    _remove_database(draft)
+    state_files.remove_database(draft)
     shutil.copyfile(folder / DATABASE, draft)
     draft.chmod(0o600)
     database = open_database(f"sqlite:///{draft}")
@@ -234,9 +232,9 @@ def unstage(
         database.close()
     for extra in ("-wal", "-shm"):
         draft.with_name(draft.name + extra).unlink(missing_ok=True)
-    _sync(draft)
+    state_files.sync(draft)
     draft.rename(place)
-    _sync(settings.data)
+    state_files.sync(settings.data)
     return taken
 
 
@@ -319,7 +317,7 @@ def _description(folder: Path) -> Mapping[str, Any]:
         if values["format"] != FORMAT:
             raise RepositoryDamaged("state", "it was written by a newer program")
         for name, digest in values["files"].items():
-            if _digest(folder / name) != digest:
+            if state_files.digest(folder / name) != digest:
                 raise RepositoryDamaged("state", "a file of it was altered")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RepositoryDamaged("state", "it cannot be read") from error
@@ -338,36 +336,7 @@ def _put_back(source: Path, place: Path) -> None:
     draft = place.with_name(f".{place.name}.recovering")
     shutil.copyfile(source, draft)
     draft.chmod(0o660 if place.suffix == ".sqlite" else 0o640)
-    _sync(draft)
-    draft.rename(place)
-
-
-# --- below: files --------------------------------------------------------------------------
-
-
-def _copy_database(source: Path, place: Path, *, without: Sequence[str] = ()) -> None:
-    """Copy a SQLite file as it is at one moment; when it is as it was, the old copy stays.
-
-    Secrets named in ``without`` are left out: what the box shall forget must not live on in its copies.
-    """
-    draft = place.with_name(place.name + ".new")
-    _remove_database(draft)
-    with (
-        contextlib.closing(open_sqlite(source, Access.READ)) as reading,
-        contextlib.closing(open_sqlite(draft, Access.BUILD)) as writing,
-    ):
-        reading.backup(writing)
-        # The copy is one file: nothing beside it must be needed to read it.
-        writing.execute("PRAGMA journal_mode=DELETE")
-        writing.execute("PRAGMA secure_delete=ON")
-        for name in without:
-            writing.execute("DELETE FROM secret WHERE name = ?", (name,))
-        writing.commit()
-    draft.chmod(0o600)
-    if place.exists() and _digest(place) == _digest(draft):
-        _remove_database(draft)
-        return
-    _sync(draft)
+    state_files.sync(draft)
     draft.rename(place)
 
 
@@ -378,7 +347,9 @@ def _seal_key(keys: Path, place: Path, recipient: str, before: object) -> list[s
         raise KeyMissing(str(keys / "box.key")) from error
     mark_now = [public.strip(), recipient]
     if not place.exists() or before != mark_now:
-        _write(place, bytes(pyrage.encrypt(key, [pyrage.x25519.Recipient.from_str(recipient)])))
+        put_file(
+            place, bytes(pyrage.encrypt(key, [pyrage.x25519.Recipient.from_str(recipient)])), 0o600
+        )
     return mark_now
 
 
@@ -387,14 +358,16 @@ def _describe(place: Path, box_id: str, staged: list[Path], now: datetime) -> No
         "format": FORMAT,
         "box": box_id,
         "program": f"armoire {__version__}",
-        "files": {each.relative_to(place.parent).as_posix(): _digest(each) for each in staged},
+        "files": {
+            each.relative_to(place.parent).as_posix(): state_files.digest(each) for each in staged
+        },
     }
     with contextlib.suppress(OSError, ValueError):
         before = json.loads(place.read_bytes())
         if {**before, "taken_at": None} == {**values, "taken_at": None}:
             return
     values["taken_at"] = now.astimezone(UTC).isoformat()
-    _write(place, json.dumps(values, sort_keys=True, indent=1).encode())
+    put_file(place, json.dumps(values, sort_keys=True, indent=1).encode(), 0o600)
 
 
 def _read_marks(into: Path) -> dict[str, object]:
@@ -403,48 +376,3 @@ def _read_marks(into: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _stamp(path: Path) -> list[int]:
-    """Return what changes when the database at ``path`` does."""
-    stamp = []
-    for place in (path, path.with_name(path.name + "-wal")):
-        try:
-            facts_of = place.stat()
-            stamp += [facts_of.st_size, facts_of.st_mtime_ns, facts_of.st_ino]
-        except FileNotFoundError:
-            stamp += [0, 0, 0]
-    return stamp
-
-
-def _remove_database(path: Path) -> None:
-    for extra in ("", "-wal", "-shm", "-journal"):
-        path.with_name(path.name + extra).unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_if_other(place: Path, data: bytes) -> None:
-    if not place.exists() or place.read_bytes() != data:
-        _write(place, data)
-
-
-def _write(place: Path, data: bytes) -> None:
-    draft = place.with_name(place.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(place)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

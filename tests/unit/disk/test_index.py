@@ -10,9 +10,10 @@ from appliance.clock import utc_now
 from appliance.db import shares
 from appliance.db.engine import Database
 from appliance.db.shares import Share
+from appliance.disk.index_excerpt import around
 from appliance.disk.index_file import ROOT, Index, path_of
 from appliance.disk.index_keep import Keeper
-from appliance.disk.index_search import Place, around, find
+from appliance.disk.index_search import Place, find
 from appliance.settings import Settings
 
 
