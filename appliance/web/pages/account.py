@@ -9,14 +9,17 @@ from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
 from appliance.accounts import passwords, people, second_factors, sessions, sign_in_rules
+from appliance.accounts import sign_in as signing_in
 from appliance.accounts.leaked import Leaked
 from appliance.accounts.sessions import Session
 from appliance.clock import utc_now
-from appliance.language import mark, translate
+from appliance.errors import PasswordWrong
+from appliance.language import Language, mark, translate
 from appliance.ledger import events
 from appliance.policy import passwords as password_policy
 from appliance.policy.roles import ROLE_NAMES
-from appliance.web.deps import TheBox, TheVisitor, aside, language_of
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of
+from appliance.web.pages.arrivals import LONGEST_PASSWORD
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False)
@@ -50,7 +53,7 @@ async def show_account(
         "password": mark("The new password is in use."),
         "session": mark("The session was ended."),
     }
-    return _page(request, box, visitor, came_by_link=after == "link", done=done.get(after))
+    return _page(request, box, visitor, is_by_link=after == "link", done=done.get(after))
 
 
 @router.post("/account/password", name="account-password")
@@ -66,25 +69,47 @@ async def change_password(
 
     Whoever came by a one-time link in the last minutes need not know the old one.
     """
-    language = language_of(request)
+    problems = await put_password(
+        box, visitor, current, password, password_again, language_of(request)
+    )
+    if problems:
+        return _page(
+            request,
+            box,
+            visitor,
+            problems=tuple(problems),
+            status=422,
+        )
+    return RedirectResponse("/account?after=password", 303)
+
+
+async def put_password(
+    box: Box, visitor: Visitor, current: str, password: str, again: str, language: Language
+) -> list[tuple[str, str]]:
+    """Change one's own password and end one's other sessions.
+
+    Returns:
+        What is wrong, field by field and in words; nothing was changed then.
+
+    Raises:
+        TooManyAttempts, AccountBlocked: a wrong old password counts as a failed sign-in.
+    """
     person = visitor.person
     now = utc_now()
     problems: list[tuple[str, str]] = []
-    with box.database.read() as connection:
-        row = people.find_row(connection, person.login)
-        came_by_link = _came_by_link(visitor)
-    stored = None if row is None else row.password_hash
-    if not came_by_link and not await aside(passwords.matches, stored, current):
-        problems.append(("current", translate(mark("This is not your password."), language)))
+    if not came_by_link(visitor):
+        typed = current if len(current) <= LONGEST_PASSWORD else ""
+        try:
+            await aside(lambda: signing_in.again(box.database, person.id, typed, now=now))
+        except PasswordWrong:
+            problems.append(("current", translate(mark("This is not your password."), language)))
     known = Leaked(box.settings.data)
     verdict = password_policy.judge(password, login=person.login, name=person.name, leaked=known)
     problems.extend(("password", sentence) for sentence in verdict.words(language))
-    if password != password_again:
+    if password != again:
         problems.append(("password_again", translate(mark("The two passwords differ."), language)))
     if problems:
-        return _page(
-            request, box, visitor, came_by_link=came_by_link, problems=tuple(problems), status=422
-        )
+        return problems
     made = await aside(passwords.make_hash, password)
 
     def change(connection: Connection) -> None:
@@ -99,51 +124,57 @@ async def change_password(
         )
 
     await box.write(change)
-    return RedirectResponse("/account?after=password", 303)
+    return []
 
 
 @router.post("/account/sessions/{session_id}/end", name="account-end-session")
 async def end_session(box: TheBox, visitor: TheVisitor, session_id: int) -> Response:
     """End one of one's own sessions."""
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        sessions.revoke(connection, visitor.person.id, session_id, now=now)
-        events.record(
-            connection,
-            at=now,
-            event="session.revoke",
-            subject=f"person:{visitor.person.id}",
-            person_id=visitor.person.id,
-            session=session_id,
-        )
-
-    await box.write(change)
+    await box.write(lambda c: end_own(c, visitor, session_id))
     return RedirectResponse("/account?after=session", 303)
 
 
 @router.post("/account/sessions/end", name="account-end-others")
 async def end_others(box: TheBox, visitor: TheVisitor) -> Response:
     """End all of one's own sessions but this one."""
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        who = visitor.person.id
-        count = sessions.end_others(connection, who, but=visitor.session.id, now=now)
-        events.record(
-            connection,
-            at=now,
-            event="session.revoke-all",
-            subject=f"person:{who}",
-            person_id=who,
-            sessions=count,
-        )
-
-    await box.write(change)
+    await box.write(lambda c: end_own_others(c, visitor))
     return RedirectResponse("/account?after=session", 303)
 
 
-def _came_by_link(visitor: TheVisitor) -> bool:
+def end_own(connection: Connection, visitor: Visitor, session_id: int) -> None:
+    """End one of one's own sessions, inside the caller's write.
+
+    Raises:
+        NotFound: it is not one's own, or was ended already.
+    """
+    now, who = utc_now(), visitor.person.id
+    sessions.revoke(connection, who, session_id, now=now)
+    events.record(
+        connection,
+        at=now,
+        event="session.revoke",
+        subject=f"person:{who}",
+        person_id=who,
+        session=session_id,
+    )
+
+
+def end_own_others(connection: Connection, visitor: Visitor) -> int:
+    """End all of one's own sessions but this one, inside the caller's write; return how many."""
+    now, who = utc_now(), visitor.person.id
+    count = sessions.end_others(connection, who, but=visitor.session.id, now=now)
+    events.record(
+        connection,
+        at=now,
+        event="session.revoke-all",
+        subject=f"person:{who}",
+        person_id=who,
+        sessions=count,
+    )
+    return count
+
+
+def came_by_link(visitor: Visitor) -> bool:
     """Return whether this very session was begun by a link, just now."""
     session = visitor.session
     return session.means.is_link and utc_now() - session.created_at < LINK_TRUST
@@ -151,17 +182,17 @@ def _came_by_link(visitor: TheVisitor) -> bool:
 
 def _page(
     request: Request,
-    box: TheBox,
-    visitor: TheVisitor,
+    box: Box,
+    visitor: Visitor,
     *,
-    came_by_link: bool = False,
+    is_by_link: bool = False,
     done: str | None = None,
     problems: tuple[tuple[str, str], ...] = (),
     status: int = 200,
 ) -> Response:
     with box.database.read() as connection:
         living = sessions.living(connection, visitor.person.id, now=utc_now())
-        by_link = came_by_link or _came_by_link(visitor)
+        by_link = is_by_link or came_by_link(visitor)
         factors = len(second_factors.of_person(connection, visitor.person.id))
         idle_minutes = int(sign_in_rules.read(connection).idle.total_seconds() // 60)
     page = AccountPage(

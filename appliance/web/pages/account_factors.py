@@ -81,6 +81,14 @@ class Maker:
     is_half: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a new factor."""
+
+    codes: list[str] | None  # the first recovery codes, shown once
+    token: str | None  # the new cookie of a session that became whole
+
+
 async def _maker(request: Request) -> Maker:
     comer = arrivals.comer_of(request)
     if comer is None or comer.token is not None:
@@ -133,11 +141,7 @@ async def begin_application(
     next: Text = "/",  # noqa: A002
 ) -> Response:
     """Make a secret for an application and show it."""
-    now = utc_now()
-    draft = await box.write(
-        lambda c: second_factors.begin_totp(c, maker.who.person, box.settings.tls, now=now)
-    )
-    return render(request, DraftPage(draft, _picture(draft), inside(next)))
+    return render(request, _draft_page(await begun(box, maker), next))
 
 
 @router.post("/account/second-factor/application/confirm", name="account-factors-confirm")
@@ -150,43 +154,23 @@ async def confirm_application(
     next: Text = "/",  # noqa: A002
 ) -> Response:
     """Take the application into use: its first code proves that the secret arrived."""
-    now = utc_now()
-    person = maker.who.person
-
-    def change(connection: Connection) -> tuple[str | None, list[str] | None]:
-        second_factors.confirm_totp(
-            connection, person, code[:64], box.settings.tls, label=label, now=now
-        )
-        return _finish(connection, maker, "totp")
-
-    def work() -> tuple[str | None, list[str] | None]:
-        return signing_in.counted(
-            box.database, person.id, change, address=arrivals.address_of(request), now=now
-        )
-
     try:
-        token, codes = await aside(work)
+        done = await confirmed(request, box, maker, code, label)
     except (CodeWrong, TooManyAttempts, AccountBlocked) as error:
         with box.database.read() as connection:
-            draft = second_factors.find_draft(connection, person, box.settings.tls)
+            draft = second_factors.find_draft(connection, maker.who.person, box.settings.tls)
         if draft is None:
             return RedirectResponse("/account/second-factor", 303)
         said = explain(error, language_of(request))
-        page = DraftPage(draft, _picture(draft), inside(next), said)
+        page = _draft_page(draft, next, said)
         return render(request, page, 422 if isinstance(error, CodeWrong) else 429)
-    return await _made(request, box, maker, token, codes, inside(next))
+    return await _made(request, box, maker, done, inside(next))
 
 
 @router.post("/account/second-factor/passkey/options", name="account-factors-options")
 async def passkey_options(request: Request, box: TheBox, maker: TheMaker) -> Response:
     """Return what the browser needs to make a passkey."""
-    store: Arrivals = request.app.state.arrivals
-    challenge = store.challenges.make(f"add:{maker.who.person.id}")
-    with box.database.read() as connection:
-        options = passkeys.creation_options(
-            connection, maker.who.person, host=arrivals.host_of(request), challenge=challenge
-        )
-    return Response(options, media_type="application/json")
+    return Response(asked_of_device(request, box, maker), media_type="application/json")
 
 
 @router.post("/account/second-factor/passkey", name="account-factors-passkey")
@@ -199,9 +183,77 @@ async def add_passkey(
     next: Text = "/",  # noqa: A002
 ) -> Response:
     """Keep a passkey the browser has made."""
+    try:
+        done = await kept(request, box, maker, answer, label)
+    except PasskeyRefused as error:
+        said = explain(error, language_of(request))
+        return _page(request, box, maker.who, next, problem=said, status=422)
+    return await _made(request, box, maker, done, inside(next))
+
+
+@router.post("/account/second-factor/codes", name="account-factors-codes")
+async def new_codes(request: Request, box: TheBox, maker: TheMaker) -> Response:
+    """Make ten new recovery codes and show them once; the older ones end."""
+    codes = await renewed_codes(box, maker)
+    return render(request, CodesPage(codes, maker.who.person.name, "/account/second-factor"))
+
+
+@router.post("/account/second-factor/{factor_id}/remove", name="account-factors-remove")
+async def remove_factor(box: TheBox, maker: TheMaker, factor_id: int) -> Response:
+    """Remove an application or a passkey."""
+    await removed(box, maker, factor_id)
+    return RedirectResponse("/account/second-factor?after=removed", 303)
+
+
+async def begun(box: Box, maker: Maker) -> Draft:
+    """Make a secret for an application; it counts once its first code was typed."""
+    now = utc_now()
+    return await box.write(
+        lambda c: second_factors.begin_totp(c, maker.who.person, box.settings.tls, now=now)
+    )
+
+
+async def confirmed(request: Request, box: Box, maker: Maker, code: str, label: str) -> Done:
+    """Take the application into use.
+
+    Raises:
+        CodeWrong: it counts as a failed sign-in. TooManyAttempts, AccountBlocked.
+    """
+    now, person = utc_now(), maker.who.person
+
+    def change(connection: Connection) -> Done:
+        second_factors.confirm_totp(
+            connection, person, code[:64], box.settings.tls, label=label, now=now
+        )
+        return _finish(connection, maker, "totp")
+
+    def work() -> Done:
+        return signing_in.counted(
+            box.database, person.id, change, address=arrivals.address_of(request), now=now
+        )
+
+    return await aside(work)
+
+
+def asked_of_device(request: Request, box: Box, maker: Maker) -> str:
+    """Return what a device needs to make a passkey, as JSON."""
+    store: Arrivals = request.app.state.arrivals
+    challenge = store.challenges.make(f"add:{maker.who.person.id}")
+    with box.database.read() as connection:
+        return passkeys.creation_options(
+            connection, maker.who.person, host=arrivals.host_of(request), challenge=challenge
+        )
+
+
+async def kept(request: Request, box: Box, maker: Maker, answer: str, label: str) -> Done:
+    """Keep a passkey that a device has made.
+
+    Raises:
+        PasskeyRefused.
+    """
     store: Arrivals = request.app.state.arrivals
 
-    def change(connection: Connection) -> tuple[str | None, list[str] | None]:
+    def change(connection: Connection) -> Done:
         passkeys.add(
             connection,
             maker.who.person,
@@ -214,34 +266,32 @@ async def add_passkey(
         )
         return _finish(connection, maker, "passkey")
 
-    try:
-        token, codes = await box.write(change)
-    except PasskeyRefused as error:
-        said = explain(error, language_of(request))
-        return _page(request, box, maker.who, next, problem=said, status=422)
-    return await _made(request, box, maker, token, codes, inside(next))
+    return await box.write(change)
 
 
-@router.post("/account/second-factor/codes", name="account-factors-codes")
-async def new_codes(request: Request, box: TheBox, maker: TheMaker) -> Response:
-    """Make ten new recovery codes and show them once; the older ones end."""
+async def renewed_codes(box: Box, maker: Maker) -> list[str]:
+    """Make ten new recovery codes; the older ones end.
+
+    Raises:
+        SecondFactorMissing: codes are no factor of their own.
+    """
     if maker.is_half:
-        raise SecondFactorMissing  # codes are no factor of their own
-    person = maker.who.person
-    codes = await box.write(lambda c: second_factors.make_codes(c, person.id, now=utc_now()))
-    return render(request, CodesPage(codes, person.name, "/account/second-factor"))
+        raise SecondFactorMissing
+    who = maker.who.person.id
+    return await box.write(lambda c: second_factors.make_codes(c, who, now=utc_now()))
 
 
-@router.post("/account/second-factor/{factor_id}/remove", name="account-factors-remove")
-async def remove_factor(box: TheBox, maker: TheMaker, factor_id: int) -> Response:
-    """Remove an application or a passkey."""
+async def removed(box: Box, maker: Maker, factor_id: int) -> None:
+    """Remove one's application or passkey.
+
+    Raises:
+        NotFound.
+    """
     who = maker.who.person.id
     await box.write(lambda c: second_factors.remove(c, who, factor_id, now=utc_now()))
-    return RedirectResponse("/account/second-factor?after=removed", 303)
 
 
-def _finish(connection: Connection, maker: Maker, kind: str) -> tuple[str | None, list[str] | None]:
-    """Return the new cookie of a session that became whole, and the first recovery codes."""
+def _finish(connection: Connection, maker: Maker, kind: str) -> Done:
     now, person = utc_now(), maker.who.person
     codes = None
     if not second_factors.codes_left(connection, person.id):
@@ -249,34 +299,38 @@ def _finish(connection: Connection, maker: Maker, kind: str) -> tuple[str | None
     token = None
     if maker.is_half:
         token = signing_in.made_first_factor(connection, person, maker.who.session, kind, now=now)
-    return token, codes
+    return Done(codes, token)
 
 
 async def _made(
     request: Request,
     box: Box,
     maker: Maker,
-    token: str | None,
-    codes: list[str] | None,
+    done: Done,
     next_page: str,
 ) -> Response:
     answer: Response
-    if codes is None:
+    if done.codes is None:
         answer = RedirectResponse("/account/second-factor?after=passkey", 303)
     else:
-        answer = render(request, CodesPage(codes, maker.who.person.name, next_page))
-    if token is not None:
-        set_session(answer, token)
+        answer = render(request, CodesPage(done.codes, maker.who.person.name, next_page))
+    if done.token is not None:
+        set_session(answer, done.token)
         await arrivals.remember(request, box, maker.who.person, answer)
     return answer
 
 
-def _picture(draft: Draft) -> Markup:
+def _draft_page(draft: Draft, next_page: str, problem: str | None = None) -> DraftPage:
+    return DraftPage(draft, Markup(picture(draft)), inside(next_page), problem)  # noqa: S704 - squares drawn by segno
+
+
+def picture(draft: Draft) -> str:
+    """Return the code to scan, SVG."""
     out = io.BytesIO()
     segno.make(draft.address, error="m", micro=False).save(
         out, kind="svg", xmldecl=False, svgns=True, nl=False, omitsize=True, border=2, svgclass=None
     )
-    return Markup(out.getvalue().decode("ascii"))  # noqa: S704 - squares drawn by segno
+    return out.getvalue().decode("ascii")
 
 
 def _page(

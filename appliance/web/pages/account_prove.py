@@ -1,6 +1,6 @@
 """Showing again who one is, before what matters most: people, second factors, the rules of sign-in."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -20,7 +20,7 @@ from appliance.errors import (
     TooManyAttempts,
 )
 from appliance.language import explain
-from appliance.web.deps import Box, TheBox, TheVisitor, aside, language_of
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of
 from appliance.web.pages import arrivals
 from appliance.web.pages.arrivals import LONGEST_PASSWORD, Arrivals, inside
 from appliance.web.render import Page, render
@@ -63,6 +63,15 @@ async def prove(
     next: Text = "/",  # noqa: A002
 ) -> Response:
     """Take the password or a code; a wrong one counts as a failed sign-in."""
+    return await _try(request, box, visitor, next, shown(request, box, visitor, password, code))
+
+
+async def shown(request: Request, box: Box, visitor: Visitor, password: str, code: str) -> None:
+    """Take the password, or a code when there is none; a wrong one counts as a failed sign-in.
+
+    Raises:
+        PasswordWrong, CodeWrong, TooManyAttempts, AccountBlocked.
+    """
     now = utc_now()
     who = visitor.person.id
 
@@ -76,25 +85,23 @@ async def prove(
     def by_code(connection: Connection) -> None:
         second_factors.use_code(connection, who, code[:64], box.settings.tls, now=now)
 
-    return await _try(
-        request,
-        box,
-        visitor,
-        next,
-        by_password if password else _counted(request, box, visitor, by_code),
-    )
+    await aside(by_password if password else _counted(request, box, visitor, by_code))
 
 
 @router.post("/account/prove/passkey/options", name="account-prove-options")
 async def prove_options(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
     """Return what a passkey of this person is asked to sign."""
+    return Response(asked_of_passkey(request, box, visitor), media_type="application/json")
+
+
+def asked_of_passkey(request: Request, box: Box, visitor: Visitor) -> str:
+    """Return what a passkey of this person is asked to sign, as JSON."""
     store: Arrivals = request.app.state.arrivals
     challenge = store.challenges.make(f"prove:{visitor.session.id}")
     with box.database.read() as connection:
-        options = passkeys.request_options(
+        return passkeys.request_options(
             connection, visitor.person.id, host=arrivals.host_of(request), challenge=challenge
         )
-    return Response(options, media_type="application/json")
 
 
 @router.post("/account/prove/passkey", name="account-prove-passkey")
@@ -106,6 +113,15 @@ async def prove_by_passkey(
     next: Text = "/",  # noqa: A002
 ) -> Response:
     """Take a passkey."""
+    return await _try(request, box, visitor, next, shown_by_passkey(request, box, visitor, answer))
+
+
+async def shown_by_passkey(request: Request, box: Box, visitor: Visitor, answer: str) -> None:
+    """Take a passkey; a wrong one counts as a failed sign-in.
+
+    Raises:
+        PasskeyRefused, TooManyAttempts, AccountBlocked.
+    """
     store: Arrivals = request.app.state.arrivals
 
     def by_passkey(connection: Connection) -> None:
@@ -120,11 +136,11 @@ async def prove_by_passkey(
             now=utc_now(),
         )
 
-    return await _try(request, box, visitor, next, _counted(request, box, visitor, by_passkey))
+    await aside(_counted(request, box, visitor, by_passkey))
 
 
 def _counted(
-    request: Request, box: Box, visitor: TheVisitor, check: Callable[[Connection], None]
+    request: Request, box: Box, visitor: Visitor, check: Callable[[Connection], None]
 ) -> Callable[[], None]:
     now = utc_now()
 
@@ -145,10 +161,10 @@ def _counted(
 
 
 async def _try(
-    request: Request, box: Box, visitor: TheVisitor, next_page: str, work: Callable[[], None]
+    request: Request, box: Box, visitor: TheVisitor, next_page: str, work: Awaitable[None]
 ) -> Response:
     try:
-        await aside(work)
+        await work
     except (PasswordWrong, CodeWrong, PasskeyRefused) as error:
         return _page(request, box, visitor, next_page, error, 401)
     except (TooManyAttempts, AccountBlocked) as error:

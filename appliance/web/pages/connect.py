@@ -19,7 +19,7 @@ from appliance.policy.roles import Action
 from appliance.policy.share_rights import WRITE, Right
 from appliance.vault.seal import seal
 from appliance.vault.secret import Secret
-from appliance.web.deps import TheBox, TheVisitor, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, needs
 from appliance.web.render import Page, render
 
 router = APIRouter(
@@ -80,8 +80,7 @@ async def show(request: Request, box: TheBox, visitor: TheVisitor, after: str = 
 async def make_password(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
     """Make a new password for the file explorer, and show it this once."""
     words = smb_passwords.make()
-    sealed = seal(Secret(words.encode()), box.settings.keys)
-    await box.write(lambda c: _ask(c, visitor, sealed))
+    await put_password(box, visitor, words)
     page = await box.read_aside(lambda c: _page(c, request, visitor, password=words))
     answer = render(request, page)
     answer.headers["Cache-Control"] = "no-store"
@@ -91,12 +90,17 @@ async def make_password(request: Request, box: TheBox, visitor: TheVisitor) -> R
 @router.post("/password/remove", name="connect-password-remove")
 async def remove_password(box: TheBox, visitor: TheVisitor) -> Response:
     """Take the password away: the file explorer asks in vain from now on."""
-    sealed = seal(Secret(b""), box.settings.keys)
-    await box.write(lambda c: _ask(c, visitor, sealed))
+    await put_password(box, visitor, "")
     return RedirectResponse("/connect?after=removed", 303)
 
 
-def _ask(connection: Connection, visitor: TheVisitor, sealed: bytes) -> None:
+async def put_password(box: Box, visitor: Visitor, words: str) -> None:
+    """Leave one's new password for the worker, sealed; an empty one takes the former away."""
+    sealed = seal(Secret(words.encode()), box.settings.keys)
+    await box.write(lambda c: _ask(c, visitor, sealed))
+
+
+def _ask(connection: Connection, visitor: Visitor, sealed: bytes) -> None:
     now = utc_now()
     smb_passwords.ask(connection, visitor.person.id, sealed, now=now)
     try:

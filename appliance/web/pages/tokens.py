@@ -76,7 +76,7 @@ async def show_tokens(
     with box.database.read() as connection:
         found = app_passwords.living(connection, visitor.person.id, now=utc_now())
     kinds = _kinds(visitor)
-    page = TokensPage(found, kinds, _url(request), kinds[0], done=done if after else None)
+    page = TokensPage(found, kinds, dav_url(request), kinds[0], done=done if after else None)
     return render(request, page)
 
 
@@ -96,39 +96,23 @@ async def make_token(
         NotAllowed: this role has no use for that kind.
         InvalidInput: there is no such kind.
     """
-    now = utc_now()
+    known = frozenset(Scope(each) for each in scope or () if each in set(Scope))
+    term = int(days) if days.isascii() and days.isdecimal() and len(days) < 6 else 0
     if kind not in set(Kind):
         raise InvalidInput("kind", mark("One of the kinds of the list, please."))
     wanted = Kind(kind)
-    if wanted not in _kinds(visitor):
-        raise NotAllowed(f"app-password.{wanted.value}")
-    known = frozenset(Scope(each) for each in scope or () if each in set(Scope))
-    chosen = known if wanted is Kind.API else frozenset()
-    term = int(days) if days.isascii() and days.isdecimal() and len(days) < 6 else 0
-
-    def change(connection: Connection) -> tuple[str, AppPassword]:
-        made = app_passwords.make(
-            connection,
-            visitor.person.id,
-            kind=wanted,
-            label=label,
-            scope=chosen,
-            days=term,
-            now=now,
-        )
-        _record(connection, "app-password.made", visitor, made[1])
-        return made
-
     try:
-        secret, made = await box.write(change)
+        secret, made = await box.write(
+            lambda c: make_one(c, visitor, kind=wanted, label=label, scope=known, days=term)
+        )
     except InvalidInput as error:
         problem = (error.name, translate(error.expected, language_of(request)))
         with box.database.read() as connection:
-            found = app_passwords.living(connection, visitor.person.id, now=now)
+            found = app_passwords.living(connection, visitor.person.id, now=utc_now())
         page = TokensPage(
             found,
             _kinds(visitor),
-            _url(request),
+            dav_url(request),
             wanted,
             label=label,
             days=term if term in TERMS else app_passwords.USUAL_DAYS,
@@ -136,7 +120,7 @@ async def make_token(
             problems=(problem,),
         )
         return render(request, page, 422)
-    return render(request, TokenPage(made, secret, _url(request)))
+    return render(request, TokenPage(made, secret, dav_url(request)))
 
 
 @router.post("/{password_id}/revoke", name="token-revoke")
@@ -146,13 +130,48 @@ async def revoke_token(box: TheBox, visitor: TheVisitor, password_id: int) -> Re
     Raises:
         NotFound: it is not one's own, or was revoked already.
     """
-
-    def change(connection: Connection) -> None:
-        gone = app_passwords.revoke(connection, visitor.person.id, password_id, now=utc_now())
-        _record(connection, "app-password.revoked", visitor, gone)
-
-    await box.write(change)
+    await box.write(lambda c: revoke_one(c, visitor, password_id))
     return RedirectResponse("/account/tokens?after=revoked", 303)
+
+
+def make_one(
+    connection: Connection,
+    visitor: Visitor,
+    *,
+    kind: Kind,
+    label: str,
+    scope: frozenset[Scope],
+    days: int,
+) -> tuple[str, AppPassword]:
+    """Make a password of a program inside the caller's write; return its secret, this once, and the row.
+
+    Raises:
+        NotAllowed: this role has no use for that kind.
+        InvalidInput.
+    """
+    if kind not in _kinds(visitor):
+        raise NotAllowed(f"app-password.{kind.value}")
+    made = app_passwords.make(
+        connection,
+        visitor.person.id,
+        kind=kind,
+        label=label,
+        scope=scope if kind is Kind.API else frozenset(),
+        days=days,
+        now=utc_now(),
+    )
+    _record(connection, "app-password.made", visitor, made[1])
+    return made
+
+
+def revoke_one(connection: Connection, visitor: Visitor, password_id: int) -> None:
+    """Revoke one of one's own, inside the caller's write.
+
+    Raises:
+        NotFound: it is not one's own, or was revoked already.
+    """
+    gone = app_passwords.revoke(connection, visitor.person.id, password_id, now=utc_now())
+    _record(connection, "app-password.revoked", visitor, gone)
 
 
 def _kinds(visitor: Visitor) -> list[Kind]:
@@ -160,7 +179,8 @@ def _kinds(visitor: Visitor) -> list[Kind]:
     return [kind for kind, action in _NEEDED.items() if action is None or may(role, action)]
 
 
-def _url(request: Request) -> str:
+def dav_url(request: Request) -> str:
+    """Return the address of WebDAV."""
     return f"{origin_of(request)}{DAV}/"
 
 
