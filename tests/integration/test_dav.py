@@ -3,6 +3,7 @@
 import base64
 import os
 import re
+import select
 import shutil
 import socket
 import ssl
@@ -57,27 +58,27 @@ class Relay:
             except OSError:
                 break
             far = self.context.wrap_socket(socket.create_connection(("127.0.0.1", self.to)))
-            pumps = [
-                threading.Thread(target=self._pump, args=each)
-                for each in ((near, far), (far, near))
-            ]
-            pairs.append((near, far, *pumps))
-            for each in pumps:
-                each.start()
-        for near, far, *pumps in pairs:
-            for each in pumps:
-                each.join()
-            near.close()
-            far.close()
+            carrying = threading.Thread(target=self._carry, args=(near, far))
+            pairs.append(carrying)
+            carrying.start()
+        for each in pairs:
+            each.join()
 
     @staticmethod
-    def _pump(one: socket.socket, other: socket.socket) -> None:
-        with suppress(OSError):
-            while data := one.recv(65536):
-                other.sendall(data)
-        for each in (one, other):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+    def _carry(near: socket.socket, far: ssl.SSLSocket) -> None:
+        """Pass both ways on, in one thread: OpenSSL lets no two use a connection at a time."""
+        with near, far, suppress(OSError):
+            while True:
+                ready = [far] if far.pending() else select.select([near, far], [], [])[0]
+                for one in ready:
+                    far.setblocking(one is near)
+                    try:
+                        data = one.recv(65536)
+                    except ssl.SSLWantReadError:
+                        continue  # a ticket, and nothing to pass on
+                    if not data:
+                        return
+                    (far if one is near else near).sendall(data)
 
 
 def litmus(box: DavBox, url: str, tests: str, place) -> tuple[int, str]:
