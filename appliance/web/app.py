@@ -75,6 +75,8 @@ def create_app(
         lifespan=lifespan,
         responses=REFUSED,
         max_body_size=LARGEST_FORM,
+        # Nobody is told what is asked here, whatever else is installed; and with each request FastAPI looked for whom.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(Front, settings=settings),
