@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.folders import make_shared
+from appliance import folders
+from appliance.folders import make_shared, put_file
 
 
 @pytest.fixture(params=[0o007, 0o022, 0o077])
@@ -48,3 +49,25 @@ def test_no_bit_is_set_that_the_units_forbid(tmp_path: Path, monkeypatch: pytest
     finally:
         os.umask(before)
     assert mode(tmp_path / "share") == 0o2770
+
+
+def test_a_file_is_put_in_place_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A disk that refuses at the last moment leaves what was there; the next try is not in its way."""
+    place = tmp_path / "own.key"
+    put_file(place, b"first", 0o600)
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(5, "the disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders.os, "fsync", refuse)
+        with pytest.raises(OSError, match="the disk"):
+            put_file(place, b"second", 0o600)
+    assert place.read_bytes() == b"first"
+
+    put_file(place, b"third", 0o600)
+    assert place.read_bytes() == b"third"
+    assert mode(place) == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["own.key"]
