@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 import zipfile
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from appliance.db import shares, sources
 from appliance.jobs import queue
 from appliance.jobs.kinds import RestoreFolder, from_json
 from appliance.model import SnapshotId, Source
+from appliance.packed import pack_path
 from appliance.web.security import COOKIE
 from appliance.worker.tasks.smb_versions import Versions
 from tests.support import share_site
@@ -26,10 +26,6 @@ from tests.support.reading import ReaderProcess
 from tests.support.web_client import at_the_practice
 
 pytestmark = pytest.mark.integration
-
-
-def packed(path: str) -> str:
-    return urlsafe_b64encode(path.encode()).decode().rstrip("=")
 
 
 @dataclass
@@ -81,39 +77,42 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def test_a_file_has_its_versions_of_before_and_since(site: Site) -> None:
     """Two of the one that changed, one of the one that was only moved; each opens."""
     client = site.client
-    page = client.get(f"/disk/documents/versions?p={packed('in/letter.txt')}").text
+    page = client.get(f"/disk/documents/versions?p={pack_path(b'in/letter.txt')}").text
     assert "2 versions in the snapshots" in page
     for night, text in ((site.first, "first"), (site.second, "second, longer")):
-        opened = client.get(f"/disk/documents/version?s={night}&p={packed('in/letter.txt')}")
+        opened = client.get(f"/disk/documents/version?s={night}&p={pack_path(b'in/letter.txt')}")
         assert opened.text == text
-    page = client.get(f"/disk/documents/versions?p={packed('in/same.txt')}").text
+    page = client.get(f"/disk/documents/versions?p={pack_path(b'in/same.txt')}").text
     assert "1 version in the snapshots" in page
-    details = client.get(f"/api/v1/disk/documents/about?p={packed('in/same.txt')}")
+    details = client.get(f"/api/v1/disk/documents/about?p={pack_path(b'in/same.txt')}")
     assert details.json()["versions"] == 1
 
 
 def test_a_folder_is_shown_and_comes_back_as_it_was_before(site: Site) -> None:
     """What was deleted is named in its folder; file and folder come back out of the former place."""
     client = site.client
-    page = client.get(f"/disk/documents/past?s={site.first}&p={packed('in')}").text
+    page = client.get(f"/disk/documents/past?s={site.first}&p={pack_path(b'in')}").text
     assert "gone.txt" in page
-    assert "letter.txt" in client.get(f"/disk/documents/past?s={site.second}&p={packed('in')}").text
+    assert (
+        "letter.txt"
+        in client.get(f"/disk/documents/past?s={site.second}&p={pack_path(b'in')}").text
+    )
     assert "in" in client.get(f"/disk/documents/past?s={site.first}").text
-    deleted = client.get(f"/disk/documents/deleted?p={packed('in')}").text
+    deleted = client.get(f"/disk/documents/deleted?p={pack_path(b'in')}").text
     assert "gone.txt" in deleted
     assert "letter.txt" not in deleted
-    form = {"s": site.first, "p": packed("in/gone.txt"), "how": "place"}
+    form = {"s": site.first, "p": pack_path(b"in/gone.txt"), "how": "place"}
     assert client.post("/disk/documents/version", data=form).status_code == 303
     assert (site.folder / "in" / "gone.txt").read_text() == "what was deleted"
     (site.folder / "in" / "gone.txt").unlink()
-    answer = client.post("/disk/documents/past", data={"s": site.first, "p": packed("in")})
+    answer = client.post("/disk/documents/past", data={"s": site.first, "p": pack_path(b"in")})
     assert answer.status_code == 303
     with site.box.database.read() as connection:
         (asked,) = queue.newest(connection, limit=1, kind=RestoreFolder.kind)
     site.box.run(from_json(asked.kind, asked.spec))
     assert (site.folder / "in (2)" / "letter.txt").read_text() == "first"
     shutil.rmtree(site.folder / "in (2)")
-    zipped = client.get("/disk/documents/past.zip", params={"s": site.first, "p": packed("in")})
+    zipped = client.get("/disk/documents/past.zip", params={"s": site.first, "p": pack_path(b"in")})
     with zipfile.ZipFile(io.BytesIO(zipped.content)) as archive:
         assert "in/gone.txt" in archive.namelist()
 
