@@ -1,5 +1,6 @@
 """The past in a real browser: looked at over the page, deleted files where they were, what is known of a file."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from appliance.clock import utc_now
 from appliance.db import shares
+from appliance.jobs import queue
+from appliance.jobs.kinds import RestoreFolder, from_json
 from appliance.model import Role
 from appliance.packed import pack_path
 from appliance.policy.share_rights import Right
@@ -42,6 +45,13 @@ class Site:
     folder: Path
     source_id: int
     nights: list[int]  # oldest first
+    box: Box
+
+    def work(self) -> None:
+        """Do what the worker would do with the newest restore of a folder."""
+        with self.box.database.read() as connection:
+            (asked,) = queue.newest(connection, limit=1, kind=RestoreFolder.kind)
+        self.box.run(from_json(asked.kind, asked.spec))
 
     def stored(self, name: str) -> str:
         return pack_path(f"{self.folder}/{name}".lstrip("/").encode())
@@ -80,7 +90,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         stack.enter_context(ReaderProcess(settings))
         stack.enter_context(PreviewProcess(settings))
         address = stack.enter_context(served(settings))
-        yield Site(address, token, folder, source.id, nights)
+        yield Site(address, token, folder, source.id, nights, box)
     box.close()
 
 
@@ -158,6 +168,38 @@ def test_a_deleted_file_is_found_where_it_was_and_put_back(page: Page, site: Sit
     page.click("a:has-text('Fichiers supprimés')")
     expect(page.locator("#deleted tr", has_text="ancien.txt")).to_be_visible()
     picture(page, f"deleted-machine-{width(page)}", whole=True)
+
+
+def test_a_folder_comes_back_while_its_page_looks_on(page: Page, site: Site) -> None:
+    """Asked for in one click; the page says by itself when it is there, and leads to it."""
+    page.goto(f"/disk/documents/past?s={site.nights[0]}&p={pack_path(b'Courriers')}")
+    page.click("button:has-text('Restaurer ce dossier')")
+    expect(page.locator("h1")).to_contain_text("revient")
+    expect(page.locator("button:has-text('Arrêter')")).to_be_visible()
+    assert too_wide(page) <= 0
+    picture(page, f"folder-waits-{width(page)}", whole=True)
+    site.work()
+    expect(page.locator("h1")).to_contain_text("est revenu", timeout=60_000)
+    expect(page.locator("#restoring")).to_contain_text("Courriers (2)")
+    assert too_wide(page) <= 0
+    picture(page, f"folder-back-{width(page)}", whole=True)
+    page.click("a:has-text('Ouvrir le dossier')")
+    expect(page.locator(".grid-row .name:has-text('ancien.txt')")).to_be_visible()
+    shutil.rmtree(site.folder / "Courriers (2)")
+
+
+def test_a_folder_comes_back_without_javascript(browser: Browser, site: Site) -> None:
+    """The page fetches itself again until it is there."""
+    page = open_window(browser, site, java_script_enabled=False)
+    page.goto(f"/disk/documents/past?s={site.nights[0]}&p={pack_path(b'Courriers')}")
+    page.click("button:has-text('Restaurer ce dossier')")
+    expect(page.locator("h1")).to_contain_text("revient")
+    site.work()
+    expect(page.locator("h1")).to_contain_text("est revenu", timeout=60_000)
+    page.click("a:has-text('Ouvrir le dossier')")
+    expect(page.locator("td.name", has_text="ancien.txt")).to_be_visible()
+    page.context.close()
+    shutil.rmtree(site.folder / "Courriers (2)")
 
 
 def test_details_say_who_touched_it_and_who_can_see_it(page: Page, site: Site) -> None:
