@@ -1,4 +1,4 @@
-"""Folders that both accounts of the box write to, and files put in place in one step."""
+"""Folders that both accounts of the box write to, files put in place in one step, and what survives a power cut."""
 
 import os
 import stat
@@ -47,3 +47,16 @@ def put_file(place: Path, content: bytes, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(place)
+
+
+def sync(path: Path) -> None:
+    """Return once a file's bytes, or the names in a folder, survive a power cut.
+
+    Raises:
+        OSError: the disk would not say so.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from appliance import folders
 from appliance.catalogue.night import Night, NightCounts
 from appliance.catalogue.store import Catalogue, build, known_in, make_folder
-from appliance.db.sqlite_file import Access, open_sqlite, settle
+from appliance.db.sqlite_file import Access, open_sqlite
 from appliance.errors import CatalogueBusy, CatalogueDamaged, NightOutOfOrder
 from appliance.model import Entry, SnapshotId
 
@@ -95,7 +96,7 @@ def rebuild(path: Path, archives: Iterable[Archive]) -> int:
             connection.execute("PRAGMA journal_mode=WAL")
         finally:
             connection.close()
-        settle(draft)
+        folders.sync(draft)
         if before is not None and _known(path) != before:
             raise CatalogueBusy(source_id)
         _replace(path, draft)

@@ -14,9 +14,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
+from appliance import folders
 from appliance.catalogue.night import Night, NightCounts
 from appliance.catalogue.schema import GONE, create_tables, why_unusable
-from appliance.db.sqlite_file import Access, is_locked, open_sqlite, settle
+from appliance.db.sqlite_file import Access, is_locked, open_sqlite
 from appliance.errors import (
     CatalogueBusy,
     CatalogueDamaged,
@@ -334,7 +335,7 @@ def build(path: Path) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
     finally:
         connection.close()
-    settle(path)
+    folders.sync(path)
 
 
 def known_in(connection: sqlite3.Connection) -> Known:

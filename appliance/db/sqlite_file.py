@@ -73,15 +73,6 @@ def open_sqlite(path: Path, access: Access) -> sqlite3.Connection:
     return connection
 
 
-def settle(path: Path) -> None:
-    """Bring a file made with BUILD, now closed, safely to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def is_locked(error: sqlite3.Error) -> bool:
     """Say whether ``error`` means that another connection is writing."""
     code = getattr(error, "sqlite_errorcode", None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from appliance import folders
 from appliance.db.engine import Database
 from appliance.disk import actions, listing, moves
 from appliance.disk import bin as bins
@@ -57,7 +58,7 @@ def take_in(
         FileChanged: what is there is not what was looked at.
     """
     if not is_synced:
-        sync(part)
+        folders.sync(part)
     found = _name(database, held, path, part, doer, now, replaces=replaces, expected=expected)
     with open_folder(held.share.folder, parent(path)[0]) as folder:
         os.fsync(folder)
@@ -194,12 +195,3 @@ def _replace(
         moves.rename(parts, os.fsencode(part.name), into, stored)
         # One step: whoever opens the name meanwhile gets the old content or the new one, whole.
         moves.exchange(into, stored, folder, name)
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from wsgidav.dav_error import DAVError
 
-from appliance.disk import arriving, listing, moves
+from appliance import folders
 from appliance.disk import bin as bins
+from appliance.disk import listing, moves
 from appliance.disk.access import Held
 from appliance.disk.copying import FILE_MODE
 from appliance.disk.paths import open_parent
@@ -50,7 +51,7 @@ def fill(held: Held, path: bytes, part: Path) -> bool:
     Programs lock a free name first, which makes an empty file, and write into it then. Returns False, with all as
     it was, when the file there was not empty any more.
     """
-    arriving.sync(part)
+    folders.sync(part)
     part.chmod(FILE_MODE)
     name = os.fsencode(part.name)
     with (

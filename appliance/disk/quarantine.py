@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from appliance import folders
 from appliance.db.engine import Database
 from appliance.db.schema_disk import received_file, upload
 from appliance.db.shares import Share
@@ -23,7 +24,7 @@ from appliance.disk import bin as bins
 from appliance.disk import links
 from appliance.disk.access import Held
 from appliance.disk.actions import Doer, demand_room, record
-from appliance.disk.arriving import Arrived, sync, take_in
+from appliance.disk.arriving import Arrived, take_in
 from appliance.disk.links import Link, Opened
 from appliance.disk.listing import Entry, entry_of
 from appliance.disk.paths import check_new_name, join, parent, split
@@ -121,7 +122,7 @@ def receive(
         FileRefused: its content is not what its name says; nothing of it is kept.
     """
     part = bins.own_folder(opened.held.share, bins.PARTS) / one.part
-    sync(part)
+    folders.sync(part)
     try:
         return _take(database, opened, one.path, part, address=address, now=now)
     except FileRefused:
@@ -312,8 +313,8 @@ def _take(
         )
         part.rename(folder / stored)
         # Durable before the row is: after a power cut, a row without its file would be a file lost.
-        sync(folder)
-        sync(part.parent)
+        folders.sync(folder)
+        folders.sync(part.parent)
         assert result.inserted_primary_key is not None  # noqa: S101 - an INSERT has one
         return get(connection, link.id, int(result.inserted_primary_key[0]))
 

@@ -19,6 +19,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from appliance import folders
 from appliance.db.engine import Database
 from appliance.errors import ObjectAltered, ObjectMissing, RepositoryMissing
 from appliance.ledger import events
@@ -225,12 +226,7 @@ def _swap(draft: Path, place: Path, aside: Path) -> None:
         os.utime(draft, ns=(facts.st_atime_ns, facts.st_mtime_ns))
         with suppress(FileExistsError):
             os.link(place, aside)
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
+    folders.sync(draft)
     draft.replace(place)
     for folder in (place.parent, aside.parent):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        folders.sync(folder)

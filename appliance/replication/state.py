@@ -17,7 +17,7 @@ from typing import Any, Final
 import pyrage
 from sqlalchemy import Connection, select, update
 
-from appliance import __version__
+from appliance import __version__, folders
 from appliance.db import facts
 from appliance.db.engine import Database, open_database
 from appliance.db.schema import repository as repository_table
@@ -232,9 +232,9 @@ def unstage(
         database.close()
     for extra in ("-wal", "-shm"):
         draft.with_name(draft.name + extra).unlink(missing_ok=True)
-    state_files.sync(draft)
+    folders.sync(draft)
     draft.rename(place)
-    state_files.sync(settings.data)
+    folders.sync(settings.data)
     return taken
 
 
@@ -336,7 +336,7 @@ def _put_back(source: Path, place: Path) -> None:
     draft = place.with_name(f".{place.name}.recovering")
     shutil.copyfile(source, draft)
     draft.chmod(0o660 if place.suffix == ".sqlite" else 0o640)
-    state_files.sync(draft)
+    folders.sync(draft)
     draft.rename(place)
 
 

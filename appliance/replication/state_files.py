@@ -2,10 +2,10 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance import folders
 from appliance.db.sqlite_file import Access, open_sqlite
 from appliance.folders import put_file
 
@@ -32,7 +32,7 @@ def copy_database(source: Path, place: Path, *, without: Sequence[str] = ()) -> 
     if place.exists() and digest(place) == digest(draft):
         remove_database(draft)
         return
-    sync(draft)
+    folders.sync(draft)
     draft.rename(place)
 
 
@@ -64,12 +64,3 @@ def put_if_other(place: Path, data: bytes) -> None:
     """Put a file in place unless this very content lies there."""
     if not place.exists() or place.read_bytes() != data:
         put_file(place, data, 0o600)
-
-
-def sync(path: Path) -> None:
-    """Return once a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

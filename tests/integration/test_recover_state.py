@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from appliance import folders
 from appliance.catalogue import store
 from appliance.db import facts, secrets
 from appliance.db.engine import open_database
 from appliance.errors import AlreadyExists, RepositoryDamaged, SecretUnreadable
 from appliance.ledger import chain
 from appliance.model import SourceId
-from appliance.replication import state, state_files
+from appliance.replication import state
 from appliance.settings import Settings
 from appliance.vault import words
 from appliance.vault.seal import make_keys, seal
@@ -180,17 +181,17 @@ def test_killed_at_any_rename_it_is_done_again(box, database, tmp_path, new_box,
     """Nobody ever sees half a state: ``state.sqlite`` takes its name last."""
     state.stage(box, database, tmp_path / "staged", RECIPIENT, now=NOW)
     calls = iter(range(1, 100))
-    real = state_files.sync
+    real = folders.sync
 
     def dying(path):
         real(path)
         if next(calls) == at:
             raise Killed
 
-    monkeypatch.setattr(state_files, "sync", dying)
+    monkeypatch.setattr(folders, "sync", dying)
     with contextlib.suppress(Killed):
         state.unstage(tmp_path / "staged", new_box, IDENTITY, instance="i", now=NOW)
-    monkeypatch.setattr(state_files, "sync", real)
+    monkeypatch.setattr(folders, "sync", real)
 
     taken = state.unstage(tmp_path / "staged", new_box, IDENTITY, instance="i", now=NOW)
 

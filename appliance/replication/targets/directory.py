@@ -18,6 +18,7 @@ from typing import Final
 
 import tomli_w
 
+from appliance import folders
 from appliance.errors import (
     InvalidInput,
     ObjectAlreadyThere,
@@ -172,7 +173,7 @@ class DirectoryTarget:
         try:
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
-                _sync_folder(path.parent)
+                folders.sync(path.parent)
         except OSError as error:
             raise _mapped(self.label, "remove", error) from error
 
@@ -214,7 +215,7 @@ class DirectoryTarget:
             folder = folder.parent
         for each in reversed(missing):
             each.mkdir(exist_ok=True)
-            _sync_folder(each.parent)
+            folders.sync(each.parent)
 
     def _walk(self, folder: Path, at: str, prefix: str) -> Iterator[ObjectInfo]:
         with os.scandir(folder) as entries:
@@ -254,7 +255,7 @@ def _write_new(path: Path, blocks: Iterator[bytes], on_bytes: Callable[[int], No
             if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP} or path.exists():
                 raise
             draft.rename(path)
-        _sync_folder(path.parent)
+        folders.sync(path.parent)
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -265,14 +266,6 @@ def _remove_stale(draft: Path) -> None:
     with suppress(OSError):
         if time.time() - draft.stat().st_mtime > DAY_S:
             draft.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _mapped(
