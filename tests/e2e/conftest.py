@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 from tests.support.browser import chromium
 
 #: A machine that runs three workers on two cores is slow; nothing waits that long where all is well.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=40_000)
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def test_a_computer_is_connected_step_by_step(
             {"public_key": "ssh-ed25519 AAAAC3 armoire", "offered_host_key": {"host_key": HOST_KEY}},
         )  # fmt: skip
         queue.finish(connection, job.id, JobState.SUCCEEDED, now=utc_now())
-    expect(page.get_by_text("ssh-ed25519 AAAAC3").first).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("ssh-ed25519 AAAAC3").first).to_be_visible(timeout=60_000)
     assert too_wide(page) <= 0
 
 

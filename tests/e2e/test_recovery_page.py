@@ -83,7 +83,7 @@ def test_how_it_goes_can_be_watched_and_the_sheet_printed(tmp_path, browser):
             page.screenshot(path=tmp_path / f"recovery-{width}.png", full_page=True)
             assert page.get_by_role("heading", level=1).inner_text().startswith("Le boîtier")
         recovery_status.write_live(box.settings, status(bytes_back=33 * GB))
-        page.get_by_text("33 Go", exact=False).first.wait_for(timeout=10_000)
+        page.get_by_text("33 Go", exact=False).first.wait_for(timeout=60_000)
         page.goto("/")
         page.screenshot(path=tmp_path / "home.png", full_page=True)
         page.goto("/recovery")
@@ -98,7 +98,7 @@ def test_how_it_goes_can_be_watched_and_the_sheet_printed(tmp_path, browser):
                 ),
             ),
         )
-        page.get_by_role("heading", name="Fiche de reconstruction").wait_for(timeout=10_000)
+        page.get_by_role("heading", name="Fiche de reconstruction").wait_for(timeout=60_000)
         for width in (390, 1440):
             page.set_viewport_size({"width": width, "height": 900})
             page.screenshot(path=tmp_path / f"sheet-{width}.png", full_page=True)

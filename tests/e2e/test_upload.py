@@ -188,7 +188,7 @@ def test_the_server_may_start_again_meanwhile(
     held.wait(2)
     site.kill()
     held.let_go()
-    expect(page.locator(".sending")).to_contain_text("Nouvel essai automatique", timeout=10_000)
+    expect(page.locator(".sending")).to_contain_text("Nouvel essai automatique", timeout=60_000)
     site.start()
     ended(page, "Tout est arrivé. Fichiers envoyés : 61.")
     for each in [large, *small]:

@@ -163,12 +163,12 @@ def test_a_repository_at_work_for_long_is_sent_as_the_last_copy_had_it(box, row,
     def work():
         with hold_lock(box.repository_path(box.share)):
             ready.set()
-            done.wait(30)
+            done.wait(240)
 
     # In another process Borg's lock is another's; in this one it is refused at once: the same answer.
     worker = threading.Thread(target=work)
     worker.start()
-    ready.wait(10)
+    assert ready.wait(60)
     try:
         assert box.push(row) is JobState.WARNED
     finally:
