@@ -220,9 +220,17 @@ def check(provider: Provider) -> None:
         address = str(getattr(provider, name))
         if not address and name not in needed:
             continue
-        parts = urlsplit(address)
-        if parts.scheme != "https" or not parts.hostname or parts.username or parts.fragment:
+        if not _is_secure(address):
             raise InvalidInput(name, mark("Use an address that begins with https://."))
+
+
+def _is_secure(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is none
+        return False
+    return parts.scheme == "https" and has_host and not (parts.username or parts.fragment)
 
 
 def _stored(provider: Provider) -> dict[str, object]:

@@ -5,11 +5,13 @@ from typing import Final
 from fastapi import APIRouter
 
 from appliance.web import metrics
+from appliance.web.api import access_rules as api_access
 from appliance.web.api import account as api_account
 from appliance.web.api import certificate as api_certificate
 from appliance.web.api import copies as api_copies
 from appliance.web.api import copies_add as api_copies_add
 from appliance.web.api import copies_change as api_copies_change
+from appliance.web.api import devices as api_devices
 from appliance.web.api import disk, disk_details, disk_files, disk_past, upload, v1
 from appliance.web.api import drills as api_drills
 from appliance.web.api import envelope as api_envelope
@@ -21,6 +23,7 @@ from appliance.web.api import locums as api_locums
 from appliance.web.api import marks as api_marks
 from appliance.web.api import network as api_network
 from appliance.web.api import notices as api_notices
+from appliance.web.api import notices_settings as api_notices_settings
 from appliance.web.api import own_passwords as api_own_passwords
 from appliance.web.api import people as api_people
 from appliance.web.api import plans as api_plans
@@ -169,6 +172,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     v1.router,
     api_account.router,
     api_own_passwords.router,
+    api_access.router,
+    api_devices.router,
+    api_notices_settings.router,
     api_sources.router,
     api_plans.router,
     api_recipes.router,

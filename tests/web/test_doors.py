@@ -80,6 +80,7 @@ OWN = {
     "api-devices",
     "api-device-add",
     "api-device-revoke",
+    "api-notices-settings",
     "api-notices-way-add",
     "api-notices-way-change",
     "api-notices-way-remove",

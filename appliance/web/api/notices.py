@@ -94,7 +94,7 @@ async def list_ways(box: TheBox, visitor: TheVisitor) -> list[WayBody]:
         found = list(notice_ways.living(connection, visitor.person.id))
         if visitor.may(Action.SETTINGS_CHANGE):
             found += notice_ways.living(connection, None)
-        return [_way(each, deliveries.waiting(connection, each.id)) for each in found]
+        return [way_body(each, deliveries.waiting(connection, each.id)) for each in found]
 
     return await box.read_aside(look)
 
@@ -109,7 +109,8 @@ async def test_way(box: TheBox, visitor: TheVisitor, way_id: int) -> None:
     await box.write(lambda c: send_test(c, visitor, way_id, utc_now()))
 
 
-def _way(way: Way, waiting: int) -> WayBody:
+def way_body(way: Way, waiting: int) -> WayBody:
+    """Return a way as the API shows it."""
     return WayBody(
         way.id,
         way.person_id is None,

@@ -19,7 +19,7 @@ from appliance.jobs import queue
 from appliance.jobs.kinds import SendNotices
 from appliance.language import translate
 from appliance.policy import notice_ways as policy
-from appliance.policy.notice_ways import Kind
+from appliance.policy.notice_ways import Kind, MailServer
 from appliance.policy.roles import Action
 from appliance.vault.seal import seal
 from appliance.vault.secret import Secret
@@ -76,36 +76,48 @@ async def add_way(request: Request, box: TheBox, visitor: TheVisitor) -> Respons
     """Add a way: ``whose`` me or practice, ``kind`` email or service."""
     form = await _read(request, "")
     ours = form["whose"] == "practice"
-    if (ours or form["kind"] == Kind.SERVICE.value) and not visitor.may(Action.SETTINGS_CHANGE):
-        raise NotFound("page", request.url.path)
     kind = Kind.SERVICE if form["kind"] == Kind.SERVICE.value else Kind.EMAIL
     form.name = f"{'ours' if ours else 'mine'}-{kind.value}"
-    now, me = utc_now(), visitor.person.id
+    to = form["url"] if kind is Kind.SERVICE else form["email"]
     try:
-        sealed = None
-        if kind is Kind.SERVICE:
-            url = form["url"].strip()
-            label = policy.check_service(url).name
-            sealed = seal(Secret(url.encode()), box.settings.keys)
-        else:
-            label = policy.check_email(form["email"])
-        topics = policy.topics(form.topics, topics_of(visitor, ours=ours))
-        whose = None if ours else me
-        await box.write(
-            lambda c: notice_ways.add(
-                c,
-                person_id=whose,
-                kind=kind,
-                label=label,
-                topics=topics,
-                by=me,
-                now=now,
-                sealed=sealed,
-            )
-        )
+        await put_way(box, visitor, kind, to, form.topics, ours=ours)
     except InvalidInput as error:
         return _wrong(request, box, visitor, form, error)
     return _done("way")
+
+
+async def put_way(
+    box: Box, visitor: Visitor, kind: Kind, to: str, topics: list[str], *, ours: bool
+) -> Way:
+    """Add a way: an e-mail's address, or a service's, which is sealed.
+
+    Args:
+        box: the box.
+        visitor: who does it.
+        kind: e-mail or service.
+        to: the address.
+        topics: what is told this way.
+        ours: the practice's, else one's own.
+
+    Raises:
+        NotFound: the practice's ways, and services, are for who may change settings. InvalidInput.
+    """
+    if (ours or kind is Kind.SERVICE) and not visitor.may(Action.SETTINGS_CHANGE):
+        raise NotFound("way", kind.value)
+    now, me = utc_now(), visitor.person.id
+    sealed = None
+    if kind is Kind.SERVICE:
+        label = policy.check_service(to.strip()).name
+        sealed = seal(Secret(to.strip().encode()), box.settings.keys)
+    else:
+        label = policy.check_email(to)
+    chosen = policy.topics(topics, topics_of(visitor, ours=ours))
+    whose = None if ours else me
+    return await box.write(
+        lambda c: notice_ways.add(
+            c, person_id=whose, kind=kind, label=label, topics=chosen, by=me, now=now, sealed=sealed
+        )
+    )
 
 
 @router.post("/ways/{way_id}", name="notices-way-change")
@@ -116,18 +128,22 @@ async def change_way(request: Request, box: TheBox, visitor: TheVisitor, way_id:
         NotFound: there is none, or it is another's.
     """
     form = await _read(request, f"way-{way_id}")
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        way = _mine(connection, visitor, way_id)
-        topics = policy.topics(form.topics, topics_of(visitor, ours=way.person_id is None))
-        notice_ways.change(connection, way, topics, by=visitor.person.id, now=now)
-
     try:
-        await box.write(change)
+        await box.write(lambda c: put_topics(c, visitor, way_id, form.topics))
     except InvalidInput as error:
         return _wrong(request, box, visitor, form, error)
     return _done("topics")
+
+
+def put_topics(connection: Connection, visitor: Visitor, way_id: int, topics: list[str]) -> None:
+    """Choose anew what a way is for, inside the caller's write.
+
+    Raises:
+        NotFound: there is none, or it is another's. InvalidInput.
+    """
+    way = _mine(connection, visitor, way_id)
+    chosen = policy.topics(topics, topics_of(visitor, ours=way.person_id is None))
+    notice_ways.change(connection, way, chosen, by=visitor.person.id, now=utc_now())
 
 
 @router.post("/ways/{way_id}/test", name="notices-way-test")
@@ -162,11 +178,18 @@ async def remove_way(box: TheBox, visitor: TheVisitor, way_id: int) -> Response:
     Raises:
         NotFound: there is none, or it is another's.
     """
-    now = utc_now()
-    await box.write(
-        lambda c: notice_ways.remove(c, _mine(c, visitor, way_id), by=visitor.person.id, now=now)
-    )
+    await box.write(lambda c: drop_way(c, visitor, way_id))
     return _done("removed")
+
+
+def drop_way(connection: Connection, visitor: Visitor, way_id: int) -> None:
+    """Remove a way inside the caller's write.
+
+    Raises:
+        NotFound: there is none, or it is another's.
+    """
+    way = _mine(connection, visitor, way_id)
+    notice_ways.remove(connection, way, by=visitor.person.id, now=utc_now())
 
 
 def _mine(connection: Connection, visitor: Visitor, way_id: int) -> Way:
@@ -203,7 +226,6 @@ async def save_rules(request: Request, box: TheBox, visitor: TheVisitor) -> Resp
 async def save_mail(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
     """Set the e-mail server; an empty password keeps the one that is stored for it."""
     form = await _read(request, "mail")
-    now, me = utc_now(), visitor.person.id
     try:
         server = policy.check_server(
             server=form["server"],
@@ -213,12 +235,21 @@ async def save_mail(request: Request, box: TheBox, visitor: TheVisitor) -> Respo
             user=form["user"],
             ca=form["ca"],
         )
-        typed = form["password"]
-        sealed = seal(Secret(typed.encode()), box.settings.keys) if typed else None
-        await box.write(lambda c: notice_ways.put_mail_server(c, server, sealed, by=me, now=now))
+        await put_mail(box, visitor, server, form["password"])
     except InvalidInput as error:
         return _wrong(request, box, visitor, form, error)
     return _done("mail")
+
+
+async def put_mail(box: Box, visitor: Visitor, server: MailServer, password: str) -> None:
+    """Set the e-mail server; an empty password keeps the one that is stored for it.
+
+    Raises:
+        InvalidInput.
+    """
+    sealed = seal(Secret(password.encode()), box.settings.keys) if password else None
+    me = visitor.person.id
+    await box.write(lambda c: notice_ways.put_mail_server(c, server, sealed, by=me, now=utc_now()))
 
 
 @router.post("/mail/remove", name="notices-mail-remove", dependencies=_SETTING)
@@ -233,11 +264,21 @@ async def remove_mail(box: TheBox, visitor: TheVisitor) -> Response:
 async def save_monitor(request: Request, box: TheBox, visitor: TheVisitor) -> Response:
     """Set the address that is called after a good night; nothing: none is."""
     form = await _read(request, "monitor")
-    now, me = utc_now(), visitor.person.id
     try:
-        url = policy.check_ping(form["ping"]) if form["ping"].strip() else ""
+        is_set = await put_monitor(box, visitor, form["ping"])
     except InvalidInput as error:
         return _wrong(request, box, visitor, form, error)
+    return _done("monitor" if is_set else "no-monitor")
+
+
+async def put_monitor(box: Box, visitor: Visitor, address: str) -> bool:
+    """Set the address that is called after a good night, which is sealed; return whether there is one now.
+
+    Raises:
+        InvalidInput.
+    """
+    url = policy.check_ping(address) if address.strip() else ""
     sealed = seal(Secret(url.encode()), box.settings.keys) if url else None
-    await box.write(lambda c: notice_ways.put_ping(c, sealed, by=me, now=now))
-    return _done("monitor" if sealed else "no-monitor")
+    me = visitor.person.id
+    await box.write(lambda c: notice_ways.put_ping(c, sealed, by=me, now=utc_now()))
+    return sealed is not None

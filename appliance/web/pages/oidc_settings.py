@@ -22,7 +22,7 @@ from appliance.model import PersonId
 from appliance.policy.roles import Action
 from appliance.vault.certificate_pair import certificate_ends, make_client_pair
 from appliance.vault.secret import Secret
-from appliance.web.deps import TheBox, TheVisitor, language_of, needs, proven
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, language_of, needs, proven
 from appliance.web.pages import arrivals
 from appliance.web.pages.oidc import BACK
 from appliance.web.pages.sign_in_rules import rules_page
@@ -68,13 +68,7 @@ class ServicePage(Page):
 )  # fmt: skip
 async def show_service(request: Request, box: TheBox, provider_id: str) -> Response:
     """Show a service; «new-psc», «new-psc-test» and «new» begin one."""
-    begun = {
-        "new-psc": pro_sante_connect(),
-        "new-psc-test": replace(
-            pro_sante_connect(is_sandbox=True), id="psc-test", name="Pro Santé Connect (test)"
-        ),
-        "new": Provider("", "", "", ""),
-    }.get(provider_id)
+    begun = preset(provider_id)
     with box.database.read() as connection:
         provider = begun or oidc_providers.get(connection, provider_id)
     return _page(request, provider, is_new=begun is not None)
@@ -102,26 +96,13 @@ async def save_service(request: Request, box: TheBox, visitor: TheVisitor) -> Re
         authentication=form.get("authentication") or BY_SECRET,
         **{name: form.get(name, "") for name in _TEXTS},
     )
-    typed, typed_key = form.get("secret", ""), form.get("key", "")
-    secret = Secret(typed.encode()) if typed else None
-    key = Secret(typed_key.encode()) if typed_key else None
-    now = utc_now()
     is_made = form.get("make_pair") == "yes"
-    if is_made:
-        pem, key = make_client_pair(
-            provider.client_id[:64] or "armoire", now=now, days=oidc_providers.CERTIFICATE_DAYS
-        )
-        provider = replace(provider, certificate=pem)
     try:
-        await box.write(
-            lambda c: oidc_providers.put(
-                c, provider, secret, box.settings.tls, key=key, by=visitor.person.id, now=now
-            )
+        await put_service(
+            box, visitor, provider, form.get("secret", ""), form.get("key", ""), is_made=is_made
         )
     except InvalidInput as error:
         said = explain(error, language_of(request))
-        if is_made:
-            provider = replace(provider, certificate=form.get("certificate", ""))
         return _page(request, provider, is_new=form.get("is_new") == "yes", problem=said)
     # One that was made here is shown: it is registered there.
     onward = f"/access/services/{provider.id}" if is_made else "/access?after=service"
@@ -146,28 +127,82 @@ async def prepare(
     """Prepare an account for a service by its RPPS number, or end that when the number is empty."""
     form = await request.form()
     service, number = str(form.get("service", "")), str(form.get("number", ""))[:200].strip()
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        provider = oidc_providers.get(connection, service)
-        person = people.get(connection, person_id)
-        if person.disabled_at is not None:
-            raise NotFound("account", str(person_id))
-        me = visitor.person.id
-        if number:
-            oidc_sign_in.prepare(connection, person, provider, number, by=me, now=now)
-        else:
-            oidc_sign_in.forget(connection, person.id, provider, by=me, now=now)
-
     try:
-        await box.write(change)
+        await box.write(lambda c: prepare_account(c, visitor, person_id, service, number))
     except InvalidInput as error:
         said = explain(error, language_of(request))
         return rules_page(request, box, visitor, problem=said, status=422)
     return RedirectResponse("/access?after=prepared", 303)
 
 
-def _ends(provider: Provider) -> datetime | None:
+async def put_service(
+    box: Box, visitor: Visitor, provider: Provider, secret: str, key: str, *, is_made: bool
+) -> None:
+    """Store a service; an empty secret or key keeps the one stored.
+
+    Args:
+        box: the box.
+        visitor: who does it.
+        provider: the service, as it was typed.
+        secret: the client's, when it is another one.
+        key: of its certificate, when it is another one.
+        is_made: certificate and key are made here, in place of any.
+
+    Raises:
+        InvalidInput.
+    """
+    now = utc_now()
+    sealed_key = Secret(key.encode()) if key else None
+    if is_made:
+        pem, sealed_key = make_client_pair(
+            provider.client_id[:64] or "armoire", now=now, days=oidc_providers.CERTIFICATE_DAYS
+        )
+        provider = replace(provider, certificate=pem)
+    await box.write(
+        lambda c: oidc_providers.put(
+            c,
+            provider,
+            Secret(secret.encode()) if secret else None,
+            box.settings.tls,
+            key=sealed_key,
+            by=visitor.person.id,
+            now=now,
+        )
+    )
+
+
+def prepare_account(
+    connection: Connection, visitor: Visitor, person_id: PersonId, service: str, number: str
+) -> None:
+    """Prepare an account for a service inside the caller's write; with an empty number, end that.
+
+    Raises:
+        NotFound: no such service, no such account, or it is closed. InvalidInput.
+    """
+    provider = oidc_providers.get(connection, service)
+    person = people.get(connection, person_id)
+    if person.disabled_at is not None:
+        raise NotFound("account", str(person_id))
+    me, now = visitor.person.id, utc_now()
+    if number:
+        oidc_sign_in.prepare(connection, person, provider, number, by=me, now=now)
+    else:
+        oidc_sign_in.forget(connection, person.id, provider, by=me, now=now)
+
+
+def preset(name: str) -> Provider | None:
+    """Return how a service begins, «new-psc», «new-psc-test» and «new»; None: it is not one of these."""
+    return {
+        "new-psc": pro_sante_connect(),
+        "new-psc-test": replace(
+            pro_sante_connect(is_sandbox=True), id="psc-test", name="Pro Santé Connect (test)"
+        ),
+        "new": Provider("", "", "", ""),
+    }.get(name)
+
+
+def ends(provider: Provider) -> datetime | None:
+    """Return when the client certificate ends; None: there is none, or its key is missing."""
     return certificate_ends(provider.certificate) if provider.key else None
 
 
@@ -182,7 +217,7 @@ def _page(
         has_secret=provider.secret != "",
         ways=WAYS,
         has_key=provider.key != "",
-        certificate_ends=_ends(provider),
+        certificate_ends=ends(provider),
         redirect=origin + BACK,
         back=origin + "/sign-in",
         problem=problem,

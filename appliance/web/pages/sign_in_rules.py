@@ -25,7 +25,7 @@ from appliance.ledger import events
 from appliance.model import Person, PersonId
 from appliance.policy.roles import ROLE_NAMES, Action
 from appliance.policy.second_factor import ALWAYS
-from appliance.web.deps import Box, TheBox, TheVisitor, language_of, needs, proven
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, language_of, needs, proven
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False)
@@ -113,16 +113,7 @@ async def change_rules(
 )
 async def end_all(box: TheBox, visitor: TheVisitor) -> Response:
     """End everybody's sessions at once, but this one."""
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        count = sessions.end_everybodys(connection, but=visitor.session.id, now=now)
-        events.record(
-            connection, at=now, event="session.revoke-all", subject="box",
-            person_id=visitor.person.id, sessions=count,
-        )  # fmt: skip
-
-    await box.write(change)
+    await box.write(lambda c: end_everybodys(c, visitor))
     return RedirectResponse("/access?after=ended", 303)
 
 
@@ -133,17 +124,7 @@ async def end_all(box: TheBox, visitor: TheVisitor) -> Response:
 )
 async def end_of_person(box: TheBox, visitor: TheVisitor, person_id: PersonId) -> Response:
     """End every session of one person, but this one."""
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        person = people.get(connection, person_id)
-        count = sessions.end_others(connection, person.id, but=visitor.session.id, now=now)
-        events.record(
-            connection, at=now, event="session.revoke-all", subject=f"person:{person.id}",
-            person_id=visitor.person.id, sessions=count,
-        )  # fmt: skip
-
-    await box.write(change)
+    await box.write(lambda c: end_persons(c, visitor, person_id))
     return RedirectResponse("/access?after=ended", 303)
 
 
@@ -159,17 +140,7 @@ async def set_needs(
     wanted: Text = "",
 ) -> Response:
     """Ask this person for a second factor at the practice too, or no longer."""
-    now = utc_now()
-
-    def change(connection: Connection) -> None:
-        person = people.get(connection, person_id)
-        people.set_needs_second_factor(connection, person.id, needs=wanted == "yes")
-        events.record(
-            connection, at=now, event="second-factor.needed", subject=f"person:{person.id}",
-            person_id=visitor.person.id, is_needed=wanted == "yes",
-        )  # fmt: skip
-
-    await box.write(change)
+    await box.write(lambda c: ask_factor(c, visitor, person_id, is_needed=wanted == "yes"))
     return RedirectResponse("/access?after=needs", 303)
 
 
@@ -186,63 +157,120 @@ async def forget_factors(
     Raises:
         InvalidInput: one's own are changed on one's own page.
     """
+    await box.write(lambda c: forget_factors_of(c, visitor, person_id))
+    return RedirectResponse("/people" if back == "/people" else "/access?after=factors", 303)
+
+
+def end_everybodys(connection: Connection, visitor: Visitor) -> int:
+    """End everybody's sessions but this one, inside the caller's write; return how many."""
+    now = utc_now()
+    count = sessions.end_everybodys(connection, but=visitor.session.id, now=now)
+    _record_ended(connection, visitor, "box", count, now)
+    return count
+
+
+def end_persons(connection: Connection, visitor: Visitor, person_id: PersonId) -> int:
+    """End every session of one person but this one, inside the caller's write; return how many.
+
+    Raises:
+        NotFound: there is no such account.
+    """
+    now = utc_now()
+    person = people.get(connection, person_id)
+    count = sessions.end_others(connection, person.id, but=visitor.session.id, now=now)
+    _record_ended(connection, visitor, f"person:{person.id}", count, now)
+    return count
+
+
+def ask_factor(
+    connection: Connection, visitor: Visitor, person_id: PersonId, *, is_needed: bool
+) -> None:
+    """Ask a person for a second factor at the practice too, or no longer, inside the caller's write.
+
+    Raises:
+        NotFound: there is no such account.
+    """
+    person = people.get(connection, person_id)
+    people.set_needs_second_factor(connection, person.id, needs=is_needed)
+    events.record(
+        connection, at=utc_now(), event="second-factor.needed", subject=f"person:{person.id}",
+        person_id=visitor.person.id, is_needed=is_needed,
+    )  # fmt: skip
+
+
+def forget_factors_of(connection: Connection, visitor: Visitor, person_id: PersonId) -> None:
+    """Remove the second factors of a person who lost them, inside the caller's write, and end their sessions.
+
+    Raises:
+        InvalidInput: one's own are changed on one's own page. NotFound: there is no such account.
+    """
     if person_id == visitor.person.id:
         raise InvalidInput("person", mark("Your own are changed in «My account»."))
     now = utc_now()
+    person = people.get(connection, person_id)
+    second_factors.remove_all(connection, person.id, by=visitor.person.id, now=now)
+    sessions.end_others(connection, person.id, but=None, now=now)
 
-    def change(connection: Connection) -> None:
-        person = people.get(connection, person_id)
-        second_factors.remove_all(connection, person.id, by=visitor.person.id, now=now)
-        sessions.end_others(connection, person.id, but=None, now=now)
 
-    await box.write(change)
-    return RedirectResponse("/people" if back == "/people" else "/access?after=factors", 303)
+def _record_ended(
+    connection: Connection, visitor: Visitor, subject: str, count: int, now: datetime
+) -> None:
+    events.record(
+        connection, at=now, event="session.revoke-all", subject=subject,
+        person_id=visitor.person.id, sessions=count,
+    )  # fmt: skip
 
 
 def rules_page(
     request: Request,
     box: Box,
-    visitor: TheVisitor,
+    visitor: Visitor,
     *,
     done: str | None = None,
     problem: str | None = None,
     status: int = 200,
 ) -> Response:
     """Return the page."""
-    now = utc_now()
     with box.database.read() as connection:
-        providers = oidc_providers.read(connection)
-        prepared = {one.id: oidc_sign_in.prepared(connection, one) for one in providers}
-        lines = []
-        for person in people.everybody(connection):
-            if person.disabled_at is not None:
-                continue
-            living = sessions.living(connection, person.id, now=now)
-            lines.append(
-                PersonLine(
-                    person,
-                    ROLE_NAMES[person.role],
-                    [each.kind for each in second_factors.of_person(connection, person.id)],
-                    len(living),
-                    max((each.seen_at for each in living), default=None),
-                    person.role in ALWAYS,
-                    people.needs_second_factor(connection, person.id),
-                    {
-                        service: numbers[person.id]
-                        for service, numbers in prepared.items()
-                        if person.id in numbers
-                    },
-                    person.id == visitor.person.id,
-                )
-            )
         page = RulesPage(
             sign_in_rules.read(connection),
             IDLE_CHOICES,
             LOCAL_CHOICES,
             REMOTE_CHOICES,
-            lines,
-            providers,
+            person_lines(connection, visitor),
+            oidc_providers.read(connection),
             done,
             problem,
         )
     return render(request, page, status)
+
+
+def person_lines(connection: Connection, visitor: Visitor) -> list[PersonLine]:
+    """Return how everybody signs in whose account is open."""
+    now = utc_now()
+    prepared = {
+        one.id: oidc_sign_in.prepared(connection, one) for one in oidc_providers.read(connection)
+    }
+    lines = []
+    for person in people.everybody(connection):
+        if person.disabled_at is not None:
+            continue
+        living = sessions.living(connection, person.id, now=now)
+        lines.append(
+            PersonLine(
+                person,
+                ROLE_NAMES[person.role],
+                [each.kind for each in second_factors.of_person(connection, person.id)],
+                len(living),
+                max((each.seen_at for each in living), default=None),
+                person.role in ALWAYS,
+                people.needs_second_factor(connection, person.id),
+                {
+                    service: numbers[person.id]
+                    for service, numbers in prepared.items()
+                    if person.id in numbers
+                },
+                person.id == visitor.person.id,
+            )
+        )
+    return lines
