@@ -87,7 +87,8 @@ def test_a_machine_is_added_read_proven_and_its_file_brought_back(box, doctor, t
         run_waiting(box)
         told = doctor.get(here).json()
         assert told["snapshots"] == 1
-        assert {each["outcome"] for each in told["source"]["proofs"]} == {"proven"}
+        proofs = {each["kind"]: each["outcome"] for each in told["source"]["proofs"]}
+        assert proofs["snapshot.sample"] == "proven"
         (night,) = doctor.get(f"{here}/snapshots").json()
 
         (folder / "letter.txt").unlink()
