@@ -153,6 +153,9 @@ def forget(share: Share, draft: str) -> None:
     """Remove a draft that nobody goes on with; one that was given away keeps its note until the bins are tidied."""
     place = bins.own_folder(share, bins.PARTS) / draft
     if _given(place) is None:
+        # The note first: what is left of a removal that was cut must not look as if it had been given away.
+        with suppress(FileNotFoundError):
+            (place / os.fsdecode(_GIVEN)).unlink()
         remove(place)
 
 

@@ -30,6 +30,7 @@ from appliance.packed import pack_path
 from appliance.policy.share_rights import ALL, Right
 from appliance.web.security import COOKIE
 from appliance.worker import job_main
+from appliance.worker.runner import AWAITED
 from appliance.worker.tasks import folder_restore
 from tests.support import share_site, small_disk
 from tests.support.box import Box
@@ -205,6 +206,7 @@ def test_the_page_asks_the_worker_writes_the_page_says(site: Site) -> None:
     before = site.events("folder.restored")
     job = site.ask()
     assert job.state is JobState.QUEUED
+    assert job.kind in AWAITED  # it does not stand behind a night of hours
     assert site.visible() == []
     waiting = site.page(job)
     assert "«Patients» comes back" in waiting
