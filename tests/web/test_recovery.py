@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from appliance.clock import utc_now
+from appliance.db import shares
 from appliance.jobs import recovery_status
 from appliance.jobs.recovery_status import (
     Phase,
@@ -16,6 +17,7 @@ from appliance.jobs.recovery_status import (
     ShareLine,
 )
 from appliance.model import Role
+from appliance.policy.share_rights import ALL
 from appliance.web.app import create_app
 from tests.web.conftest import PASSWORD
 
@@ -67,6 +69,23 @@ def reading(settings, database, practice, person_of) -> Iterator[TestClient]:
         answer = client.post("/sign-in", data={"login": owner.login, "password": PASSWORD})
         assert answer.status_code == 303, "signing in is what reading needs"
         yield client
+
+
+def test_a_folders_page_says_it_as_it_is_now(reading, settings, database, tmp_path):
+    """Its HTML is remembered by its facts otherwise; how far the box is goes on."""
+    (tmp_path / "documents").mkdir()
+    with database.write() as connection:
+        made = shares.add(
+            connection, name="papers", label="P", folder=tmp_path / "documents", now=utc_now()
+        )
+        shares.grant(connection, made.id, ALL, role=Role.OWNER, by=None, now=utc_now())
+    for _ in range(2):
+        assert 'value="400"' in reading.get("/disk/papers").text
+    recovery_status.write_live(settings, status(bytes_back=7_000_000_000))
+
+    page = reading.get("/disk/papers").text
+    assert 'value="700"' in page
+    assert 'value="400"' not in page
 
 
 @pytest.mark.parametrize("path", ["/", "/sources", "/search?q=radio", "/ledger", "/account"])
