@@ -15,10 +15,7 @@ from appliance.accounts import deliveries, notice_ways, notices, people
 from appliance.db import facts
 from appliance.db.engine import Database
 from appliance.db.schema import proof
-from appliance.db.schema_disk import received_file
 from appliance.db.schema_people import locum, notice_way
-from appliance.disk import links, quarantine_upkeep
-from appliance.errors import LinkGone
 from appliance.jobs import notice_readings, queue, readings
 from appliance.jobs.box_readings import box_findings
 from appliance.jobs.kinds import SendNotices, Spec
@@ -36,50 +33,21 @@ from appliance.policy.notices import (
 from appliance.policy.notices_findings import Change, Known
 from appliance.policy.status import Level, SourceStatus, home_level, needs_doing, source_status
 from appliance.settings import Settings
+from appliance.worker import notices_arrived
 
-#: Facts: what was there at the last look, and when that was; the last file that was told of; terms told of.
+#: Facts: what was there at the last look, and when that was; terms told of.
 KNOWN: Final = "notices.findings"
 LOOKED: Final = "notices.looked"
-ARRIVED: Final = "notices.arrived"
 TERMS: Final = "notices.terms"
 DIGEST: Final = "notices.digest"
-EXPIRING: Final = "notices.expiring"
-LOST: Final = "notices.lost"
 
 LOOK_EVERY: Final = timedelta(minutes=10)
-#: Files that come one after the other are one notice: after so much silence, or so long after the first.
-SETTLES: Final = timedelta(minutes=2)
-LONGEST_ARRIVAL: Final = timedelta(minutes=15)
 #: A term that begins or ends within that is told.
 SOON: Final = timedelta(hours=48)
-REMIND_EVERY: Final = timedelta(days=7)
 FAILED_AGAIN: Final = timedelta(minutes=5)
 PING_AGAIN: Final = timedelta(minutes=5)
 FORGOTTEN_AFTER: Final = timedelta(days=90)
 
-_ARRIVED_TEXT: Final = mark(
-    "Files arrived by your request «%(label)s»: %(count)s. Accept or refuse them."
-)
-_EXPIRING_TEXT: Final = mark(
-    "Files that came by your request «%(label)s» (%(count)s) are removed soon: accept or refuse them."
-)
-_LOST_TEXT: Final = mark(
-    "Files that came by your request «%(label)s» (%(count)s) were lost: ask the sender again."
-)
-#: The same, for those who run the box: who asked for the files would not read it.
-_OF_ANOTHER: Final = {
-    _ARRIVED_TEXT: mark(
-        "Files arrived by the request «%(label)s» of somebody who is not here any more: %(count)s. Accept or refuse them."
-    ),
-    _EXPIRING_TEXT: mark(
-        "Files that came by the request «%(label)s» of somebody who is not here any more (%(count)s) are removed soon: "
-        "accept or refuse them."
-    ),
-    _LOST_TEXT: mark(
-        "Files that came by the request «%(label)s» of somebody who is not here any more (%(count)s) were lost: ask the "
-        "sender again."
-    ),
-}
 _STARTS_TEXT: Final = mark("The replacement of %(replaced)s by %(locum)s begins on %(starts_at)s.")
 _ENDS_TEXT: Final = mark(
     "The replacement of %(replaced)s by %(locum)s ends on %(ends_at)s: extend it if it must go on."
@@ -97,7 +65,7 @@ def turn(settings: Settings, database: Database, now: datetime) -> list[Spec]:
     zone = ZoneInfo(settings.time_zone)
     with database.read() as connection:
         is_look = _is_look_due(connection, now)
-        arrived = arrivals(connection, now)
+        arrived = notices_arrived.arrivals(connection, now)
     is_word = False
     if is_look:
         with database.read() as connection:
@@ -107,14 +75,14 @@ def turn(settings: Settings, database: Database, now: datetime) -> list[Spec]:
         with database.write() as connection:
             _tell_findings(connection, findings, now)
             _tell_terms(connection, now)
-            _tell_expiring(connection, now)
-            _tell_lost(connection, now)
+            notices_arrived.tell_expiring(connection, now)
+            notices_arrived.tell_lost(connection, now)
             _tell_digest(connection, zone, statuses, findings, now)
             notice_ways.forget_old(connection, before=now - FORGOTTEN_AFTER)
             facts.put(connection, LOOKED, now.isoformat(), now=now)
     if arrived:
         with database.write() as connection:
-            _tell_arrivals(connection, arrived, now)
+            notices_arrived.tell_arrivals(connection, arrived, now)
     with database.read() as connection:
         is_new = deliveries.is_unspread(connection, now=now)
     if is_new:
@@ -252,88 +220,6 @@ def _tell_terms(connection: Connection, now: datetime) -> None:
     kept = {key: end for key, end in told.items() if datetime.fromisoformat(end) > now}
     if kept != before:
         facts.put(connection, TERMS, kept, now=now)
-
-
-def _tell_expiring(connection: Connection, now: datetime) -> None:
-    """Remind who asked for files, once a week, that those nobody decided about go soon."""
-    waiting = quarantine_upkeep.expiring(connection, now=now)
-    stored = facts.find(connection, EXPIRING)
-    told = dict(stored) if isinstance(stored, dict) else {}
-    kept = {key: at for key, at in told.items() if int(key) in waiting}
-    for link_id, count in waiting.items():
-        last = kept.get(str(link_id))
-        if last is None or now - datetime.fromisoformat(last) >= REMIND_EVERY:
-            _tell_link(connection, link_id, "link.expiring", _EXPIRING_TEXT, count, now)
-            quarantine_upkeep.note_reminded(connection, link_id, now=now)
-            kept[str(link_id)] = now.isoformat()
-    if kept != told:
-        facts.put(connection, EXPIRING, kept, now=now)
-
-
-def _tell_lost(connection: Connection, now: datetime) -> None:
-    """Tell who asked for files that some were lost, each time more are."""
-    stored = facts.find(connection, LOST)
-    told = dict(stored) if isinstance(stored, dict) else {}
-    found = quarantine_upkeep.lost(connection)
-    for link_id, (count, at) in found.items():
-        if told.get(str(link_id)) != at.isoformat():
-            _tell_link(connection, link_id, "link.lost", _LOST_TEXT, count, now)
-    kept = {str(link_id): at.isoformat() for link_id, (_, at) in found.items()}
-    if kept != told:
-        facts.put(connection, LOST, kept, now=now)
-
-
-def arrivals(connection: Connection, now: datetime) -> list[tuple[int, int, int]]:
-    """Return link, count and highest number of the files that came by it and nobody was told of, once it is quiet."""
-    last = facts.find(connection, ARRIVED)
-    known = last if isinstance(last, int) else 0
-    query = (
-        select(
-            received_file.c.link_id,
-            func.count(),
-            func.max(received_file.c.id),
-            func.min(received_file.c.received_at),
-            func.max(received_file.c.received_at),
-        )
-        .where(received_file.c.id > known, received_file.c.decided_at.is_(None))
-        .group_by(received_file.c.link_id)
-    )
-    rows = connection.execute(query).all()
-    if not rows:
-        return []
-    first, newest = min(row[3] for row in rows), max(row[4] for row in rows)
-    # All links wait for the last one: the number told of is one for all of them.
-    if now - newest < SETTLES and now - first < LONGEST_ARRIVAL:
-        return []
-    return [(int(row[0]), int(row[1]), int(row[2])) for row in rows]
-
-
-def _tell_arrivals(
-    connection: Connection, arrived: Sequence[tuple[int, int, int]], now: datetime
-) -> None:
-    for link_id, count, _highest in arrived:
-        _tell_link(connection, link_id, "link.arrived", _ARRIVED_TEXT, count, now)
-    facts.put(connection, ARRIVED, max(each[2] for each in arrived), now=now)
-
-
-def _tell_link(
-    connection: Connection, link_id: int, code: str, text: str, count: int, now: datetime
-) -> None:
-    one = links.get(connection, link_id)
-    try:
-        links.rights_of_maker(connection, one, now=now)
-    except LinkGone:
-        whom = None  # a locum who left, a closed account: nobody would read it
-    else:
-        whom = one.person_id
-    notices.put(
-        connection,
-        code,
-        _OF_ANOTHER[text] if whom is None else text,
-        {"label": one.label, "count": count, "href": f"/links/{link_id}"},
-        person_id=whom,
-        now=now,
-    )
 
 
 # --- «all is well» -------------------------------------------------------------------------

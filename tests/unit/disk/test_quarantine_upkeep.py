@@ -8,7 +8,7 @@ import pytest
 
 from appliance.accounts import notices, people
 from appliance.clock import utc_now
-from appliance.db import shares
+from appliance.db import facts, shares
 from appliance.db.schema import person
 from appliance.db.schema_disk import link, received_file
 from appliance.db.schema_people import notice
@@ -18,7 +18,7 @@ from appliance.disk.quarantine_upkeep import EXPIRING, REMEMBERED, STRAY, WAITS
 from appliance.ledger import chain
 from appliance.model import PersonId, Role
 from appliance.policy.share_rights import ALL
-from appliance.worker import notices_watch
+from appliance.worker import notices_arrived, notices_watch
 
 DAY = timedelta(days=1)
 
@@ -194,7 +194,7 @@ def test_who_asked_is_reminded_before_each_week(database, settings, share, docto
     asked("c", days=10)
     now = utc_now()
     with database.write() as c:
-        notices_watch.facts.put(c, notices_watch.ARRIVED, 99, now=now)
+        facts.put(c, notices_arrived.ARRIVED, 99, now=now)
     for days in (0, 1, 6, 8):
         notices_watch.turn(settings, database, now + days * DAY)
     assert told(database, doctor, "link.expiring") == [2, 2]
@@ -209,7 +209,7 @@ def test_the_practice_is_reminded_of_what_who_left_asked_for(
     asked("a", days=WAITS.days)
     with database.write() as c:
         c.execute(person.update().where(person.c.id == doctor.id).values(disabled_at=utc_now()))
-        notices_watch.facts.put(c, notices_watch.ARRIVED, 99, now=utc_now())
+        facts.put(c, notices_arrived.ARRIVED, 99, now=utc_now())
     notices_watch.turn(settings, database, utc_now())
     with database.read() as c:
         found = c.execute(notice.select().where(notice.c.code == "link.expiring")).all()
