@@ -10,11 +10,13 @@ Safe to run again after a cut at any line:
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +37,8 @@ from appliance.replication.target import SealedFile, Target
 
 #: Sealed files waiting to leave, per connection: enough to keep a line busy, little on the disk.
 AHEAD: Final = 2
-
+#: Files being sealed at the same time: while one is recorded, which waits for the disk, the next is not waited for.
+SEALERS: Final = 2
 
 #: Nearer than this, more than NEAR_CONNECTIONS only take turns of the processor from each other.
 NEAR_S: Final = 0.003
@@ -178,6 +181,14 @@ def push(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A sealed file in the spool, under the name its object will have."""
+
+    name: str
+    sealed: Sealed
+
+
 class _Abandoned(Exception):
     """Not begun, because another object failed; never the reason that is told."""
 
@@ -217,62 +228,80 @@ class _Sender:
         """Return the object of every file, once all are whole at the target."""
         done: dict[LocalFile, CopyObject] = {}
         waiting: dict[Future[None], tuple[LocalFile, CopyObject]] = {}
+        drafts: deque[tuple[LocalFile, CopyObject | None, Future[_Draft]]] = deque()
         pool = ThreadPoolExecutor(count, thread_name_prefix="push")
+        sealing = ThreadPoolExecutor(SEALERS, thread_name_prefix="seal")
+        rest = iter(files)
         try:
-            for file in files:
+            while True:
+                for file in islice(rest, SEALERS + 1 - len(drafts)):
+                    before = unfinished.get(file)
+                    drafts.append((file, before, sealing.submit(self._draft, file, before)))
+                if not drafts:
+                    break
                 if self._line.should_stop():
                     raise JobCancelled
-                one, sealed = self._sealed(file, unfinished.get(file))
-                waiting[pool.submit(self._send_one, one, sealed)] = (file, one)
-                while len(waiting) >= count * AHEAD:
-                    self._collect(waiting, done)
-            while waiting:
-                self._collect(waiting, done)
+                file, before, coming = drafts.popleft()
+                draft = coming.result()
+                self._collect(waiting, done, room=count * AHEAD)
+                one = self._recorded(file, before, draft)
+                waiting[pool.submit(self._send_one, one, draft.sealed.file)] = (file, one)
+            self._collect(waiting, done, room=1)
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            for each in self._opened:
-                each.close()
+            for each in (sealing, pool):
+                each.shutdown(wait=True, cancel_futures=True)
+            for target in self._opened:
+                target.close()
         return done
 
     def _collect(
         self,
         waiting: dict[Future[None], tuple[LocalFile, CopyObject]],
         done: dict[LocalFile, CopyObject],
+        *,
+        room: int,
     ) -> None:
-        finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        arrived: list[CopyObject] = []
-        failure: BaseException | None = None
-        for future in finished:
-            file, one = waiting.pop(future)
-            error = future.exception()
-            if error is None:
-                done[file] = one
-                arrived.append(one)
-            elif failure is None or isinstance(failure, _Abandoned):
-                failure = error
-        if arrived:
-            with self._database.write() as connection:
-                copies.put(connection, [each.id for each in arrived], now=self._now())
-            for each in arrived:
-                (self._spool / each.name).unlink(missing_ok=True)
-        if failure is not None:
-            raise failure
+        """Note what has arrived; wait until fewer than ``room`` are on their way."""
+        while len(waiting) >= room:
+            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            arrived: list[CopyObject] = []
+            failure: BaseException | None = None
+            for future in finished:
+                file, one = waiting.pop(future)
+                error = future.exception()
+                if error is None:
+                    done[file] = one
+                    arrived.append(one)
+                elif failure is None or isinstance(failure, _Abandoned):
+                    failure = error
+            if arrived:
+                with self._database.write() as connection:
+                    copies.put(connection, [each.id for each in arrived], now=self._now())
+                for each in arrived:
+                    (self._spool / each.name).unlink(missing_ok=True)
+            if failure is not None:
+                raise failure
 
-    def _sealed(self, file: LocalFile, before: CopyObject | None) -> tuple[CopyObject, SealedFile]:
-        """Return the object for ``file``: the one in the spool when a cut left it there, or a new one."""
+    def _draft(self, file: LocalFile, before: CopyObject | None) -> _Draft:
+        """Return ``file`` sealed: as a cut left it in the spool, or anew. Several at a time, nothing is recorded."""
         if before is not None:
-            path = self._spool / before.name
             with suppress(FileNotFoundError):
-                found = SealedFile.of(path)
+                found = SealedFile.of(self._spool / before.name)
                 if found.sha256 == before.sealed_sha256:
-                    return before, found
-            with self._database.write() as connection:
-                copies.removed(connection, [before.id], now=self._now())
+                    sealed = Sealed(before.plain_size, before.plain_sha256, found)
+                    return _Draft(before.name, sealed)
         name = secrets.token_hex(16)
         source = self._moment.folder / str(file.repository) / file.path
-        sealed: Sealed = seal_file(source, self._spool / name, recipient=self._box.recipient)
-        moment = self._now()
+        return _Draft(name, seal_file(source, self._spool / name, recipient=self._box.recipient))
+
+    def _recorded(self, file: LocalFile, before: CopyObject | None, draft: _Draft) -> CopyObject:
+        """Return the object of a draft, recorded: from here on it is sent, and cleaned away by nobody."""
+        if before is not None and before.name == draft.name:
+            return before
+        moment, name, sealed = self._now(), draft.name, draft.sealed
         with self._database.write() as connection:
+            if before is not None:
+                copies.removed(connection, [before.id], now=moment)
             identity = copies.sealed(
                 connection,
                 self._target_id,
@@ -286,7 +315,7 @@ class _Sender:
                 sealed_sha256=sealed.file.sha256,
                 now=moment,
             )
-        one = CopyObject(
+        return CopyObject(
             identity,
             name,
             file.repository,
@@ -301,7 +330,6 @@ class _Sender:
             None,
             None,
         )
-        return one, sealed.file
 
     def _send_one(self, one: CopyObject, sealed: SealedFile) -> None:
         if self._failed.is_set():

@@ -13,7 +13,7 @@ from appliance.replication.age_format import CHUNK_BYTES, SEALED_CHUNK_BYTES, Ag
 from appliance.replication.target import SealedFile
 
 #: Read, hashed, sealed and written so much at a time: fewer turns of the interpreter, which the senders want too.
-_CHUNKS: Final = 16
+_CHUNKS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
