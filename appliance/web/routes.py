@@ -12,7 +12,7 @@ from appliance.web.api import copies as api_copies
 from appliance.web.api import copies_add as api_copies_add
 from appliance.web.api import copies_change as api_copies_change
 from appliance.web.api import devices as api_devices
-from appliance.web.api import disk, disk_details, disk_files, disk_past, upload, v1
+from appliance.web.api import disk, disk_details, disk_files, disk_past, disk_versions, upload, v1
 from appliance.web.api import drills as api_drills
 from appliance.web.api import envelope as api_envelope
 from appliance.web.api import hosts as api_hosts
@@ -164,6 +164,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     disk.router,
     disk_details.router,
     disk_past.router,
+    disk_versions.router,
     upload.router,
     links_new.router,  # «/links/new» before «/links/{link_id}»
     links.router,

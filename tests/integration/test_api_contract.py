@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.accounts import sessions
+from appliance.accounts import sessions, tunnel
 from appliance.accounts.app_passwords import Kind, Scope
 from appliance.clock import utc_now
 from appliance.db import facts
 from appliance.replication import kit
+from appliance.vault.seal import make_keys
 from appliance.web.security import COOKIE
 from tests.support.dav_box import DavBox
 from tests.support.reading import ReaderProcess
@@ -77,6 +78,27 @@ def test_copies_hosts_kit_and_drills_keep_to_their_description_for_a_session(tmp
             )  # fmt: skip
         alive = box.process.poll() is None
     check(done, alive, more_than=30)
+
+
+def test_ones_own_things_and_the_rules_keep_to_their_description_for_a_session(tmp_path):
+    """Account, factors, tokens, devices, ways of notices, rules of sign-in; only what would end the session is left out."""
+    with DavBox(tmp_path) as box:
+        make_keys(box.settings.keys)
+        with box.database.write() as connection:
+            facts.put(connection, tunnel.PUBLIC_KEY, tunnel.make_keys()[1], now=utc_now())
+            facts.put(connection, tunnel.ENDPOINT, "cabinet.example.org:51820", now=utc_now())
+        asked = signed_in(box)
+        done = walk(
+            box, tmp_path, max(10, SECONDS // 2), *headers(asked),
+            *("--include-path-regex", "^/api/v1/(account|access|devices|notices)"),
+            *("--exclude-path-regex", "/sessions/{session_id}/end$"),
+        )  # fmt: skip
+        alive = box.process.poll() is None
+        line = box.line()
+        line.request("GET", "/api/v1/account", headers=asked)
+        assert line.getresponse().status == 200
+        line.close()
+    check(done, alive, more_than=40)
 
 
 def signed_in(box):

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from appliance.accounts import people
 from appliance.clock import utc_now
-from appliance.db import shares
+from appliance.db import shares, snapshots, sources
 from appliance.db.shares import Share
 from appliance.model import Role, Source
 from appliance.policy.share_rights import Right
@@ -172,3 +172,45 @@ def test_no_path_leads_into_another_source(site: Site, path: str) -> None:
         client.get(f"/disk/documents/version?s={others}&p={packed('secret.txt')}").status_code
         == 404
     )
+
+
+def test_programs_read_what_was(site: Site) -> None:
+    """Versions, a folder of a night, what is gone, their bytes; to who may see only, to nobody outside the share."""
+    doctor = site.client_as(Role.OWNER)
+    api = "/api/v1/disk/documents"
+    told = doctor.get(f"{api}/versions?p={packed('in/letter.txt')}").json()
+    assert told["is_there"]
+    assert told["may_replace"]
+    numbers = [each["snapshot_id"] for each in told["versions"]]
+    assert [each["size"] for each in told["versions"]][-1] == len("first")
+    first = min(numbers)
+    asked = f"{api}/version?s={first}&p={packed('in/letter.txt')}"
+    assert doctor.get(asked).text == "first"
+    (gone,) = [
+        each
+        for each in doctor.get(f"{api}/deleted?p={packed('in')}").json()["rows"]
+        if each["name"] == "gone.txt"
+    ]
+    assert gone["snapshot_id"] == first
+    assert doctor.get(f"{api}/deleted?p={packed('in')}&first=99").json()["rows"] == []
+    past = doctor.get(f"{api}/past?p={packed('in')}&s={first}").json()
+    assert past["night"]["snapshot_id"] == first
+    assert past["nights"][-1]["snapshot_id"] == first
+    assert ("gone.txt", True) in [(each["name"], each["is_gone"]) for each in past["rows"]]
+    whole = doctor.get(f"{api}/past.zip?s={first}&p={packed('in')}")
+    assert whole.content[:2] == b"PK"
+    assert doctor.get(f"{api}/versions?p={packed('in')}").status_code == 422
+    assert doctor.get(f"{api}/past?s=9999").status_code == 404
+    assert doctor.get(f"{api}/past?p={packed('../other')}").status_code == 422
+    reader = site.client_as(Role.SECRETARY)
+    seen = reader.get(f"{api}/versions?p={packed('in/letter.txt')}").json()
+    assert (seen["may_restore"], seen["may_replace"]) == (False, False)
+    with site.box.database.read() as connection:
+        strange = max(
+            each.id
+            for source in sources.all_living(connection)
+            if source.id != site.source.id
+            for each in snapshots.of_source(connection, source.id)
+        )
+    assert doctor.get(f"{api}/past?s={strange}").status_code == 404
+    assert doctor.get(asked.replace(f"s={first}", f"s={strange}")).status_code == 404

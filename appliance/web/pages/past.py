@@ -1,5 +1,6 @@
 """The folders of a share as they were: of one night, and what any night shows that is not there now."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final
@@ -24,7 +25,7 @@ from appliance.policy.roles import Action
 from appliance.policy.share_rights import Right
 from appliance.units import NS_PER_S
 from appliance.web.api.upload import doer_of
-from appliance.web.deps import Box, TheBox, TheVisitor, aside, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, needs
 from appliance.web.pages.files import disposition
 from appliance.web.pages.past_lines import DeletedLine, Doors, deleted_lines
 from appliance.web.pages.paths import Crumb, crumbs, readable
@@ -105,13 +106,7 @@ async def show_deleted(
         label=held.share.label,
         packed=p,
         crumbs=crumbs(path),
-        lines=deleted_lines(
-            found[:ROWS],
-            box_times(box, held.share.source_id),
-            doors_of(share),
-            folders=f"/disk/{share}/past?s={{s}}&p={{p}}",
-            versions=f"/disk/{share}/versions?p={{p}}",
-        ),
+        lines=_lines(box, held, found[:ROWS]),
         total=len(found),
         can_add=held.may(Right.ADD),
     )
@@ -133,18 +128,9 @@ async def show_past(
     Raises:
         NotFound, NotAllowed, InvalidInput.
     """
-    held, path = await seen_by(box, visitor, share, p)
-    source_id = held.share.source_id
-    if source_id is None:
-        raise NotFound("snapshot", "–")
-    with box.database.read() as connection:
-        nights = snapshots.of_source(connection, source_id)
-    night = next((each for each in nights if s in {0, each.id}), None)
-    if night is None:
-        raise NotFound("snapshot", str(s))
-    with box.database.read() as connection:
-        past = in_night(connection, held, night, path)
-    rows, total = await aside(_past, box, past)
+    nights, past = await night_of(box, visitor, share, s, p)
+    held, path, night = past.held, past.path, past.night
+    rows, total = await aside(rows_of, box, past)
     shown = [each for each in rows if each.is_gone] if gone else rows
     page = PastPage(
         share=share,
@@ -195,6 +181,41 @@ async def send_folder(
     )
 
 
+async def night_of(
+    box: Box, visitor: Visitor, share: str, number: int, p: str
+) -> tuple[list[Snapshot], PastThing]:
+    """Return the nights of a share one sees, newest first, and a path in one of them; 0 is the newest.
+
+    Raises:
+        NotFound: also when it is not backed up. NotAllowed, InvalidInput.
+    """
+    held, path = await seen_by(box, visitor, share, p)
+    if held.share.source_id is None:
+        raise NotFound("snapshot", "–")
+    with box.database.read() as connection:
+        nights = snapshots.of_source(connection, held.share.source_id)
+        night = next((each for each in nights if number in {0, each.id}), None)
+        if night is None:
+            raise NotFound("snapshot", str(number))
+        return nights, in_night(connection, held, night, path)
+
+
+def gone_of(box: Box, held: Held, path: bytes) -> list[DeletedLine]:
+    """Return what any night shows in a folder of a share and is not there now, folders first, then by name."""
+    return _lines(box, held, _deleted(box, held, path))
+
+
+def _lines(box: Box, held: Held, found: Sequence[tuple[Deleted, bytes]]) -> list[DeletedLine]:
+    share = held.share.name
+    return deleted_lines(
+        found,
+        box_times(box, held.share.source_id),
+        doors_of(share),
+        folders=f"/disk/{share}/past?s={{s}}&p={{p}}",
+        versions=f"/disk/{share}/versions?p={{p}}",
+    )
+
+
 def box_times(box: Box, source_id: SourceId | None) -> dict[SnapshotId, datetime]:
     """Return when each snapshot of a source was taken."""
     if source_id is None:
@@ -203,7 +224,12 @@ def box_times(box: Box, source_id: SourceId | None) -> dict[SnapshotId, datetime
         return {each.id: each.started_at for each in snapshots.of_source(connection, source_id)}
 
 
-def _past(box: Box, past: PastThing) -> tuple[list[PastRow], int]:
+def rows_of(box: Box, past: PastThing) -> tuple[list[PastRow], int]:
+    """Return what a folder held in a night, and of how much.
+
+    Raises:
+        NotFound: the night is not known any more.
+    """
     held, night, path = past.held, past.night, past.path
     catalogue = of_source(box.settings, night.source_id)
     try:

@@ -34,6 +34,7 @@ from appliance.web.pages.files import SHOWN, disposition
 from appliance.web.pages.past import box_times, doors_of
 from appliance.web.pages.past_lines import (
     Touch,
+    VersionLine,
     VersionsPage,
     version_lines,
     who_did,
@@ -78,14 +79,12 @@ async def show_versions(
         NotFound, NotAllowed, InvalidInput.
     """
     held, path = await seen_by(box, visitor, share, p)
-    entry = await aside(_entry_now, held, path)
+    entry = await aside(entry_now, held, path)
     if not path or (entry is not None and entry.kind == "folder"):
         return RedirectResponse(f"/disk/{share}/past?p={p}", 303)
-    source_id = held.share.source_id
-    found = await aside(_history, box, held, path)
-    times = box_times(box, source_id)
+    versions = await aside(lambda: versions_of(box, held, path, is_there=entry is not None))
     touches = await box.read_aside(lambda c: _touches(c, held, path))
-    if entry is None and not found and not touches:
+    if entry is None and not versions and not touches:
         raise NotFound("file", readable(path))
     page = VersionsPage(
         name=readable(paths.parent(path)[1]),
@@ -94,19 +93,13 @@ async def show_versions(
         trail=PresentFile(held, path).trail(),
         is_there=entry is not None,
         present=f"/disk/{share}/file?p={p}" if entry is not None else None,
-        versions=[
-            each
-            for each in version_lines(
-                found, times, doors_of(share), p, newest_is_there=entry is not None
-            )
-            if each.is_file
-        ],
+        versions=versions,
         touches=touches,
         may_open=True,
         restore=f"/disk/{share}/version" if held.may(Right.ADD) else "",
         is_share=True,
         can_replace=held.may(Right.ADD) and held.may(Right.CHANGE),
-        is_backed_up=source_id is not None,
+        is_backed_up=held.share.source_id is not None,
     )
     return render(request, page)
 
@@ -182,11 +175,24 @@ async def restore_version(
     return RedirectResponse(f"/disk/{share}?p={pack_path(paths.parent(made)[0])}", 303)
 
 
-def _entry_now(held: Held, path: bytes) -> listing.Entry | None:
+def entry_now(held: Held, path: bytes) -> listing.Entry | None:
+    """Return what is there now, or None."""
     try:
         return listing.entry(held.share.folder, path)
     except DiskError:
         return None
+
+
+def versions_of(box: Box, held: Held, path: bytes, *, is_there: bool) -> list[VersionLine]:
+    """Return the versions of a file of a share in its nights, newest first; the first is the present one's if it is there."""
+    lines = version_lines(
+        _history(box, held, path),
+        box_times(box, held.share.source_id),
+        doors_of(held.share.name),
+        pack_path(path),
+        newest_is_there=is_there,
+    )
+    return [each for each in lines if each.is_file]
 
 
 def _history(box: Box, held: Held, path: bytes) -> list[Version]:
@@ -210,7 +216,7 @@ def restore_file(box: Box, visitor: Visitor, past: PastThing, how: str) -> bytes
     doer, now = doer_of(visitor), utc_now()
     folder, name = paths.parent(path)
     in_place = how == "place"
-    if in_place and _entry_now(held, path) is not None:
+    if in_place and entry_now(held, path) is not None:
         held.demand(Right.CHANGE)
     bins.make_folders(held.share.folder, folder)
     target = path if in_place else paths.join(folder, _free_name(held, folder, name))
@@ -223,7 +229,7 @@ def restore_file(box: Box, visitor: Visitor, past: PastThing, how: str) -> bytes
             opened.blocks,
             doer=doer,
             now=now,
-            replaces=in_place and _entry_now(held, path) is not None,
+            replaces=in_place and entry_now(held, path) is not None,
             mtime_ns=opened.mtime_ns,
         )
     with box.database.write() as connection:
