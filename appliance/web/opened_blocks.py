@@ -1,8 +1,8 @@
 """Reading an opened file block by block: at once what the system holds in memory, in a thread what it does not.
 
 A thread costs 60 microseconds a block, and with blocks of a mebibyte each byte left the processor's cache between
-being read, sealed and sent. Blocks of 256 KiB, read by the one thread of the web, take a third less of it over HTTP
-and a tenth less over HTTPS (docs/decisions/0230). A disk that sleeps still stops nobody.
+being read, sealed and sent. Blocks of 256 KiB, read by the one thread of the web, take a quarter less of it over HTTP
+and a tenth less over HTTPS (docs/decisions/0231). A disk that sleeps still stops nobody.
 
 Source: preadv2(2), RWF_NOWAIT.
 """

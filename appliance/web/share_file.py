@@ -1,7 +1,7 @@
 """A file of a share as an answer: large ones block by block, small ones in one read and one message.
 
-A fifth of the processor a gigabyte and many times more small files a second than Starlette's own
-(docs/decisions/0230). It sends what was opened, never what a name leads to by now.
+A third of the processor a gigabyte and many times more small files a second than Starlette's own
+(docs/decisions/0231). It sends what was opened, never what a name leads to by now.
 """
 
 import os
