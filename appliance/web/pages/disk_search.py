@@ -14,7 +14,8 @@ from starlette.responses import Response
 from appliance.clock import from_epoch, utc_now
 from appliance.db.shares import Share
 from appliance.disk import access, paths
-from appliance.disk.index_search import Found, Hit, Piece, Place, find
+from appliance.disk.index_excerpt import Piece
+from appliance.disk.index_search import Found, Hit, Place, find
 from appliance.errors import NotFound
 from appliance.packed import pack_path
 from appliance.policy.plain_words import split
