@@ -248,14 +248,8 @@ def begin(
     try:
         locums.demand_open(connection, person, now=now)
     except AccountNotOpen as shut:
-        events.record(
-            connection,
-            at=now,
-            event="session.refused",
-            subject=f"person:{person.id}",
-            address=address,
-            by=factors,
-            reason="outside-the-term",
+        _refused(
+            connection, person, reason="outside-the-term", by=factors, address=address, now=now
         )
         return SignedIn("", Step.REFUSED, person, shut)
     is_local = local_networks.is_local(connection, address)
@@ -268,27 +262,13 @@ def begin(
         now=now,
     )
     if step is Step.REFUSED:
-        events.record(
-            connection,
-            at=now,
-            event="session.refused",
-            subject=f"person:{person.id}",
-            address=address,
-            by=factors,
-            reason="second-factor-missing",
+        _refused(
+            connection, person, reason="second-factor-missing", by=factors, address=address, now=now
         )
         return SignedIn("", step, person)
     is_envelope = person.role is Role.SEALED_ENVELOPE
     if is_envelope and not sealed_envelope.open_once(connection, person, address=address, now=now):
-        events.record(
-            connection,
-            at=now,
-            event="session.refused",
-            subject=f"person:{person.id}",
-            address=address,
-            by=factors,
-            reason="envelope-opened",
-        )
+        _refused(connection, person, reason="envelope-opened", by=factors, address=address, now=now)
         return SignedIn("", Step.REFUSED, person, EnvelopeOpened())
     is_half = step in {Step.ASKED, Step.MAKE}
     if not is_half:
@@ -458,6 +438,21 @@ def _failed(connection: Connection, person_id: PersonId, *, address: str, now: d
             person_id=None,
             now=now,
         )
+
+
+def _refused(
+    connection: Connection, person: Person, *, reason: str, by: str, address: str, now: datetime
+) -> None:
+    # What was shown was right: no failure is counted.
+    events.record(
+        connection,
+        at=now,
+        event="session.refused",
+        subject=f"person:{person.id}",
+        address=address,
+        by=by,
+        reason=reason,
+    )
 
 
 def _record_start(
