@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, is_dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,10 @@ class ExitCode(IntEnum):
 FILE_COLUMNS: Final = 160
 #: Variables that may name a language, first one wins; ours before the system's.
 LANGUAGE_VARIABLES: Final = ("ARMOIRE_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+
+
+#: Of the practice, from the moment the box is opened; None: the machine's.
+_ZONE: ContextVar[tzinfo | None] = ContextVar("zone", default=None)
 
 
 def language_of(environment: Mapping[str, str]) -> Language:
@@ -95,6 +100,9 @@ class Session:
     #: Progress and errors: standard output is the answer's alone.
     err: Console = field(default_factory=lambda: _console(stderr=True))
 
+    def __post_init__(self) -> None:
+        _ZONE.set(None)
+
     @property
     def folder(self) -> Path:
         """The data folder: ``--data``, ARMOIRE_DATA, or ``./var``."""
@@ -117,7 +125,10 @@ class Session:
             NotInitialised: there is no box in the data folder.
             DatabaseUnusable: it is damaged, or newer than this program.
         """
-        return open_database(self.settings.database)
+        found = open_database(self.settings.database)
+        with found.read() as connection:
+            _ZONE.set(ZoneInfo(practice.in_force(connection, self.settings).time_zone))
+        return found
 
     @property
     def zone(self) -> ZoneInfo:
@@ -216,8 +227,11 @@ def clean(name: bytes | str) -> str:
 
 
 def when(moment: datetime | None) -> str:
-    """Return a time as a person of this place reads it, to the minute; «–» for none."""
-    return "–" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
+    """Return a time as a person of the practice reads it, to the minute; «–» for none.
+
+    The machine's own zone counts where no box was opened: after a fire, at a colleague's.
+    """
+    return "–" if moment is None else moment.astimezone(_ZONE.get()).strftime("%Y-%m-%d %H:%M")
 
 
 def wrong(name: str, expected: str) -> InvalidInput:

@@ -1,13 +1,15 @@
 """What the practice chooses, at the console of the box."""
 
 import json
+import time
+from datetime import UTC, datetime
 
 import pytest
 
 from appliance import cli
-from appliance.db import practice
+from appliance.db import facts, practice
 from appliance.db.engine import open_database
-from appliance.ledger import chain
+from appliance.ledger import chain, events
 from appliance.policy.practice_settings import SETTINGS
 from appliance.settings import Settings
 
@@ -66,3 +68,24 @@ def test_what_cannot_be_is_refused_with_words(box, capsys, key, value):
     assert body["error"]["code"] == "input.invalid"
     with box.read() as connection:
         assert list(chain.entries(connection)) == []
+
+
+@pytest.mark.parametrize(("zone", "read"), [(None, "13:30"), ("Indian/Reunion", "16:30")])
+def test_hours_are_those_of_the_practice_whatever_the_machine_s_are(
+    box, capsys, monkeypatch, zone, read
+):
+    """A server that lives in UTC shows the night of a practice in France on its own day."""
+    with box.write() as connection:
+        at = datetime(2026, 1, 15, 12, 30, tzinfo=UTC)
+        events.record(connection, at=at, event="certificate.renewed", subject="box")
+        if zone is not None:
+            facts.put(connection, practice.TIME_ZONE, zone, now=at)
+    monkeypatch.setenv("TZ", "America/Lima")
+    time.tzset()
+    try:
+        assert cli.run(["ledger", "list"]) == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert f"2026-01-15 {read}" in capsys.readouterr().out
