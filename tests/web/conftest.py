@@ -224,3 +224,14 @@ def token_of(
         return {"authorization": f"Bearer {secret}"}
 
     return make
+
+
+@pytest.fixture
+def long_ago(database: Database) -> Callable[[], None]:
+    """Make every session's proof an old one: who it is is asked again."""
+
+    def make() -> None:
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE session SET proven_at = NULL")
+
+    return make

@@ -27,17 +27,6 @@ def me(client_as):
     return client_as(Role.SECRETARY)
 
 
-@pytest.fixture
-def long_ago(database):
-    """Make every session's proof an old one."""
-
-    def make():
-        with database.write() as c:
-            c.exec_driver_sql("UPDATE session SET proven_at = NULL")
-
-    return make
-
-
 def code(answer):
     return answer.json()["error"]["code"]
 
@@ -170,7 +159,7 @@ def test_what_matters_asks_again_and_a_password_answers(me, long_ago):
         assert code(me.request(method, f"{OWN}/{path}")) == "access.proof-needed", path
     wanted = {"kind": "api", "label": "x", "scope": ["disk:read"]}
     assert code(me.post(f"{OWN}/tokens", json=wanted)) == "access.proof-needed"
-    assert me.post(f"{OWN}/prove", json={"password": "guess"}).status_code in {401, 403}
+    assert me.post(f"{OWN}/prove", json={"password": "guess"}).status_code == 403
     assert me.post(f"{OWN}/prove", json={"code": "000000"}).status_code == 401
     assert me.post(f"{OWN}/tokens", json=wanted).status_code == 403
     assert me.post(f"{OWN}/prove", json={"password": PASSWORD}).status_code == 204
@@ -199,21 +188,14 @@ def test_a_token_is_made_shown_once_and_revoked(me, database):
     assert me.get(f"{OWN}/tokens").json() == []
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"kind": "key"},
-        {"label": ""},
-        {"scope": []},
-        {"scope": ["god"]},
-        {"days": 0},
-        {"days": 5000},
-    ],
-)
-def test_a_token_that_may_not_be_is_refused(me, change):
+def test_a_token_that_may_not_be_is_refused(me):
     """By the page's own rules."""
-    body = {"kind": "api", "label": "x", "scope": ["disk:read"], **change}
-    assert me.post(f"{OWN}/tokens", json=body).status_code == 422
+    body = {"kind": "api", "label": "x", "scope": ["disk:read"]}
+    for change in (
+        {"kind": "key"}, {"label": ""}, {"scope": []}, {"scope": ["god"]}, {"days": 0},
+        {"days": 5000},
+    ):  # fmt: skip
+        assert me.post(f"{OWN}/tokens", json=body | change).status_code == 422, change
 
 
 def test_nobody_makes_or_revokes_what_is_not_theirs(client_as, database, person_of):
