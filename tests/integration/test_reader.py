@@ -182,7 +182,7 @@ def test_no_worker_is_said_at_once(scene):
         open_file(scene.box.settings, scene.share.id, scene.snapshot.id, b"x")
     with pytest.raises(WorkerUnreachable):
         asyncio.run(open_file_async(scene.box.settings, scene.share.id, scene.snapshot.id, b"x"))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
 
 
 def test_files_are_read_while_borg_writes_prunes_and_compacts(scene):

@@ -96,7 +96,7 @@ def test_a_worker_runs_a_night_to_its_proof_and_leaves_no_trace_when_it_ends(
     begun = time.monotonic()
     assert end(worker) == 0
 
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     assert alive(database) == []
     assert not any(each.is_running() for each in children)
     assert not (armoire.data / "run" / "reader.sock").exists()
