@@ -14,6 +14,7 @@ from appliance.ledger import chain
 from appliance.model import Role
 from appliance.web.routes import ROUTERS
 from appliance.web.security import COOKIE
+from tests.support.passkey_device import PasskeyDevice
 from tests.web.conftest import PASSWORD
 
 API = "/api/v1"
@@ -145,6 +146,27 @@ def test_a_passkey_is_asked_for_and_a_made_up_one_is_refused(me):
         assert made.status_code == 401, answer
     assert me.post(f"{OWN}/prove/passkey/options").json()["challenge"]
     assert me.post(f"{OWN}/prove/passkey", json={"answer": {}}).status_code == 401
+
+
+def test_a_passkey_is_made_and_shows_who_one_is(me, long_ago):
+    """A device's real answers, each good once; another device's signature is refused."""
+    device, other = PasskeyDevice("https://testserver"), PasskeyDevice("https://testserver")
+    options = me.post(f"{OWN}/second-factors/passkey/options").json()
+    body = {"answer": device.make(options), "label": "Phone"}
+    made = me.post(f"{OWN}/second-factors/passkey", json=body)
+    assert (made.status_code, made.headers["cache-control"]) == (201, "no-store")
+    assert len(made.json()["recovery_codes"]) == second_factors.CODES
+    assert me.post(f"{OWN}/second-factors/passkey", json=body).status_code == 401
+    (factor,) = me.get(f"{OWN}/second-factors").json()["factors"]
+    assert (factor["kind"], factor["label"]) == ("passkey", "Phone")
+    long_ago()
+    strange = other.sign(me.post(f"{OWN}/prove/passkey/options").json())
+    assert me.post(f"{OWN}/prove/passkey", json={"answer": strange}).status_code == 401
+    assert me.post(f"{OWN}/second-factors/codes").status_code == 403
+    answer = {"answer": device.sign(me.post(f"{OWN}/prove/passkey/options").json())}
+    assert me.post(f"{OWN}/prove/passkey", json=answer).status_code == 204
+    assert me.post(f"{OWN}/prove/passkey", json=answer).status_code == 401
+    assert me.post(f"{OWN}/second-factors/codes").status_code == 201
 
 
 def test_what_matters_asks_again_and_a_password_answers(me, long_ago):
