@@ -65,7 +65,7 @@ def renewal(settings: Settings) -> Iterator[Renewal]:
     server = make_server(settings)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not server.started:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -161,7 +161,7 @@ def test_killed_at_random_moments_it_leaves_nothing_and_the_next_one_succeeds(bo
         _, process = box.start(RunDrill(box.target.id))
         place = box.settings.data / "drill"
         # From the moment it has a folder: before, there is nothing to leave.
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 90
         while not place.exists() and process.poll() is None and time.monotonic() < limit:
             time.sleep(0.005)
         time.sleep(dice.uniform(0.0, 0.4) * (number + 1) / 2)
@@ -195,7 +195,7 @@ def test_a_drill_removes_what_a_killed_one_left(box):
 def test_stopped_by_a_person_it_leaves_nothing_and_proves_nothing(box):
     ask(box)
     job_id, process = box.start(RunDrill(box.target.id))
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 90
     while not (box.settings.data / "drill").exists() and time.monotonic() < limit:
         time.sleep(0.01)
     with box.database.write() as connection:

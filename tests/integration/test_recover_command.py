@@ -163,7 +163,7 @@ def test_killed_at_random_moments_the_same_command_goes_on(burnt, tmp_path):
     for _ in range(4):
         before = report.stat().st_mtime_ns if report.exists() else 0
         process = fire.start("--disk", disk)
-        until(lambda since=before: report.exists() and report.stat().st_mtime_ns > since, 30, 0.01)
+        until(lambda since=before: report.exists() and report.stat().st_mtime_ns > since, 120, 0.01)
         time.sleep(dice.uniform(0.0, 1.2))
         if process.poll() is None:
             process.kill()

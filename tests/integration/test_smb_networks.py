@@ -71,7 +71,7 @@ def test_smbd_binds_the_local_addresses_and_the_tunnels_by_switch(
     )
     smbd = subprocess.Popen(["unshare", "--net", "sh", "-c", script], start_new_session=True)
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         heard = ""
         while heard.count(":18446") < len(expected):
             assert time.monotonic() < end, heard

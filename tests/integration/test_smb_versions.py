@@ -68,7 +68,7 @@ class Past:
                 *("--owner", OWNER),
             ]
         )
-        end = time.monotonic() + 20
+        end = time.monotonic() + 90
         while not os.path.ismount(self.place):
             assert self.mounted.poll() is None
             assert time.monotonic() < end, "not mounted"

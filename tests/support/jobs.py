@@ -64,7 +64,7 @@ def work(context: JobContext, spec: Work) -> JobState:
             while True:
                 time.sleep(1)
         case "wait":
-            end = time.monotonic() + 30
+            end = time.monotonic() + 90
             while time.monotonic() < end:
                 context.report(1, 10)
                 context.check()

@@ -6,15 +6,24 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from appliance import process
 from appliance.errors import JobCancelled, ToolMissing, ToolTimeout
 from appliance.vault.secret import Secret
+from tests.support.armoire import until
 
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_environment_of_the_box_is_not_inherited(monkeypatch):
@@ -66,14 +75,7 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path):
         process.run(["/bin/sh", "-c", code], timeout_s=3)
 
     grandchild = int(pid_file.read_text())
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{grandchild}").exists() and time.monotonic() < deadline:
-        state = Path(f"/proc/{grandchild}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        if state == "Z":
-            break
-        time.sleep(0.05)
-    else:
-        assert not Path(f"/proc/{grandchild}").exists()
+    until(lambda: not is_alive(grandchild))
 
 
 def test_a_person_can_stop_it():
@@ -138,16 +140,10 @@ def test_a_program_ends_when_the_process_that_runs_it_is_killed(tmp_path):
         f"process.run([sys.executable, '-c', {child!r}], timeout_s=60)"
     )
     job = subprocess.Popen(python(code), cwd=Path(__file__).parents[2])
-    deadline = time.monotonic() + 20
-    while not (pid_file.exists() and pid_file.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: pid_file.exists() and pid_file.read_text())
     pid = int(pid_file.read_text())
 
     job.kill()
     job.wait()
-    deadline = time.monotonic() + 20
 
-    while Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not is_alive(pid))

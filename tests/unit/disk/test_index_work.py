@@ -150,7 +150,7 @@ def previews(settings) -> Iterator[None]:
 
     settings.run.mkdir(parents=True, exist_ok=True)
     process = start([*PREVIEW_MAIN, "--data", str(settings.data)], env=child_environment())
-    until = time.monotonic() + 20
+    until = time.monotonic() + 90
     while not settings.preview_socket.exists() and time.monotonic() < until:
         time.sleep(0.05)
     yield
