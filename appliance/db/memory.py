@@ -29,6 +29,8 @@ class Memory:
         self._path = path
         self._door = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._version: int | None = None  # of this opening: SQLite begins each at the same number
+        self._moments = 0  # so many were told apart; no number comes twice
         self._moment: int | None = None
         self._kept: dict[Hashable, Any] = {}
 
@@ -46,11 +48,12 @@ class Memory:
             except sqlite3.Error:
                 self._drop()
                 return None
-            moment: int = row[0]
-            if moment != self._moment:
+            if row[0] != self._version:
                 self._kept = {}
-                self._moment = moment
-            return moment
+                self._version = row[0]
+                self._moments += 1
+                self._moment = self._moments
+            return self._moment
 
     def find(self, moment: int, key: Hashable) -> tuple[bool, Any]:
         """Return whether the value of ``key`` at ``moment`` is known, and the value."""
@@ -77,5 +80,6 @@ class Memory:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+        self._version = None
         self._moment = None
         self._kept = {}

@@ -130,6 +130,21 @@ def test_while_others_write_no_thread_ever_sees_an_older_value(looks):
     assert wrong == []
 
 
+def test_what_was_read_before_the_file_was_opened_again_is_not_taken_for_new(looks):
+    """SQLite begins its count anew with each opening: an older reading must not come back under its number."""
+    write(looks.database, "old")
+
+    def slow(connection):
+        seen = facts.find(connection, "what")
+        write(looks.database, "new")
+        looks.database._memory.close()  # as after an error in another thread
+        looks.database.moment()
+        return seen
+
+    assert looks.database.recall("key", slow) == "old"
+    assert looks.recall() == "new"
+
+
 def test_a_database_that_cannot_be_watched_is_read_as_ever(looks, tmp_path):
     """Slower, never wrong."""
     write(looks.database, "a")
