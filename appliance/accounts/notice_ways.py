@@ -12,7 +12,7 @@ from typing import Any, Final
 from cryptography import x509
 from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
 
-from appliance.accounts import notices
+from appliance.accounts import notices, people
 from appliance.db import facts, secrets
 from appliance.db.schema import person
 from appliance.db.schema_people import notice_delivery, notice_way
@@ -88,7 +88,10 @@ def add(
 
     Raises:
         InvalidInput: there are many already.
+        NotAllowed: it would be a sealed envelope's own, which leaves nothing behind.
     """
+    if person_id is not None:
+        people.demand_nominative(connection, person_id)
     if len(living(connection, person_id)) >= MOST_WAYS:
         raise InvalidInput("way", mark("There are many already: remove one first."))
     result = connection.execute(

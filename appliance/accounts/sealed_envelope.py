@@ -83,7 +83,7 @@ def seal(
         InvalidInput: nobody said where it will be kept.
     """
     place = " ".join(place.split())
-    if not 3 <= len(place) <= LONGEST_PLACE:
+    if not 3 <= len(place) <= LONGEST_PLACE or not place.isprintable():
         raise InvalidInput(
             "place", mark("Say where it will be kept, such as «safe of the practice».")
         )

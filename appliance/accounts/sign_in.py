@@ -386,12 +386,16 @@ def _let_in(started: SignedIn) -> SignedIn:
 
 def _as_kept(row: Row[Any] | None, password: str) -> str:
     """Return what is compared: a code of an envelope is read off paper, a password is what was typed."""
-    is_envelope = row is not None and row.role == Role.SEALED_ENVELOPE.value
-    return sealed_envelope.plain(password) if is_envelope else password
+    return sealed_envelope.plain(password) if row is not None and _is_paper(row) else password
+
+
+def _is_paper(row: Row[Any]) -> bool:
+    """Return whether it is an envelope's: its 120 bits are never blocked, for no link would open them again."""
+    return bool(row.role == Role.SEALED_ENVELOPE.value)
 
 
 def _ask_gate(row: Row[Any], now: datetime) -> None:
-    gate = throttle.gate(row.failures, row.locked_until, now)
+    gate = throttle.gate(row.failures, row.locked_until, now, blocks=not _is_paper(row))
     if gate.blocked:
         raise AccountBlocked
     if not gate.open:
@@ -408,7 +412,7 @@ def _failed(connection: Connection, person_id: PersonId, *, address: str, now: d
     if row is None:
         return
     failures = row.failures + 1
-    until = throttle.locked_until(failures, now)
+    until = throttle.locked_until(failures, now, blocks=not _is_paper(row))
     people.set_failures(connection, row.id, failures, until)
     events.record(
         connection,
@@ -426,10 +430,7 @@ def _failed(connection: Connection, person_id: PersonId, *, address: str, now: d
         for entry in chain.newest(connection, limit=50, subject=f"person:{row.id}", event=LOCKED)
         if now - entry.at < throttle.LOCKS_WITHIN
     ]
-    # Once a day, and once more when it is blocked for good.
-    if throttle.alert_due(len(today)) and (
-        len(today) == throttle.LOCKS_A_DAY or failures >= throttle.BLOCKED_AT
-    ):
+    if throttle.alert_due(len(today), failures):
         notices.put(
             connection,
             devices.LOCKS,

@@ -32,30 +32,36 @@ class Gate:
     blocked: bool = False  # waiting does not help: an administrator or a link does
 
 
-def wait_after(failures: int) -> timedelta | None:
-    """Return how long to wait after so many failures in a row; None: blocked."""
+def wait_after(failures: int, *, blocks: bool = True) -> timedelta | None:
+    """Return how long to wait after so many failures in a row; None: blocked.
+
+    Args:
+        failures: in a row.
+        blocks: False: of a secret nobody guesses, mistyped off paper; it waits and is never blocked.
+    """
     if failures >= BLOCKED_AT:
-        return None
+        return None if blocks else LONGEST_WAIT
     if failures <= FREE_FAILURES:
         return timedelta(0)
     return min(FIRST_WAIT * (1 << (failures - FREE_FAILURES - 1)), LONGEST_WAIT)
 
 
-def locked_until(failures: int, now: datetime) -> datetime | None:
+def locked_until(failures: int, now: datetime, *, blocks: bool = True) -> datetime | None:
     """Return what to store after the failure that made it ``failures``; None: nothing to wait for."""
-    wait = wait_after(failures)
+    wait = wait_after(failures, blocks=blocks)
     return now + wait if wait else None
 
 
-def gate(failures: int, locked: datetime | None, now: datetime) -> Gate:
+def gate(failures: int, locked: datetime | None, now: datetime, *, blocks: bool = True) -> Gate:
     """Return whether a sign-in may be tried.
 
     Args:
         failures: in a row, as stored.
         locked: the stored ``locked_until``.
         now: aware. A clock that went back lengthens no wait beyond what the failures cost.
+        blocks: as of ``wait_after``.
     """
-    wait = wait_after(failures)
+    wait = wait_after(failures, blocks=blocks)
     if wait is None:
         return Gate(open=False, blocked=True)
     if locked is None or locked <= now:
@@ -65,9 +71,9 @@ def gate(failures: int, locked: datetime | None, now: datetime) -> Gate:
     return Gate(open=seconds == 0, wait_s=seconds)
 
 
-def alert_due(locks_today: int) -> bool:
-    """Return whether so many locks of one account in a day must be told."""
-    return locks_today >= LOCKS_A_DAY
+def alert_due(locks_today: int, failures: int) -> bool:
+    """Return whether this lock is told: the third of a day, and the one that blocks, however slowly it came."""
+    return locks_today == LOCKS_A_DAY or failures == BLOCKED_AT
 
 
 class SessionEnd(StrEnum):

@@ -187,6 +187,25 @@ def test_wrong_codes_are_slowed_down_as_wrong_passwords_are(anonymous, paper, da
         assert sealed_envelope.get(c).opened_at is None
 
 
+def test_ten_slips_of_the_pen_do_not_end_the_paper_and_are_told(
+    anonymous, paper, person_of, database
+):
+    """No link opens it again: it waits, as long as it must, and the right code comes in; owners hear of it."""
+    owner, now = person_of(Role.OWNER), utc_now()
+    with database.write() as c:
+        who = people.get(c, sealed_envelope.get(c).person_id)
+        people.set_failures(c, who.id, 9, None)
+    assert come(anonymous, paper, password="AAAA-AAAA-AAAA").status_code == 401
+    assert come(anonymous, paper).status_code == 429
+    assert "sign-in.locks" in told(database, owner)
+    with database.write() as c:
+        row = people.find_row(c, paper["login"])
+        assert timedelta(minutes=59) < row.locked_until - now < timedelta(minutes=90)
+        people.set_failures(c, who.id, 10, now)  # the hour went by
+
+    assert come(anonymous, paper).status_code == 303
+
+
 def test_it_lets_somebody_in_and_does_nothing_else(anonymous, paper, person_of, database):
     """A link for the doctor who lost everything; no document, no rule, no account closed, no new envelope."""
     owner, secretary = person_of(Role.OWNER), person_of(Role.SECRETARY)
@@ -212,7 +231,7 @@ def test_it_lets_somebody_in_and_does_nothing_else(anonymous, paper, person_of, 
 
 
 def test_it_leaves_no_way_to_come_back(anonymous, paper, database):
-    """Neither password, factor, link, device nor token outlives its session, which ends within the hour."""
+    """Neither password, factor, link, device, token nor way of notices outlives its session, which ends within the hour."""
     come(anonymous, paper)
     with database.write() as c:
         who = people.get(c, sealed_envelope.get(c).person_id)
@@ -222,7 +241,11 @@ def test_it_leaves_no_way_to_come_back(anonymous, paper, database):
             lambda: second_factors.begin_totp(c, who, None, now=utc_now()),
             lambda: app_passwords.make(c, who.id, kind=Kind.DAV, label="x", now=utc_now()),
             lambda: tunnel.add(c, who.id, "x", "x", by=who.id, now=utc_now()),
-        ):
+            lambda: notice_ways.add(
+                c, person_id=who.id, kind=WayKind.EMAIL, label="a@elsewhere.example",
+                topics=["account"], by=who.id, now=utc_now(),
+            ),
+        ):  # fmt: skip
             with pytest.raises(NotAllowed):
                 make()
     assert begun.ends_at - begun.created_at == timedelta(hours=1)
@@ -284,6 +307,7 @@ def test_who_does_not_say_where_it_is_kept_gets_none(boss, database):
     """A paper nobody can find in an emergency is none."""
     assert boss.post("/envelope", data={"place": " "}).status_code == 422
     assert boss.post(API, json={"place": ""}).status_code == 422
+    assert boss.post(API, json={"place": "Coffre \0 du cabinet"}).status_code == 422
     assert boss.get(API).json() == []
     assert boss.post(f"{API}/withdraw").status_code == 404
 

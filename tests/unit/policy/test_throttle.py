@@ -81,7 +81,23 @@ def test_a_guesser_gets_fewer_than_25_tries_a_day():
 
 def test_the_third_lock_of_a_day_is_told():
     """PGSSI-S 5.2.3."""
-    assert [alert_due(locks) for locks in (0, 2, 3, 4)] == [False, False, True, True]
+    assert [alert_due(locks, 5) for locks in (0, 2, 3, 4)] == [False, False, True, False]
+
+
+def test_the_failure_that_blocks_is_told_however_slowly_it_came():
+    """One a day for ten days: no third lock of a day ever was, and the account is shut for good."""
+    assert [alert_due(1, failures) for failures in (9, 10, 11)] == [False, True, False]
+
+
+@pytest.mark.parametrize("failures", [10, 11, 500, 10**9])
+def test_a_secret_nobody_guesses_waits_an_hour_and_is_never_blocked(failures):
+    """120 bits off paper: who mistyped ten times comes in all the same."""
+    until = locked_until(failures, NOW, blocks=False)
+
+    assert until == NOW + LONGEST_WAIT
+    assert not gate(failures, until, NOW, blocks=False).blocked
+    assert gate(failures, until, until, blocks=False) == Gate(open=True)
+    assert gate(3, locked_until(3, NOW, blocks=False), NOW, blocks=False) == Gate(False, 60)
 
 
 @pytest.mark.parametrize(
