@@ -38,6 +38,8 @@ def folder(database, tmp_path):
             os.utime(place / "letters" / "été.txt", (1_774_000_000, 1_774_000_000))
             (place / "letters" / "out").symlink_to("/etc/passwd")
             made = shares.add(connection, name=name, label=name, folder=place, now=utc_now())
+            # The room that the page says is the quota's: the disk's own changes while others write to it.
+            shares.change(connection, made.id, quota_bytes=100_000_000)
             for role, given in ((Role.OWNER, ALL), (Role.SECRETARY, rights)):
                 shares.grant(connection, made.id, given, role=role, by=None, now=utc_now())
     return tmp_path / "documents" / "letters"
