@@ -103,6 +103,9 @@ ArmoireError
 │   ├── NameTaken             disk.name-taken
 │   ├── FileChanged           disk.file-changed
 │   ├── ShareFull             disk.share-full
+│   ├── ShareNotWritable      disk.share-not-writable
+│   ├── ShareMoved            disk.share-moved
+│   ├── RestoreBusy           disk.restore-busy
 │   ├── UploadGone            disk.upload-gone
 │   ├── UploadDamaged         disk.upload-damaged
 │   ├── UploadBusy            disk.upload-busy
@@ -1234,6 +1237,35 @@ class ShareFull(DiskError):
     free_bytes: int
     code = "disk.share-full"
     public = "There is not enough room: %(free_bytes)s bytes are left. Nothing was written."
+
+
+@dataclass(eq=False)
+class ShareNotWritable(DiskError):
+    """The worker may not write into the share's folder: read-only for it, or another's."""
+
+    code = "disk.share-not-writable"
+    public = (
+        "The box may not write into the folder of this share: its disk is read-only, or armoire-worker is not let in."
+        " Who looks after the box adds it under ReadWritePaths= («systemctl edit armoire-worker»). Nothing was written."
+    )
+
+
+@dataclass(eq=False)
+class ShareMoved(DiskError):
+    """The share lies in another folder than when the work began."""
+
+    code = "disk.share-moved"
+    public = "This share was given another folder meanwhile. It begins anew there, by itself."
+    retryable = True
+
+
+@dataclass(eq=False)
+class RestoreBusy(DiskError):
+    """Another process is at work on the same draft of a folder that comes back."""
+
+    code = "disk.restore-busy"
+    public = "This folder is being written by another task still. This will be tried again."
+    retryable = True
 
 
 @dataclass(eq=False)

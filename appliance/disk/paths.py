@@ -95,8 +95,8 @@ def check_new_name(name: bytes) -> bytes:
 
 
 @contextmanager
-def open_folder(root: Path, path: bytes) -> Iterator[int]:
-    """Open a folder of the share at ``root``; the descriptor is closed at the end.
+def open_folder(root: Path | int, path: bytes) -> Iterator[int]:
+    """Open a folder of the share at ``root``, or below an opened folder; the descriptor is closed at the end.
 
     Raises:
         InvalidInput: as ``split``.
@@ -111,7 +111,21 @@ def open_folder(root: Path, path: bytes) -> Iterator[int]:
 
 
 @contextmanager
-def open_parent(root: Path, path: bytes) -> Iterator[tuple[int, bytes]]:
+def open_own(root: Path, name: bytes) -> Iterator[int]:
+    """Open one of our own folders of the share at ``root``; the descriptor is closed at the end.
+
+    Raises:
+        FileMissing, NotAFolder: as ``open_folder``.
+    """
+    folder = _walk(root, (RESERVED, *split(name)))
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def open_parent(root: Path | int, path: bytes) -> Iterator[tuple[int, bytes]]:
     """Open the folder that holds ``path`` and yield it with the last name; the name need not be there.
 
     Raises:
@@ -127,7 +141,7 @@ def open_parent(root: Path, path: bytes) -> Iterator[tuple[int, bytes]]:
         os.close(folder)
 
 
-def open_file(root: Path, path: bytes) -> int:
+def open_file(root: Path | int, path: bytes) -> int:
     """Open a regular file for reading and return its descriptor; the caller closes it.
 
     Raises:
@@ -147,9 +161,12 @@ def open_file(root: Path, path: bytes) -> int:
         return descriptor
 
 
-def _walk(root: Path, names: tuple[bytes, ...]) -> int:
+def _walk(root: Path | int, names: tuple[bytes, ...]) -> int:
     try:
-        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if isinstance(root, int):
+            folder = os.open(".", _FOLDER, dir_fd=root)
+        else:
+            folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise FileMissing from error
     for name in names:

@@ -7,13 +7,16 @@ restore that was killed behind it is not done twice (docs/decisions/0241).
 """
 
 import errno
+import fcntl
 import json
 import os
+import re
+import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Final, Protocol
 
 from sqlalchemy import Connection
@@ -25,9 +28,28 @@ from appliance.disk import actions, moves
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.disk.actions import Doer, demand_room
-from appliance.disk.copying import FILE_MODE, remove
-from appliance.disk.paths import check_new_name, join, open_folder, open_parent, parent
-from appliance.errors import NameTaken, NotFound, ShareFull
+from appliance.disk.copying import FILE_MODE
+from appliance.disk.paths import (
+    check_new_name,
+    join,
+    open_file,
+    open_folder,
+    open_own,
+    open_parent,
+    parent,
+)
+from appliance.errors import (
+    FileMissing,
+    InvalidInput,
+    NameTaken,
+    NotAFile,
+    NotAFolder,
+    NotFound,
+    RestoreBusy,
+    ShareFull,
+    ShareNotWritable,
+)
+from appliance.language import mark
 from appliance.ledger import questions
 from appliance.packed import unpack_path
 from appliance.policy.share_rights import Right
@@ -36,7 +58,10 @@ from appliance.policy.share_rights import Right
 _TREE: Final = b"tree"
 _FILE: Final = b"file"
 _GIVEN: Final = b"given"
+_PARTS: Final = bins.PARTS.encode()
+_DRAFT: Final = re.compile(r"[0-9a-f]{32}")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_CLOSED: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +87,11 @@ class Watch(Protocol):
     """Who stands beside while a folder comes back."""
 
     def check(self) -> None:
-        """Raise when it should go no further; asked before each file and after each block."""
+        """Raise when it should go no further; asked before each file, after each block and right before the end."""
+        ...
+
+    def share(self) -> Share:
+        """Return the share as it is now: its quota, and what is used of it."""
         ...
 
     def report(self, size: int, files: int) -> None:
@@ -76,6 +105,17 @@ class Back:
 
     files: int
     size: int  # bytes
+
+
+def check_draft(draft: str) -> bytes:
+    """Return the name of a draft.
+
+    Raises:
+        InvalidInput: it is not 32 hexadecimal digits; a draft is made and removed, whatever else has that name.
+    """
+    if not _DRAFT.fullmatch(draft):
+        raise InvalidInput("draft", mark("A draft has 32 hexadecimal digits."))
+    return draft.encode()
 
 
 def put_folder(
@@ -93,8 +133,8 @@ def put_folder(
 ) -> Back:
     """Write a folder back at ``path``, or beside it when the name is taken, and return how much it was.
 
-    Safe to call again with the same draft after a crash at any line. Whatever is raised, the draft stays: ``forget``
-    removes it.
+    Safe to call again with the same draft after a crash at any line; of two at once, one is refused. Whatever is
+    raised, the draft stays: ``forget`` removes it.
 
     Args:
         database: for the ledger.
@@ -109,37 +149,34 @@ def put_folder(
         watch: is asked and told.
 
     Raises:
-        NotAllowed, InvalidInput, NotAFolder, ShareFull; what ``watch`` and ``open_item`` raise.
+        NotAllowed, InvalidInput, ShareFull; what ``watch`` and ``open_item`` raise.
+        NotAFolder, NotAFile: something else is in the way, in the share or in the draft; links are not followed.
         NotFound: there is nothing in it.
+        RestoreBusy: another process is at work on the draft.
+        ShareNotWritable: the share's folder is read-only, or for others only.
     """
     held.demand(Right.ADD)
+    check_draft(draft)
     check_new_name(parent(path)[1])
     if not items:
         raise NotFound("folder", path.decode("utf-8", "replace"))
     size, files = sum(each.size for each in items), sum(not each.is_folder for each in items)
-    place = bins.own_folder(held.share, bins.PARTS) / draft
-    given = _given(place)
-    if given is None:
-        try:
-            _make(place, held, items, open_item, watch)
-            given = _give(place, held, path)
-        except OSError as error:
-            if error.errno in _FULL:
-                raise ShareFull(actions.room(held.share)) from error
-            raise
-    made = _find(held.share, path, given)
-
-    def note(connection: Connection) -> None:
-        if made_of(connection, held.share, draft) is not None:
-            return  # killed behind this line, the last time
-        shares.add_use(connection, held.share.id, size)
-        actions.record(
-            connection, "folder.restored", held.share, made, doer, now(),
-            files=files, snapshot=snapshot_id, draft=draft,
-        )  # fmt: skip
-
-    with database.write() as connection:
-        note(connection)
+    try:
+        with _alone(held.share, draft) as place:
+            given = _given(place)
+            if given is None:
+                with _tree(place) as tree:
+                    _fill(place, tree, items, open_item, watch)
+                    watch.check()
+                    given = _give(place, tree, held.share, path)
+            _note(database, held.share, path, given, draft, doer, now(),
+                  size=size, files=files, snapshot=snapshot_id)  # fmt: skip
+    except OSError as error:
+        if error.errno in _FULL:
+            raise ShareFull(actions.room(held.share)) from error
+        if error.errno in _CLOSED:
+            raise ShareNotWritable from error
+        raise
     return Back(files, size)
 
 
@@ -149,49 +186,109 @@ def made_of(connection: Connection, share: Share, draft: str) -> bytes | None:
     return None if known is None else unpack_path(str(known.body["path"]))
 
 
-def forget(share: Share, draft: str) -> None:
-    """Remove a draft that nobody goes on with; one that was given away keeps its note until the bins are tidied."""
-    place = bins.own_folder(share, bins.PARTS) / draft
-    if _given(place) is None:
-        # The note first: what is left of a removal that was cut must not look as if it had been given away.
-        with suppress(FileNotFoundError):
-            (place / os.fsdecode(_GIVEN)).unlink()
-        remove(place)
+def forget(share: Share, draft: str) -> bool:
+    """Remove a draft that nobody goes on with; return whether anything was removed.
+
+    One that was given away keeps its note until the bins are tidied, and one that somebody is at work on stays.
+    Nothing is removed through a link: a link that has the draft's name goes itself.
+
+    Raises:
+        InvalidInput: as ``check_draft``.
+        NotAFolder: a link leads to where drafts are.
+        OSError: the disk does not let it.
+    """
+    name = check_draft(draft)
+    with suppress(FileMissing), open_own(share.folder, _PARTS) as parts:
+        try:
+            with open_folder(parts, name) as place:
+                if not _hold(place) or _given(place) is not None:
+                    return False
+                # The note first: what is left of a removal that was cut must not look as if it had been given away.
+                with suppress(FileNotFoundError, IsADirectoryError):
+                    os.unlink(_GIVEN, dir_fd=place)
+                shutil.rmtree(os.fsdecode(name), dir_fd=parts)
+        except NotAFolder:
+            os.unlink(name, dir_fd=parts)
+        return True
+    return False
 
 
-def _make(
-    place: Path,
-    held: Held,
+# --- a draft --------------------------------------------------------------------------------
+
+
+@contextmanager
+def _alone(share: Share, draft: str) -> Iterator[int]:
+    """Open a draft, made when it is not there; nobody else opens it so until the end, or that of this process."""
+    name = check_draft(draft)
+    bins.own_folder(share, bins.PARTS)
+    with open_own(share.folder, _PARTS) as parts:
+        with suppress(FileExistsError):
+            bins.make_folder(parts, name)
+        with open_folder(parts, name) as place:
+            if not _hold(place) or not _is_at(place, parts, name):
+                raise RestoreBusy
+            yield place
+
+
+def _hold(place: int) -> bool:
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(opened: int, folder: int, name: bytes) -> bool:
+    """Return whether what was opened is what has this name."""
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(opened), found)
+
+
+@contextmanager
+def _tree(place: int) -> Iterator[int]:
+    with suppress(FileExistsError):
+        bins.make_folder(place, _TREE)
+    with open_folder(place, _TREE) as tree:
+        yield tree
+
+
+def _fill(
+    place: int,
+    tree: int,
     items: Sequence[Item],
     open_item: Callable[[Item], AbstractContextManager[Content]],
     watch: Watch,
 ) -> None:
-    tree = place / os.fsdecode(_TREE)
-    for made in (place, tree):
-        if not made.is_dir():
-            with bins.opened(made.parent) as folder:
-                bins.make_folder(folder, os.fsencode(made.name))
     missing = [each for each in items if not _is_there(tree, each)]
-    demand_room(held.share, sum(each.size for each in missing))
-    size = sum(each.size for each in items) - sum(each.size for each in missing)
+    left = sum(each.size for each in missing)
+    demand_room(watch.share(), left)
+    size = sum(each.size for each in items) - left
     files = sum(not each.is_folder for each in items)
     files -= sum(not each.is_folder for each in missing)
-    with bins.opened(place) as top:
-        for each in missing:
-            watch.check()
-            if each.is_folder:
-                with open_parent(tree, each.path) as (folder, name):
-                    bins.make_folder(folder, name)
-                continue
-            demand_room(held.share, each.size)  # others write too
-            with suppress(FileNotFoundError):
-                os.unlink(_FILE, dir_fd=top)
-            with open_item(each) as opened:
-                _write(top, each, opened, watch)
+    for each in missing:
+        watch.check()
+        if each.is_folder:
             with open_parent(tree, each.path) as (folder, name):
-                moves.rename(top, _FILE, folder, name)
-            size, files = size + each.size, files + 1
-            watch.report(size, files)
+                bins.make_folder(folder, name)
+            continue
+        demand_room(watch.share(), left)  # others write too, and a quota changes
+        with suppress(FileNotFoundError):
+            os.unlink(_FILE, dir_fd=place)
+        with (
+            open_item(each) as opened,
+            _written(place, each, opened, watch) as file,
+            open_parent(tree, each.path) as (folder, name),
+        ):
+            if not _is_at(file, place, _FILE):
+                raise RestoreBusy
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)  # of another size
+            moves.rename(place, _FILE, folder, name)
+        left, size, files = left - each.size, size + each.size, files + 1
+        watch.report(size, files)
     for each in reversed(items):
         if each.is_folder:
             with open_folder(tree, each.path) as folder:
@@ -199,65 +296,110 @@ def _make(
                 os.fsync(folder)
 
 
-def _is_there(tree: Path, item: Item) -> bool:
-    path = os.path.join(os.fsencode(tree), item.path)  # noqa: PTH118 - bytes
+def _is_there(tree: int, item: Item) -> bool:
     try:
-        found = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
+        with open_parent(tree, item.path) as (folder, name):
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except (FileMissing, FileNotFoundError):
         return False
-    return item.is_folder or found.st_size == item.size
+    if item.is_folder:
+        if not stat.S_ISDIR(found.st_mode):
+            raise NotAFolder
+        return True
+    if not stat.S_ISREG(found.st_mode):
+        raise NotAFile
+    return found.st_size == item.size
 
 
-def _write(top: int, item: Item, opened: Content, watch: Watch) -> None:
+@contextmanager
+def _written(place: int, item: Item, opened: Content, watch: Watch) -> Iterator[int]:
+    """Write a file into the draft; once it is whole and on the disk, yield its descriptor."""
     number = os.open(
         _FILE,
         os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
         FILE_MODE,
-        dir_fd=top,
+        dir_fd=place,
     )
     with os.fdopen(number, "wb") as file:
         os.fchmod(number, FILE_MODE)
+        size = 0
         for block in opened.blocks:
-            file.write(block)
+            size += file.write(block)
             watch.check()
         file.flush()
         os.utime(number, ns=(item.mtime_ns, item.mtime_ns))
         os.fsync(number)
+        if os.fstat(number).st_size != size:
+            raise RestoreBusy
+        yield number
 
 
 # --- given away -----------------------------------------------------------------------------
 
 
-def _give(place: Path, held: Held, path: bytes) -> int:
+def _give(place: int, tree: int, share: Share, path: bytes) -> int:
     """Give the tree its name, after a note of which it is; return its inode."""
     above, name = parent(path)
-    bins.make_folders(held.share.folder, above)
-    with bins.opened(place) as draft:
-        inode = os.stat(_TREE, dir_fd=draft, follow_symlinks=False).st_ino
-        number = os.open(
-            _GIVEN, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE, dir_fd=draft
-        )
-        with os.fdopen(number, "wb") as file:
-            file.write(json.dumps(inode).encode())
-            file.flush()
-            os.fsync(number)
-        os.fsync(draft)
-        with open_folder(held.share.folder, above) as folder:
-            _give_name(draft, _TREE, folder, bins.free_names(name))
-            os.fsync(folder)
-        os.fsync(draft)
+    bins.make_folders(share.folder, above)
+    if not _is_at(tree, place, _TREE):
+        raise RestoreBusy
+    inode = os.fstat(tree).st_ino
+    number = os.open(
+        _GIVEN,
+        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+        FILE_MODE,
+        dir_fd=place,
+    )
+    with os.fdopen(number, "wb") as file:
+        file.write(json.dumps(inode).encode())
+        file.flush()
+        os.fsync(number)
+    os.fsync(place)
+    with open_folder(share.folder, above) as folder:
+        _give_name(place, _TREE, folder, bins.free_names(name))
+        os.fsync(folder)
+    os.fsync(place)
     return inode
 
 
-def _given(place: Path) -> int | None:
+def _given(place: int) -> int | None:
     """Return the inode of the folder that a draft gave away; None: it has not."""
-    if (place / os.fsdecode(_TREE)).exists():
+    with suppress(FileNotFoundError):
+        os.stat(_TREE, dir_fd=place, follow_symlinks=False)
         return None
     try:
-        inode = json.loads((place / os.fsdecode(_GIVEN)).read_bytes())
-    except (FileNotFoundError, ValueError):
+        with os.fdopen(open_file(place, _GIVEN), "rb") as file:
+            inode = json.loads(file.read())
+    except (FileMissing, NotAFile, ValueError):
         return None
     return inode if isinstance(inode, int) else None
+
+
+def _note(
+    database: Database,
+    share: Share,
+    path: bytes,
+    inode: int,
+    draft: str,
+    doer: Doer,
+    now: datetime,
+    *,
+    size: int,
+    **figures: int,
+) -> None:
+    """Write into the ledger that the folder is back, once."""
+    made = _find(share, path, inode)
+
+    def write(connection: Connection) -> None:
+        if made_of(connection, share, draft) is not None:
+            return  # killed behind this line, the last time
+        shares.add_use(connection, share.id, size)
+        actions.record(
+            connection, "folder.restored", share, made, doer, now, draft=draft, **figures
+        )
+
+    with database.write() as connection:
+        write(connection)
 
 
 def _find(share: Share, path: bytes, inode: int) -> bytes:

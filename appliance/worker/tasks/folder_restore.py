@@ -4,7 +4,9 @@ No lock on the repository: files come as they do to a person who opens them, als
 still be allowed to, up to the last file.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance.accounts import people
 from appliance.catalogue import query
@@ -17,7 +19,14 @@ from appliance.disk import access, paths, restoring
 from appliance.disk.access import Held
 from appliance.disk.actions import Doer
 from appliance.disk.restoring import Item
-from appliance.errors import ArmoireError, InvalidInput, JobCancelled, NotAllowed, NotFound
+from appliance.errors import (
+    ArmoireError,
+    InvalidInput,
+    JobCancelled,
+    NotAllowed,
+    NotFound,
+    ShareMoved,
+)
 from appliance.jobs import queue
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import RestoreFolder
@@ -34,11 +43,14 @@ def run(context: JobContext, spec: RestoreFolder) -> JobState:
         NotAllowed: who asked may not any more; nothing of it is seen.
         NotFound: the share, the night or the folder is not there.
         ShareFull: before anything is fetched, or when others took the room; nothing of it is seen.
-        WorkerUnreachable: what was fetched stays for the next attempt.
-        RepositoryDamaged, ChunkMissing, JobCancelled.
+        WorkerUnreachable, RestoreBusy: what was fetched stays for the next attempt, when there is one.
+        ShareMoved: the next attempt begins anew, where the share lies now.
+        InvalidInput: the task was not made by this program.
+        RepositoryDamaged, ChunkMissing, ShareNotWritable, JobCancelled.
     """
-    watch = _Watch(context, spec)
-    share = watch.share()
+    restoring.check_draft(spec.draft)  # before anything is made, or removed, under that name
+    share = _share(context, spec)
+    watch = _Watch(context, spec, share.folder)
     try:
         held = watch.held()
         context.step("listing")
@@ -64,11 +76,12 @@ def run(context: JobContext, spec: RestoreFolder) -> JobState:
         )
     except JobCancelled:
         if _is_asked_to_stop(context):  # else the box stops, and goes on when it is back
-            restoring.forget(share, spec.draft)
+            _forget(share, spec)
         raise
-    except ArmoireError as error:
-        if not error.retryable:
-            restoring.forget(share, spec.draft)
+    except Exception as error:
+        goes_on = isinstance(error, ArmoireError) and error.retryable
+        if isinstance(error, ShareMoved) or not goes_on or context.job.attempt >= spec.attempts:
+            _forget(share, spec)
         raise
     context.result.update(
         files=found.files, bytes=found.size
@@ -82,6 +95,7 @@ class _Watch:
 
     context: JobContext
     spec: RestoreFolder
+    folder: Path  # of the share when this attempt began
     total: int = 0  # bytes
 
     @property
@@ -92,19 +106,19 @@ class _Watch:
         return self.context.job.person_id
 
     def share(self) -> Share:
-        """Return the share.
+        """Return the share as it is now.
 
         Raises:
             NotFound: it is not there any more.
         """
-        number = ShareId(self.spec.share_id)
-        return self.context.database.recall(("share", number), lambda c: shares.get(c, number))
+        return _share(self.context, self.spec)
 
     def held(self) -> Held:
         """Return the share and what who asked may do there, right now.
 
         Raises:
             NotAllowed, NotFound.
+            ShareMoved: it lies in another folder than when this attempt began.
         """
         database, now, who = self.context.database, utc_now(), self.person_id
         person = database.recall(("person", who), lambda c: people.get(c, who))
@@ -113,11 +127,17 @@ class _Watch:
         held = access.recall(database, person, now=now).on_share(self.share().name, now)
         held.demand(Right.SEE)
         held.demand(Right.ADD)
+        if held.share.folder != self.folder:
+            raise ShareMoved
         return held
 
     def check(self) -> None:
-        """Raise when somebody asked to stop, or who asked may not any more."""
+        """Raise when somebody asked to stop, who asked may not any more, or the task was taken from this process."""
         self.context.check()
+        number = self.context.job.id
+        job = self.context.database.recall(("job", number), lambda c: queue.get(c, number))
+        if job.state is not JobState.RUNNING or job.cancel_asked_at is not None:
+            raise JobCancelled  # the heart may have stood still for longer than the others waited
         self.held()
 
     def report(self, size: int, files: int) -> None:
@@ -142,6 +162,17 @@ def _items(context: JobContext, spec: RestoreFolder, held: Held) -> list[Item]:
             inner = each.path[len(top) + 1 :]
             items.append(Item(inner, is_folder, 0 if is_folder else each.size, each.mtime_ns))
     return items
+
+
+def _share(context: JobContext, spec: RestoreFolder) -> Share:
+    number = ShareId(spec.share_id)
+    return context.database.recall(("share", number), lambda c: shares.get(c, number))
+
+
+def _forget(share: Share, spec: RestoreFolder) -> None:
+    # What went wrong is told, not that the disk keeps the draft too: the night tries again.
+    with suppress(OSError, ArmoireError):
+        restoring.forget(share, spec.draft)
 
 
 def _is_asked_to_stop(context: JobContext) -> bool:
