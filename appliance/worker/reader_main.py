@@ -49,12 +49,15 @@ class _Lazy:
 
     def open_kit(self, request: KitRequest) -> FileToSend:
         from appliance.clock import utc_now  # noqa: PLC0415 - heavy, all of them, and rare
+        from appliance.db import practice  # noqa: PLC0415
         from appliance.db.engine import open_database  # noqa: PLC0415
         from appliance.replication.kit_documents import open_document  # noqa: PLC0415
 
         database = open_database(self._settings.database)
         try:
-            return open_document(database, self._settings, request, now=utc_now())
+            with database.read() as connection:
+                settings = practice.in_force(connection, self._settings)
+            return open_document(database, settings, request, now=utc_now())
         finally:
             database.close()
 

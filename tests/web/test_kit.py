@@ -4,12 +4,13 @@ import json
 import re
 from datetime import timedelta
 from html import unescape
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from appliance.accounts import people
 from appliance.clock import utc_now
-from appliance.db import facts, secrets, targets
+from appliance.db import facts, practice, secrets, targets
 from appliance.jobs import kit_words
 from appliance.jobs.kit_readings import is_file_fresh
 from appliance.ledger import chain
@@ -75,6 +76,20 @@ def test_the_road_from_no_kit_to_a_confirmed_one(owner, made, reader, settings):
         kept = json.dumps([each.body for each in chain.entries(connection)])
     log = reader.stop().decode()
     assert not any(word in kept or word in log for word in sheets[0].split()[4:] if len(word) > 6)
+
+
+def test_a_sheet_bears_the_practices_day_and_not_the_machines(owner, made, reader):
+    """Two places 25 hours apart never have the same date; what was chosen holds at once."""
+    owner.post("/kit/holders", data=THREE)
+    for zone in ("Pacific/Kiritimati", "Pacific/Niue"):
+        with made.write() as connection:
+            facts.put(connection, practice.TIME_ZONE, zone, now=utc_now())
+        before = utc_now()
+        sheet = owner.post("/kit/sheets/1", data={"password": PASSWORD}).text
+        days = {at.astimezone(ZoneInfo(zone)) for at in (before, utc_now())}
+        assert any(
+            f">{day.day} {day:%B %Y}" in sheet or f" {day.day} {day:%B %Y}" in sheet for day in days
+        )
 
 
 @pytest.mark.parametrize("document", ["sheets/1", "file"])
