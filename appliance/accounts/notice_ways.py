@@ -87,8 +87,7 @@ def add(
         sealed: the service's address, sealed.
 
     Raises:
-        InvalidInput: there are many already.
-        NotAllowed: it would be a sealed envelope's own, which leaves nothing behind.
+        InvalidInput: there are many already. NotAllowed: a sealed envelope leaves nothing behind.
     """
     if person_id is not None:
         people.demand_nominative(connection, person_id)

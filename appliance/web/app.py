@@ -1,11 +1,12 @@
 """The application: doors, routes, and the one place where an error becomes a page."""
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -13,8 +14,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from appliance.db.engine import Database, open_database
-from appliance.errors import ArmoireError, NotFound, ProofNeeded
-from appliance.language import explain
+from appliance.errors import ArmoireError, InvalidInput, NotFound, ProofNeeded
+from appliance.language import explain, mark
 from appliance.settings import Settings
 from appliance.units import MIB
 from appliance.web.attempts import Attempts
@@ -73,6 +74,7 @@ def create_app(
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         lifespan=lifespan,
+        dependencies=[Depends(_demand_whole_signs)],
         responses=REFUSED,
         max_body_size=LARGEST_FORM,
         # Nobody is told what is asked here, whatever else is installed; and with each request FastAPI looked for whom.
@@ -112,6 +114,7 @@ def create_app(
     app.add_exception_handler(ArmoireError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(OverflowError, _on_overflow)
+    app.add_exception_handler(UnicodeEncodeError, _on_half_sign)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     return app
 
@@ -146,6 +149,23 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 async def _on_overflow(request: Request, _: Exception) -> Response:
     """Say 422 to a number that no column holds: an id in an address may have any number of digits."""
     return _answer(request, 422, "input.invalid", "number")
+
+
+async def _demand_whole_signs(request: Request) -> None:
+    """Let pass what can be written down: JSON can spell half of a sign, U+D800, and a JSON column would keep it.
+
+    Raises:
+        UnicodeEncodeError: it holds one.
+    """
+    read = vars(request).get("_json")  # what FastAPI read of it, if the route takes JSON
+    if read is not None:
+        json.dumps(read, ensure_ascii=False).encode()
+
+
+async def _on_half_sign(request: Request, _: Exception) -> Response:
+    """Say 422 to a text that cannot be written down, wherever that was found out."""
+    said = InvalidInput("text", mark("It holds half of a sign, which cannot be written down."))
+    return _refusal(request, said)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

@@ -6,10 +6,10 @@ Times are ISO 8601 in UTC, sizes are bytes, paths are base64 as everywhere outsi
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -37,6 +37,8 @@ router = APIRouter(prefix="/api/v1", tags=["v1"])
 
 LISTED: Final = 200
 LISTED_AT_MOST: Final = 50_000
+#: What every reader of JSON tells apart from the number beside it.
+LARGEST_OFFSET: Final = (1 << 53) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,7 @@ async def list_folder(
     snapshot_id: SnapshotId,
     p: str = "",
     order: str = Order.NAME.value,
-    offset: int = 0,
+    offset: Annotated[int, Query(le=LARGEST_OFFSET)] = 0,
     limit: int = LISTED,
 ) -> Response:
     """Return a folder in columns: ``total``, and lists ``name``, ``path``, ``kind``, ``size``, ``mtime``.
