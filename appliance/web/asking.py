@@ -26,7 +26,7 @@ def ask(
         event: what the ledger calls the asking.
         subject: what it is about: «source:3».
         visitor: who asks.
-        said: of the entry, besides the job; never a name of a file.
+        said: of the entry, besides the job; a path packed, as every entry about a share has it, never a bare name.
 
     Raises:
         AlreadyQueued: the same waits already; nothing is written.

@@ -1,5 +1,6 @@
 """The tasks: what runs, what waits, what ended and how."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final
@@ -9,11 +10,16 @@ from sqlalchemy import Connection, Row
 from starlette.responses import RedirectResponse, Response
 
 from appliance.clock import utc_now
+from appliance.db import shares
+from appliance.db.shares import ShareId
+from appliance.disk import restoring
+from appliance.errors import ArmoireError
 from appliance.jobs import queue
+from appliance.jobs.kinds import RestoreFolder, from_json
 from appliance.ledger import events
 from appliance.model import JobId, JobState
 from appliance.policy.roles import Action
-from appliance.web.deps import Box, TheBox, TheVisitor, needs
+from appliance.web.deps import Box, TheBox, TheVisitor, aside, needs
 from appliance.web.pages.home import copies_by_id, sources_by_id
 from appliance.web.pages.job_view import JobView, view
 from appliance.web.render import Page, refreshed, render
@@ -156,7 +162,10 @@ async def cancel_job(box: TheBox, visitor: TheVisitor, job_id: JobId) -> Respons
 
 
 async def cancel(box: Box, visitor: TheVisitor, job_id: JobId) -> JobState:
-    """Ask a job to stop, write who asked, return its state."""
+    """Ask a job to stop, write who asked, return its state.
+
+    Of a folder that was to come back and waited, what had been fetched is removed here: no process of it is there to.
+    """
     now = utc_now()
 
     def change(connection: Connection) -> JobState:
@@ -171,4 +180,20 @@ async def cancel(box: Box, visitor: TheVisitor, job_id: JobId) -> JobState:
             )
         return state
 
-    return await box.write(change)
+    state = await box.write(change)
+    if state is JobState.CANCELLED:
+        await aside(_leave_nothing, box, job_id)
+    return state
+
+
+def _leave_nothing(box: Box, job_id: JobId) -> None:
+    with suppress(
+        ArmoireError, OSError
+    ):  # the night tidies what stays: the job is stopped in any case
+        with box.database.read() as connection:
+            job = queue.get(connection, job_id)
+            spec = from_json(job.kind, job.spec)
+            if not isinstance(spec, RestoreFolder):
+                return
+            share = shares.get(connection, ShareId(spec.share_id))
+        restoring.forget(share, str(spec.draft))

@@ -11,16 +11,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from appliance.clock import utc_now
 from appliance.db import shares
+from appliance.db.engine import Database
 from appliance.db.shares import Share
 from appliance.disk import bin as bins
-from appliance.disk import quarantine_upkeep, uploads
+from appliance.disk import quarantine_upkeep, restoring, uploads
+from appliance.disk.paths import open_own
+from appliance.errors import InvalidInput, NotAFolder
+from appliance.jobs import queue
 from appliance.jobs.context import JobContext
-from appliance.jobs.kinds import TidyDisk
+from appliance.jobs.kinds import RestoreFolder, TidyDisk
 from appliance.language import mark
 from appliance.model import JobState
+
+#: Restores that are looked through, newest first; drafts of older ones go by their age.
+_RESTORES: Final = 10_000
 
 
 def run(context: JobContext, _spec: TidyDisk) -> JobState:
@@ -46,7 +54,11 @@ def run(context: JobContext, _spec: TidyDisk) -> JobState:
         now = utc_now()
         gone += bins.settle(context.database, share, now=now)
         gone += uploads.settle(context.database, share, now=now)
-        gone += forget_drafts(share, now)
+        try:
+            gone += forget_restores(context.database, share) + forget_drafts(share, now)
+        except NotAFolder:
+            context.note(mark("A link lies where a share keeps what is being written: nothing is removed through it."),
+                         level="warning", share=share.id)  # fmt: skip
         gone += quarantine_upkeep.settle(context.database, share, now=now)
         used = measure(share.folder, context.check)
         with context.database.write() as connection:
@@ -56,15 +68,41 @@ def run(context: JobContext, _spec: TidyDisk) -> JobState:
     return JobState.WARNED if context.warnings else JobState.SUCCEEDED
 
 
+def forget_restores(database: Database, share: Share) -> int:
+    """Remove drafts of folders whose coming back has ended: no task waits or runs that goes on; return how many.
+
+    Raises:
+        NotAFolder: as ``restoring.forget``.
+    """
+    with database.read() as connection:
+        tasks = [
+            (str(each.spec["draft"]), each.state in queue.ENDED)
+            for each in queue.newest(connection, limit=_RESTORES, kind=RestoreFolder.kind)
+            if each.spec.get("share_id") == share.id
+        ]
+    going_on = {draft for draft, has_ended in tasks if not has_ended}
+    gone = 0
+    for draft in {draft for draft, _ in tasks} - going_on:
+        with suppress(InvalidInput):  # a task that this program did not make
+            gone += restoring.forget(share, draft)
+    return gone
+
+
 def forget_drafts(share: Share, now: datetime) -> int:
-    """Remove folders whose copying was killed, a week ago or more; return how many."""
+    """Remove folders whose copying was killed, a week ago or more; return how many.
+
+    Raises:
+        NotAFolder: a link leads to where drafts are; nothing is removed through it.
+    """
     oldest_s = (now - uploads.KEPT).timestamp()
     gone = 0
-    for place in bins.own_folder(share, bins.PARTS).iterdir():
-        facts = place.lstat()
-        if stat.S_ISDIR(facts.st_mode) and facts.st_ctime <= oldest_s:
-            shutil.rmtree(place)
-            gone += 1
+    bins.own_folder(share, bins.PARTS)
+    with open_own(share.folder, bins.PARTS.encode()) as parts:
+        for name in os.listdir(parts):  # noqa: PTH208 - a descriptor
+            facts = os.stat(name, dir_fd=parts, follow_symlinks=False)
+            if stat.S_ISDIR(facts.st_mode) and facts.st_ctime <= oldest_s:
+                shutil.rmtree(name, dir_fd=parts)
+                gone += 1
     return gone
 
 

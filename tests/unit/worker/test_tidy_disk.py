@@ -1,20 +1,21 @@
 """Every night the bins are emptied of what is past its days, and the shares are measured."""
 
+import fcntl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from appliance.clock import utc_now
-from appliance.db import shares
+from appliance.db import shares, sources
 from appliance.db.engine import Database
 from appliance.disk import actions
 from appliance.disk import bin as bins
-from appliance.errors import ShareFull
+from appliance.errors import NotAFolder, ShareFull
 from appliance.jobs import queue
 from appliance.jobs.context import JobContext
-from appliance.jobs.kinds import TidyDisk
-from appliance.model import JobState
+from appliance.jobs.kinds import RestoreFolder, TidyDisk
+from appliance.model import JobState, SnapshotId, SourceId, SourceKind
 from appliance.settings import Settings
 from appliance.worker.planner import Planner
 from appliance.worker.tasks import tidy_disk
@@ -95,6 +96,58 @@ def test_a_quota_is_what_was_measured_and_what_came_since(
     actions.demand_room(now_known, 500)
     with pytest.raises(ShareFull):
         actions.demand_room(now_known, 501)
+
+
+def restore_of(source: SourceId, share: shares.Share, draft: str) -> RestoreFolder:
+    """A task that left a draft."""
+    place = bins.own_folder(share, bins.PARTS) / draft
+    (place / "tree").mkdir(parents=True)
+    (place / "tree" / "film.bin").write_bytes(bytes(100))
+    return RestoreFolder(source, SnapshotId(1), share.id, draft, "", draft)
+
+
+def test_what_a_restore_left_goes_when_nobody_goes_on_with_it(
+    database: Database, share: shares.Share
+) -> None:
+    """The night after its last attempt, not a week later; what waits, runs or is a copy's stays."""
+    names = {
+        name: f"{number:032x}" for number, name in enumerate(("over", "held", "runs", "waits"))
+    }
+    with database.write() as c:
+        source = sources.add(
+            c, name="documents", label="D", kind=SourceKind.SHARE, roots=(str(share.folder),),
+            now=utc_now(),
+        ).id  # fmt: skip
+        for name, draft in names.items():
+            number = queue.enqueue(c, restore_of(source, share, draft), now=utc_now())
+            if name != "waits":
+                assert queue.claim(c, runner="tests", now=utc_now(), only=number)
+            if name in {"over", "held"}:
+                queue.finish(c, number, JobState.FAILED, now=utc_now())
+    parts = bins.own_folder(share, bins.PARTS)
+    (parts / ("c" * 32)).mkdir()  # a copy on its way
+    with bins.opened(parts / names["held"]) as still_at_work:
+        fcntl.flock(still_at_work, fcntl.LOCK_EX)
+        assert tidy_disk.forget_restores(database, share) == 1
+    left = {each.name for each in parts.iterdir()}
+    assert left == {names["waits"], names["runs"], names["held"], "c" * 32}
+    assert tidy_disk.forget_restores(database, share) == 1
+    assert tidy_disk.forget_drafts(share, utc_now()) == 0
+
+
+def test_nothing_is_tidied_through_a_link(
+    settings: Settings, database: Database, share: shares.Share, tmp_path: Path
+) -> None:
+    """Where drafts are made somebody put a link: what it leads to stays, however old, and it is said."""
+    old = tmp_path / "repositories" / "old"
+    old.mkdir(parents=True)
+    parts = bins.own_folder(share, bins.PARTS)
+    parts.rmdir()
+    parts.symlink_to(old.parent)
+    with pytest.raises(NotAFolder):
+        tidy_disk.forget_drafts(share, utc_now() + timedelta(days=90))
+    assert tidy(settings, database)[0] is JobState.WARNED
+    assert old.is_dir()
 
 
 def test_it_is_planned_once_a_night(
