@@ -74,8 +74,8 @@ def in_force(connection: Connection, settings: Settings) -> Settings:
         return settings
     try:
         ZoneInfo(chosen)
-    except (KeyError, OSError, ValueError):  # a system that does not know it: that of the file goes on
-        return settings
+    except (KeyError, OSError, ValueError):
+        return settings  # a system that does not know it: that of the file goes on
     return replace(settings, time_zone=chosen)
 
 
