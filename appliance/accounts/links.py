@@ -48,7 +48,12 @@ def make_first_link(connection: Connection, *, now: datetime) -> str:
 
 
 def make_link_for(
-    connection: Connection, person: Person, now: datetime, *, ends_at: datetime | None = None
+    connection: Connection,
+    person: Person,
+    now: datetime,
+    *,
+    ends_at: datetime | None = None,
+    by: PersonId | None = None,
 ) -> str:
     """Make a link that signs ``person`` in once, and return its token; older ones of theirs end.
 
@@ -58,6 +63,7 @@ def make_link_for(
         now: aware.
         ends_at: when it is worth nothing any more; None: in LIFE. A locum's, prepared some days ahead,
             lives until a day after the term has begun.
+        by: who makes it; None: at the console of the box.
 
     Raises:
         NotAllowed: it is the account of a sealed envelope: its code is the only way in.
@@ -68,7 +74,20 @@ def make_link_for(
         .where(sign_in_link.c.person_id == person.id, sign_in_link.c.used_at.is_(None))
         .values(used_at=now)
     )
-    return _make(connection, person.id, now, ends_at)
+    return _make(connection, person.id, now, ends_at, by)
+
+
+def end_made_by(connection: Connection, maker: PersonId, *, now: datetime) -> int:
+    """Make the links somebody made worth nothing, inside the caller's write; return how many were still good."""
+    return connection.execute(
+        update(sign_in_link)
+        .where(
+            sign_in_link.c.made_by == maker,
+            sign_in_link.c.used_at.is_(None),
+            sign_in_link.c.ends_at > now,
+        )
+        .values(used_at=now)
+    ).rowcount
 
 
 def check(connection: Connection, token: str, *, now: datetime) -> Link:
@@ -109,6 +128,7 @@ def _make(
     person_id: PersonId | None,
     now: datetime,
     ends_at: datetime | None = None,
+    by: PersonId | None = None,
 ) -> str:
     token = tokens.make_token()
     connection.execute(
@@ -117,6 +137,7 @@ def _make(
             person_id=person_id,
             created_at=now,
             ends_at=ends_at or now + LIFE,
+            made_by=by,
         )
     )
     return token

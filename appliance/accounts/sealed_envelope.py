@@ -12,17 +12,19 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from appliance.accounts import notices, passwords, people, sessions
+from appliance.accounts import links, notices, passwords, people, sessions
 from appliance.db import practice
 from appliance.db.schema import person
 from appliance.db.schema_people import sealed_envelope
 from appliance.errors import InvalidInput, NotFound
 from appliance.language import mark, translate
-from appliance.ledger import events
-from appliance.model import Person, PersonId, Role
+from appliance.ledger import events, questions
+from appliance.model import LedgerEntry, Person, PersonId, Role
 from appliance.policy.sealed_envelope import LONGEST_PLACE
 
 OPENED: Final = "account.envelope-opened"
+#: What it may do that outlives its session.
+LASTING: Final = frozenset({"person.add", "link.made", "second-factor.reset"})
 _CODE_BYTES: Final = 15  # 120 bits: 24 signs of base32
 _LOGIN_BYTES: Final = 5
 #: Signs that are no base32 and are read for one.
@@ -68,9 +70,15 @@ def plain(typed: str) -> str:
 
 
 def seal(
-    connection: Connection, made: Draft, *, place: str, by: PersonId | None, now: datetime
+    connection: Connection,
+    made: Draft,
+    *,
+    place: str,
+    by: PersonId | None,
+    now: datetime,
+    but: int | None = None,
 ) -> Envelope:
-    """Put a new envelope in force inside the caller's write; the former one ends, with its session.
+    """Put a new envelope in force inside the caller's write; the former one ends, as by ``withdraw``.
 
     Args:
         connection: of the write.
@@ -78,6 +86,7 @@ def seal(
         place: where it will be kept.
         by: an owner; None: at the console of the box.
         now: aware.
+        but: a session that goes on: of who seals.
 
     Raises:
         InvalidInput: nobody said where it will be kept.
@@ -88,8 +97,7 @@ def seal(
             "place", mark("Say where it will be kept, such as «safe of the practice».")
         )
     former = find(connection)
-    if former is not None:
-        _end(connection, former, now=now)
+    ended = {} if former is None else _end(connection, former, but=but, now=now)
     number = connection.execute(
         select(func.coalesce(func.max(sealed_envelope.c.id), 0))
     ).scalar_one()
@@ -108,19 +116,38 @@ def seal(
             id=number + 1, person_id=account.id, place=place, sealed_at=now, sealed_by=by
         )
     )
-    _record(connection, "envelope.sealed", account.id, by, now, replaced=former and former.id)
+    _record(
+        connection, "envelope.sealed", account.id, by, now, replaced=former and former.id, **ended
+    )
     return get(connection)
 
 
-def withdraw(connection: Connection, *, by: PersonId | None, now: datetime) -> None:
+def withdraw(
+    connection: Connection, *, by: PersonId | None, now: datetime, but: int | None = None
+) -> None:
     """End the envelope in force inside the caller's write: its code opens nothing any more.
+
+    Nor do the one-time links made with it, and the sessions that began by them end. Accounts it opened stay:
+    whether a successor's is one, only a person can say.
+
+    Args:
+        connection: of the write.
+        by: an owner; None: at the console of the box.
+        now: aware.
+        but: a session that goes on: of who withdraws, whom the envelope may have let in.
 
     Raises:
         NotFound: there is none.
     """
     found = get(connection)
-    _end(connection, found, now=now)
-    _record(connection, "envelope.withdrawn", found.person_id, by, now)
+    ended = _end(connection, found, but=but, now=now)
+    _record(connection, "envelope.withdrawn", found.person_id, by, now, **ended)
+
+
+def deeds(connection: Connection, envelope: Envelope) -> list[LedgerEntry]:
+    """Return what was done with an envelope that lasts, the newest first: whom it let in, and how."""
+    done = questions.of_person(connection, envelope.person_id, since=envelope.opened_at)
+    return [each for each in done if each.event in LASTING]
 
 
 def open_once(connection: Connection, holder: Person, *, address: str, now: datetime) -> bool:
@@ -188,7 +215,10 @@ def every(connection: Connection) -> list[Envelope]:
     ]
 
 
-def _end(connection: Connection, envelope: Envelope, *, now: datetime) -> None:
+def _end(
+    connection: Connection, envelope: Envelope, *, but: int | None, now: datetime
+) -> dict[str, int]:
+    """End it and what it made; return how many links and sessions ended."""
     people.disable(connection, envelope.person_id, now=now)
     sessions.end_others(connection, envelope.person_id, but=None, now=now)
     connection.execute(
@@ -196,6 +226,12 @@ def _end(connection: Connection, envelope: Envelope, *, now: datetime) -> None:
         .where(sealed_envelope.c.id == envelope.id, sealed_envelope.c.ended_at.is_(None))
         .values(ended_at=now)
     )
+    return {
+        "links": links.end_made_by(connection, envelope.person_id, now=now),
+        "sessions": sessions.end_begun_by_links_of(
+            connection, envelope.person_id, but=but, now=now
+        ),
+    }
 
 
 def _record(

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
 
 from appliance.accounts import sign_in_rules
 from appliance.db import local_networks, terms
 from appliance.db.engine import Database, Moment
-from appliance.db.schema import person, session
+from appliance.db.schema import person, session, sign_in_link
 from appliance.errors import NotFound
 from appliance.model import Person, PersonId, Role
 from appliance.policy import second_factor
@@ -237,6 +237,26 @@ def end_others(
 ) -> int:
     """End every session of a person except ``but``; return how many ended."""
     query = update(session).where(session.c.person_id == person_id, session.c.revoked_at.is_(None))
+    if but is not None:
+        query = query.where(session.c.id != but)
+    return connection.execute(query.values(revoked_at=now)).rowcount
+
+
+def end_begun_by_links_of(
+    connection: Connection, maker: PersonId, *, but: int | None, now: datetime
+) -> int:
+    """End the sessions that began with a one-time link of ``maker``, except ``but``; return how many ended."""
+    query = update(session).where(
+        session.c.revoked_at.is_(None),
+        session.c.ends_at > now,
+        session.c.factors.startswith("link"),
+        # A link is used in the same write, at the same moment, as its session begins (sign_in.by_link).
+        exists().where(
+            sign_in_link.c.made_by == maker,
+            sign_in_link.c.person_id == session.c.person_id,
+            sign_in_link.c.used_at == session.c.created_at,
+        ),
+    )
     if but is not None:
         query = query.where(session.c.id != but)
     return connection.execute(query.values(revoked_at=now)).rowcount

@@ -112,6 +112,7 @@ sign_in_link: Final = Table(
     Column("created_at", Moment, nullable=False),
     Column("ends_at", Moment, nullable=False),
     Column("used_at", Moment),
+    Column("made_by", Key),  # a person; None: at the console of the box
 )
 
 secret: Final = Table(

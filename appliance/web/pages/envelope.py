@@ -1,9 +1,11 @@
 """The sealed envelope: whether there is one, where it is kept, a new one to print, and its end."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, ClassVar, Final
 
 from fastapi import APIRouter, Form, Request
+from sqlalchemy import Connection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from appliance.accounts import people, sealed_envelope
@@ -18,6 +20,7 @@ from appliance.policy.roles import Action
 from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs, proven
 from appliance.web.pages.arrivals import origin_of
 from appliance.web.pages.kit_steps import SHEET_POLICY
+from appliance.web.pages.ledger_names import EVENT_NAMES
 from appliance.web.render import Page, render, words_of
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Action.ENVELOPE_SEAL)])
@@ -25,6 +28,15 @@ router = APIRouter(include_in_schema=False, dependencies=[needs(Action.ENVELOPE_
 Text = Annotated[str, Form()]
 #: On the page; the journal has them all.
 SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Something done with an envelope that lasts."""
+
+    at: datetime
+    text: str
+    name: str  # of whom it lets in
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,8 @@ class EnvelopePage(Page):
     former: list[Envelope]  # newest first
     names: dict[PersonId, str]
     place: str  # as in the form
+    opened: Envelope | None  # the newest that was
+    deeds: list[Deed]  # with that one, the newest first
     done: str | None = None
     problems: tuple[tuple[str, str], ...] = ()
 
@@ -43,7 +57,9 @@ class EnvelopePage(Page):
 @router.get("/envelope", name="envelope")
 async def show_envelope(request: Request, box: TheBox, after: str = "") -> Response:
     """Show how it stands with the envelope."""
-    done = mark("The envelope was withdrawn: its code opens nothing any more.")
+    done = mark(
+        "The envelope was withdrawn: its code opens nothing any more, nor do the links made with it."
+    )
     return _page(request, box, done=done if after == "withdrawn" else None)
 
 
@@ -94,7 +110,9 @@ async def seal(box: Box, visitor: Visitor, place: str) -> tuple[Envelope, Draft]
     """
     made = await aside(sealed_envelope.draft)
     envelope = await box.write(
-        lambda c: sealed_envelope.seal(c, made, place=place, by=visitor.person.id, now=utc_now())
+        lambda c: sealed_envelope.seal(
+            c, made, place=place, by=visitor.person.id, now=utc_now(), but=visitor.session.id
+        )
     )
     return envelope, made
 
@@ -105,7 +123,22 @@ async def withdraw(box: Box, visitor: Visitor) -> None:
     Raises:
         NotFound: there is none.
     """
-    await box.write(lambda c: sealed_envelope.withdraw(c, by=visitor.person.id, now=utc_now()))
+    await box.write(
+        lambda c: sealed_envelope.withdraw(
+            c, by=visitor.person.id, now=utc_now(), but=visitor.session.id
+        )
+    )
+
+
+def _deeds(connection: Connection, opened: Envelope, names: dict[PersonId, str]) -> list[Deed]:
+    return [
+        Deed(
+            each.at,
+            EVENT_NAMES[each.event],
+            names.get(PersonId(int(each.subject.partition(":")[2])), each.subject),
+        )
+        for each in sealed_envelope.deeds(connection, opened)
+    ]
 
 
 def _page(
@@ -120,12 +153,16 @@ def _page(
     with box.database.read() as connection:
         found = sealed_envelope.every(connection)
         names = people.names(connection)
+        opened = next((each for each in found if each.opened_at is not None), None)
+        deeds = [] if opened is None else _deeds(connection, opened, names)
     current = next((each for each in found if each.ended_at is None), None)
     page = EnvelopePage(
         current,
         [each for each in found if each.ended_at is not None][:SHOWN],
         names,
         place if place is not None else found[0].place if found else "",
+        opened,
+        deeds,
         done,
         problems,
     )

@@ -188,7 +188,7 @@ def new_link(
     """Make a one-time link for a term, inside the caller's write; return its token and until when it is good."""
     until = max(now, min(term.starts_at, now + LINK_AHEAD)) + LINK_AFTER
     who = people.get(connection, term.person_id)
-    token = links.make_link_for(connection, who, now, ends_at=until)
+    token = links.make_link_for(connection, who, now, ends_at=until, by=visitor.person.id)
     events.record(
         connection,
         at=now,

@@ -7,7 +7,15 @@ from fastapi import APIRouter, Form, Request
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
-from appliance.accounts import first_account, links, locums, people, second_factors, sessions
+from appliance.accounts import (
+    first_account,
+    links,
+    locums,
+    people,
+    sealed_envelope,
+    second_factors,
+    sessions,
+)
 from appliance.clock import utc_now
 from appliance.db import practice
 from appliance.errors import AlreadyExists, InvalidInput
@@ -145,7 +153,7 @@ def open_account(
         now=now,
     )
     _record(connection, "person.add", visitor, made.id, role=role.value)
-    return made, links.make_link_for(connection, made, now)
+    return made, links.make_link_for(connection, made, now, by=visitor.person.id)
 
 
 def fresh_link(
@@ -160,7 +168,7 @@ def fresh_link(
     """
     person = _open(connection, person_id)
     _record(connection, "link.made", visitor, person.id)
-    return person, links.make_link_for(connection, person, utc_now())
+    return person, links.make_link_for(connection, person, utc_now(), by=visitor.person.id)
 
 
 def close(connection: Connection, visitor: TheVisitor, person_id: PersonId) -> None:
@@ -174,7 +182,10 @@ def close(connection: Connection, visitor: TheVisitor, person_id: PersonId) -> N
         raise InvalidInput("person", mark("Nobody closes their own account."))
     now = utc_now()
     person = _open(connection, person_id)
-    people.disable(connection, person.id, now=now)
+    if person.role is Role.SEALED_ENVELOPE:
+        sealed_envelope.withdraw(connection, by=visitor.person.id, now=now, but=visitor.session.id)
+    else:
+        people.disable(connection, person.id, now=now)
     locums.end_all(connection, person.id, now=now)
     _record(connection, "person.close", visitor, person.id)
 

@@ -391,4 +391,5 @@ def upgrade() -> None:
     )
     op.add_column("session", sa.Column("is_half", sa.Boolean(), server_default="0", nullable=False))
     op.add_column("session", sa.Column("proven_at", schema.Moment(), nullable=True))
+    op.add_column("sign_in_link", sa.Column("made_by", schema.Key, nullable=True))
     # ### end Alembic commands ###
