@@ -17,10 +17,9 @@ from appliance.jobs.certificates import Reading
 from appliance.jobs.kinds import RenewCertificate
 from appliance.language import mark
 from appliance.policy.certificate import Way, check_account_key, check_wish, renew_at
-from appliance.vault.certificate_pair import check_pair
 from appliance.vault.seal import seal
 from appliance.vault.secret import Secret
-from appliance.web import tls
+from appliance.web import own_certificate, tls
 from appliance.web.pages.trust import authority, fingerprint
 
 
@@ -178,9 +177,13 @@ def _tell_acme(session: Session, out: Console, known: Reading) -> None:
 @answers
 def use(session: Session, *, certificate_file: Path, key_file: Path) -> Answer:
     """Use one's own certificate."""
-    chain, key = certificate_file.read_bytes(), key_file.read_bytes()
-    ends = check_pair(chain, Secret(key), now=utc_now())
-    tls.use_own(session.settings, chain, key)
+    chain, key, now = certificate_file.read_bytes(), Secret(key_file.read_bytes()), utc_now()
+    ends = own_certificate.check(chain, key, now=now)
+    with session.database.write() as connection:
+        own_certificate.bring(
+            connection, session.settings, chain, key,
+            until=ends, person_id=None, actor="command", now=now,
+        )  # fmt: skip
 
     def tell(out: Console) -> None:
         out.print(
@@ -197,9 +200,10 @@ def use(session: Session, *, certificate_file: Path, key_file: Path) -> Answer:
 @answers
 def own(session: Session) -> Answer:
     """Use the box's own authority again."""
-    tls.use_box(session.settings)
     with session.database.write() as connection:
-        certificates.give_up(connection, person_id=None, actor="command", now=utc_now())
+        own_certificate.go_back(
+            connection, session.settings, person_id=None, actor="command", now=utc_now()
+        )
 
     def tell(out: Console) -> None:
         out.print(session.say(mark("The box signs its certificate itself again; devices trust it by way of /trust.")))  # fmt: skip

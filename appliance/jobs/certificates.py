@@ -60,6 +60,11 @@ class Reading:
     record_since: datetime | None
 
     @property
+    def is_busy(self) -> bool:
+        """Return whether the box is at it: the newest job waits or runs."""
+        return self.wish is not None and self.last is not None and self.last.finished_at is None
+
+    @property
     def last_try(self) -> LastTry | None:
         """The newest job, as the policy asks for it."""
         job = self.last

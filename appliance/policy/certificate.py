@@ -113,8 +113,13 @@ def check_wish(
         InvalidInput: what the directory, a name, the e-mail address or the account must be.
     """
     directory = DIRECTORIES.get(directory.strip(), directory.strip())
-    parts = urlsplit(directory)
-    if parts.scheme != "https" or not parts.hostname or parts.username:
+    try:
+        parts = urlsplit(directory)
+        has_host = bool(parts.hostname) and parts.port != 0 and not parts.username
+        is_found = parts.scheme == "https" and has_host
+    except ValueError:  # a bracket that is not closed, a port that is none
+        is_found = False
+    if not is_found:
         raise InvalidInput(
             "directory", mark("«letsencrypt», or the https address of an ACME directory.")
         )

@@ -81,7 +81,7 @@ def test_copies_hosts_kit_and_drills_keep_to_their_description_for_a_session(tmp
 
 
 def test_ones_own_things_and_the_rules_keep_to_their_description_for_a_session(tmp_path):
-    """Account, factors, tokens, devices, ways of notices, rules of sign-in; only what would end the session is left out."""
+    """Account, factors, tokens, devices, notices, rules of sign-in, certificate; only what would end the session is left out."""
     with DavBox(tmp_path) as box:
         make_keys(box.settings.keys)
         with box.database.write() as connection:
@@ -90,7 +90,7 @@ def test_ones_own_things_and_the_rules_keep_to_their_description_for_a_session(t
         asked = signed_in(box)
         done = walk(
             box, tmp_path, max(10, SECONDS // 2), *headers(asked),
-            *("--include-path-regex", "^/api/v1/(account|access|devices|notices)"),
+            *("--include-path-regex", "^/api/v1/(account|access|devices|notices|certificate)"),
             *("--exclude-path-regex", "/sessions/{session_id}/end$"),
         )  # fmt: skip
         alive = box.process.poll() is None

@@ -19,7 +19,7 @@ from appliance.policy.certificate import Way, Wish
 from appliance.policy.roles import Action
 from appliance.vault.seal import seal
 from appliance.vault.secret import Secret
-from appliance.web.deps import Box, TheBox, TheVisitor, aside, language_of, needs, proven
+from appliance.web.deps import Box, TheBox, TheVisitor, Visitor, aside, language_of, needs, proven
 from appliance.web.render import Page, render
 
 router = APIRouter(include_in_schema=False)
@@ -72,26 +72,51 @@ async def ask_certificate(
         "account": account,  # its key is typed again
     }
     try:
-        if agreed != "yes":
-            raise InvalidInput("terms", mark("your word that you agree to the authority's terms."))  # noqa: TRY301 - one place says it
-        wish = policy.check_wish(
-            directory.strip() or "letsencrypt",
+        await put_wish(
+            box,
+            visitor,
             names.replace(",", " ").split(),
             Way.HTTP if way == Way.HTTP.value else Way.DNS,
-            email,
-            agreed=True,
+            email=email,
+            has_agreed=agreed == "yes",
+            directory=directory,
             account=account,
-        )
-        key = policy.check_account_key(account_key) if account_key.strip() else ""
-        sealed = seal(Secret(key.encode("ascii")), box.settings.keys) if key else None
-        await box.write(
-            lambda c: certificates.ask(
-                c, wish, person_id=visitor.person.id, actor="web", now=utc_now(), sealed=sealed
-            )
+            account_key=account_key,
         )
     except InvalidInput as error:
         return await _page(request, box, typed, explain(error, language_of(request)), 422)
     return RedirectResponse("/certificate", 303)
+
+
+async def put_wish(
+    box: Box,
+    visitor: Visitor,
+    names: list[str],
+    way: Way,
+    *,
+    email: str,
+    has_agreed: bool,
+    directory: str,
+    account: str,
+    account_key: str,
+) -> None:
+    """Ask an authority for a certificate, as it was typed; an empty directory is Let's Encrypt's.
+
+    Raises:
+        InvalidInput: what no authority would sign, an account without its key, terms not agreed to.
+    """
+    if not has_agreed:
+        raise InvalidInput("terms", mark("your word that you agree to the authority's terms."))
+    wish = policy.check_wish(
+        directory.strip() or "letsencrypt", names, way, email, agreed=True, account=account
+    )
+    key = policy.check_account_key(account_key) if account_key.strip() else ""
+    sealed = seal(Secret(key.encode("ascii")), box.settings.keys) if key else None
+    await box.write(
+        lambda c: certificates.ask(
+            c, wish, person_id=visitor.person.id, actor="web", now=utc_now(), sealed=sealed
+        )
+    )
 
 
 @router.post("/certificate/renew", name="certificate-renew", dependencies=_MAY)
@@ -131,7 +156,7 @@ async def _page(
         known,
         await aside(certificates.brought_until, box.settings.tls),
         None if known.served is None else policy.renew_at(known.served),
-        known.last is not None and known.last.finished_at is None and known.wish is not None,
+        known.is_busy,
         _why(known.last, language_of(request)) if known.wish is not None else "",
         bool(box.settings.acme_hook),
         typed or {},
