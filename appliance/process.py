@@ -19,7 +19,6 @@ from typing import IO, Final
 
 from appliance.errors import ArmoireError, JobCancelled, ToolMissing, ToolTimeout
 from appliance.vault.secret import Secret
-from appliance.vault.secret_file import secret_file as secret_file
 
 POLL_S: Final = 0.1  # seconds
 GRACE_S: Final = 10.0  # seconds between SIGINT and SIGKILL

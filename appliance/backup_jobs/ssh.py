@@ -42,6 +42,7 @@ from appliance.errors import (
 )
 from appliance.language import mark
 from appliance.vault.secret import Secret
+from appliance.vault.secret_file import secret_file
 
 CONNECT_S: Final = 20  # seconds
 ALIVE_S: Final = 15  # seconds between questions whether the other side is there
@@ -272,8 +273,8 @@ def open_line(
         if endpoint.host_key is None:
             raise HostKeyUnknown(endpoint.host, "")
         known = Secret(f"{_ALIAS} {endpoint.host_key.strip()}\n".encode())
-        key_path = stack.enter_context(process.secret_file(endpoint.key))
-        known_path = stack.enter_context(process.secret_file(known))
+        key_path = stack.enter_context(secret_file(endpoint.key))
+        known_path = stack.enter_context(secret_file(known))
         argv = ssh_argv(endpoint, key_path, known_path)
         if subsystem is not None:
             argv += ["-s", "--", endpoint.host, subsystem]

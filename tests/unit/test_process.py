@@ -12,6 +12,7 @@ import pytest
 from appliance import process
 from appliance.errors import JobCancelled, ToolMissing, ToolTimeout
 from appliance.vault.secret import Secret
+from appliance.vault.secret_file import secret_file
 from tests.support.armoire import until
 
 
@@ -116,7 +117,7 @@ def test_no_input_means_an_empty_one_and_given_input_arrives():
 
 def test_a_secret_file_is_private_and_never_on_a_disk():
     """Another program of this user can read it by its path; no name in any folder leads to it."""
-    with process.secret_file(Secret(b"key\n")) as path:
+    with secret_file(Secret(b"key\n")) as path:
         assert process.run(["cat", path], timeout_s=20).stdout == "key"
         assert os.stat(path).st_mode & 0o777 == 0o600
         assert os.stat(path).st_nlink == 0

@@ -30,6 +30,7 @@ from appliance.errors import (
     TargetUnreachable,
 )
 from appliance.vault.secret import Secret
+from appliance.vault.secret_file import secret_file
 
 CONNECT_S: Final = 20.0  # seconds
 _READ_BYTES: Final = 1 << 20
@@ -103,8 +104,8 @@ class SshLine:
         self._silent = False
         try:
             known = Secret(f"{_ALIAS} {account.host_key.strip()}\n".encode())
-            key_path = self._stack.enter_context(process.secret_file(key))
-            known_path = self._stack.enter_context(process.secret_file(known))
+            key_path = self._stack.enter_context(secret_file(key))
+            known_path = self._stack.enter_context(secret_file(known))
             argv = _argv(account, key_path, known_path)
             self._child = self._stack.enter_context(process.pipes(argv))
         except BaseException:
