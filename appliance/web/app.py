@@ -162,8 +162,10 @@ async def _demand_whole_signs(request: Request) -> None:
         json.dumps(read, ensure_ascii=False).encode()
 
 
-async def _on_half_sign(request: Request, _: Exception) -> Response:
+async def _on_half_sign(request: Request, error: Exception) -> Response:
     """Say 422 to a text that cannot be written down, wherever that was found out."""
+    if request.method in {"GET", "HEAD"}:
+        raise error  # nothing was sent that could hold one: a mistake of ours
     said = InvalidInput("text", mark("It holds half of a sign, which cannot be written down."))
     return _refusal(request, said)
 

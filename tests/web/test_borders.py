@@ -61,6 +61,15 @@ def test_the_refusal_is_in_the_readers_language(anonymous, client_as):
     assert "moitié d’un caractère" in answer.json()["error"]["message"]
 
 
+def test_half_a_sign_of_our_own_is_no_mistake_of_the_readers(practice, owner, database, caplog):
+    """Were one stored all the same, the page says that the box is wrong, and the log where."""
+    with database.write() as c:
+        c.exec_driver_sql("UPDATE source SET excludes = ?", (r'["\ud800"]',))
+
+    assert owner.get(f"/sources/{practice.machine.id}/plan").status_code == 500
+    assert "web.unforeseen kind=UnicodeEncodeError" in caplog.text
+
+
 @pytest.mark.parametrize("number", [1 << 53, 1 << 63, 10**30])
 def test_an_offset_without_end_is_refused(practice, owner, number):
     """422 and no mistake of ours; one behind the end is an empty list."""

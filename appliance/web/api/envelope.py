@@ -69,7 +69,7 @@ async def seal_envelope(
 
 @router.post("/withdraw", name="api-envelope-withdraw", status_code=204, dependencies=[proven()])
 async def withdraw_envelope(box: TheBox, visitor: TheVisitor) -> None:
-    """End the envelope in force, and its session.
+    """End the envelope in force, its session, its links and the sessions that began by them; one's own goes on.
 
     Raises:
         NotFound: there is none.

@@ -93,7 +93,7 @@ async def seal_envelope(
 
 @router.post("/envelope/withdraw", name="envelope-withdraw", dependencies=[proven()])
 async def withdraw_envelope(box: TheBox, visitor: TheVisitor) -> Response:
-    """End the envelope in force, and its session.
+    """End the envelope in force, its session, its links and the sessions that began by them; one's own goes on.
 
     Raises:
         NotFound: there is none.
