@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -144,11 +144,17 @@ def make(home: Path, folder: Path, stack: ExitStack) -> Site:
     return made
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("back")
+@contextmanager
+def made_in(home: Path) -> Iterator[Site]:
+    """A site for a module's tests."""
     with ExitStack() as stack:
         yield make(home, home / "documents", stack)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with made_in(tmp_path_factory.mktemp("back")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from tests.integration.test_folder_comes_back import (
     Context,
     Site,
     assert_back,
-    make,
+    made_in,
     once_there_are,
     work_while,
 )
@@ -32,9 +31,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("ends")
-    with ExitStack() as stack:
-        yield make(home, home / "documents", stack)
+    with made_in(tmp_path_factory.mktemp("ends")) as made:
+        yield made
 
 
 @pytest.fixture
