@@ -30,6 +30,15 @@ def test_a_right_password_opens_a_session_that_no_script_and_no_other_host_can_r
     assert anonymous.get("/").status_code == 200
 
 
+def test_a_monitor_that_asks_for_no_body_finds_the_door(anonymous):
+    """From the address people type, by HEAD: there, and no 405 that would look like a fault."""
+    sent_on = anonymous.head("/")
+    answer = anonymous.head(sent_on.headers["location"])
+
+    assert (sent_on.status_code, answer.status_code) == (303, 200)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
 def test_a_wrong_login_and_a_wrong_password_get_the_same_answer(anonymous, person_of):
     """Nobody learns from the box which logins exist."""
     person = person_of(Role.OWNER)

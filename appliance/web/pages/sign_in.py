@@ -86,7 +86,7 @@ class FirstAccountPage(Page):
     problems: tuple[tuple[str, str], ...] = ()  # field, sentence
 
 
-@router.get("/sign-in", name="sign-in")
+@router.api_route("/sign-in", methods=["GET", "HEAD"], name="sign-in")  # HEAD: monitors
 async def show_sign_in(request: Request, box: TheBox, next: str = "/") -> Response:  # noqa: A002
     """Show the form; who is signed in already goes on."""
     if find_visitor(request) is not None:
