@@ -15,7 +15,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -107,13 +107,18 @@ class Back:
     size: int  # bytes
 
 
+def is_draft(draft: str) -> bool:
+    """Return whether this can be the name of a draft."""
+    return _DRAFT.fullmatch(draft) is not None
+
+
 def check_draft(draft: str) -> bytes:
     """Return the name of a draft.
 
     Raises:
-        InvalidInput: it is not 32 hexadecimal digits; a draft is made and removed, whatever else has that name.
+        InvalidInput: it is not 32 hexadecimal digits. A draft is made and removed, whatever else has that name.
     """
-    if not _DRAFT.fullmatch(draft):
+    if not is_draft(draft):
         raise InvalidInput("draft", mark("A draft has 32 hexadecimal digits."))
     return draft.encode()
 
@@ -264,8 +269,8 @@ def _fill(
 ) -> None:
     missing = [each for each in items if not _is_there(tree, each)]
     left = sum(each.size for each in missing)
-    demand_room(watch.share(), left)
     size = sum(each.size for each in items) - left
+    _demand_room(watch.share(), size, left)
     files = sum(not each.is_folder for each in items)
     files -= sum(not each.is_folder for each in missing)
     for each in missing:
@@ -274,7 +279,7 @@ def _fill(
             with open_parent(tree, each.path) as (folder, name):
                 bins.make_folder(folder, name)
             continue
-        demand_room(watch.share(), left)  # others write too, and a quota changes
+        _demand_room(watch.share(), size, left)  # others write too, and a quota changes
         with suppress(FileNotFoundError):
             os.unlink(_FILE, dir_fd=place)
         with (
@@ -294,6 +299,11 @@ def _fill(
             with open_folder(tree, each.path) as folder:
                 os.utime(folder, ns=(each.mtime_ns, each.mtime_ns))
                 os.fsync(folder)
+
+
+def _demand_room(share: Share, fetched: int, left: int) -> None:
+    """The disk needs room for what is still to come; the quota, for which drafts do not count, for all of it."""
+    demand_room(replace(share, used_bytes=share.used_bytes + fetched), left)
 
 
 def _is_there(tree: int, item: Item) -> bool:

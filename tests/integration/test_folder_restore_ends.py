@@ -170,6 +170,8 @@ def test_a_share_that_moves_meanwhile_gets_the_folder_where_it_lies_now(
 def test_a_quota_made_smaller_meanwhile_holds(site: Site) -> None:
     """The room is asked for as it is now, not as it was at the beginning."""
     job = site.ask()
+    with site.box.database.write() as connection:
+        shares.change(connection, site.share.id, used_bytes=0)
 
     def lower() -> None:
         with site.box.database.write() as connection:

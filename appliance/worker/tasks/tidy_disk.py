@@ -20,7 +20,7 @@ from appliance.db.shares import Share
 from appliance.disk import bin as bins
 from appliance.disk import quarantine_upkeep, restoring, uploads
 from appliance.disk.paths import open_own
-from appliance.errors import InvalidInput, NotAFolder
+from appliance.errors import NotAFolder
 from appliance.jobs import queue
 from appliance.jobs.context import JobContext
 from appliance.jobs.kinds import RestoreFolder, TidyDisk
@@ -60,7 +60,8 @@ def run(context: JobContext, _spec: TidyDisk) -> JobState:
             context.note(mark("A link lies where a share keeps what is being written: nothing is removed through it."),
                          level="warning", share=share.id)  # fmt: skip
         gone += quarantine_upkeep.settle(context.database, share, now=now)
-        used = measure(share.folder, context.check)
+        used = measure(share.folder, context.check) - measure_restores(context, share)
+        used = max(0, used)  # a folder that comes back grows meanwhile
         with context.database.write() as connection:
             shares.change(connection, share.id, used_bytes=used)
     context.report(len(living), len(living), "shares")
@@ -74,6 +75,25 @@ def forget_restores(database: Database, share: Share) -> int:
     Raises:
         NotAFolder: as ``restoring.forget``.
     """
+    ended, _ = _drafts(database, share)
+    gone = 0
+    for draft in ended:
+        if restoring.is_draft(draft):  # else a task that this program did not make
+            gone += restoring.forget(share, draft)
+    return gone
+
+
+def measure_restores(context: JobContext, share: Share) -> int:
+    """Return the bytes of folders on their way back: they count against the quota once they are there."""
+    _, going_on = _drafts(context.database, share)
+    parts = bins.own_folder(share, bins.PARTS)
+    return sum(
+        measure(parts / each, context.check) for each in going_on if restoring.is_draft(each)
+    )
+
+
+def _drafts(database: Database, share: Share) -> tuple[set[str], set[str]]:
+    """Return the drafts of restores that have ended, and of those that wait or run."""
     with database.read() as connection:
         tasks = [
             (str(each.spec["draft"]), each.state in queue.ENDED)
@@ -81,11 +101,7 @@ def forget_restores(database: Database, share: Share) -> int:
             if each.spec.get("share_id") == share.id
         ]
     going_on = {draft for draft, has_ended in tasks if not has_ended}
-    gone = 0
-    for draft in {draft for draft, _ in tasks} - going_on:
-        with suppress(InvalidInput):  # a task that this program did not make
-            gone += restoring.forget(share, draft)
-    return gone
+    return {draft for draft, _ in tasks} - going_on, going_on
 
 
 def forget_drafts(share: Share, now: datetime) -> int:

@@ -252,6 +252,22 @@ def test_the_quota_is_the_one_of_now(restore: Restore) -> None:
     restore.assert_back()
 
 
+def test_what_was_fetched_counts_when_others_write(restore: Restore) -> None:
+    """The quota holds for the folder as a whole, not for what of it is still to come."""
+    restore.now = replace(restore.now, quota_bytes=10 * SIZE)
+
+    def others_write(_item: Item) -> None:
+        restore.now = replace(restore.now, used_bytes=8 * SIZE + SIZE // 2)
+
+    restore.fetched = others_write
+    with pytest.raises(ShareFull):
+        restore.put()
+    restore.now = replace(restore.now, used_bytes=8 * SIZE)
+    restore.fetched = lambda _item: None
+    restore.put()
+    restore.assert_back()
+
+
 def test_a_disk_that_is_read_only_is_said(
     restore: Restore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,7 +107,7 @@ def restore_of(source: SourceId, share: shares.Share, draft: str) -> RestoreFold
 
 
 def test_what_a_restore_left_goes_when_nobody_goes_on_with_it(
-    database: Database, share: shares.Share
+    settings: Settings, database: Database, share: shares.Share
 ) -> None:
     """The night after its last attempt, not a week later; what waits, runs or is a copy's stays."""
     names = {
@@ -133,6 +133,8 @@ def test_what_a_restore_left_goes_when_nobody_goes_on_with_it(
     assert left == {names["waits"], names["runs"], names["held"], "c" * 32}
     assert tidy_disk.forget_restores(database, share) == 1
     assert tidy_disk.forget_drafts(share, utc_now()) == 0
+    tidy(settings, database)  # nor does what is on its way count before it is there
+    assert reread(database, share).used_bytes == 1000
 
 
 def test_nothing_is_tidied_through_a_link(
