@@ -87,7 +87,9 @@ def test_another_identity_opens_nothing(tmp_path):
 @pytest.mark.parametrize(
     "wrong", ["", "age1", RECIPIENT[:-1], RECIPIENT + "q", RECIPIENT.upper(), str(IDENTITY),
               RECIPIENT[:20] + ("q" if RECIPIENT[20] != "q" else "p") + RECIPIENT[21:],
-              "age1" + "é" * 58]
+              "age1" + "é" * 58],
+    # Not by themselves: they are made anew in each process that collects the tests.
+    ids=["empty", "head", "short", "long", "capitals", "identity", "another-letter", "accents"],
 )  # fmt: skip
 def test_a_wrong_letter_in_a_recipient_seals_nothing(tmp_path, wrong):
     """To whom nobody is: it would be lost for ever. No half file is left."""
