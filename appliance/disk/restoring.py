@@ -7,11 +7,8 @@ restore that was killed behind it is not done twice (docs/decisions/0241).
 """
 
 import errno
-import fcntl
 import json
 import os
-import re
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -26,21 +23,19 @@ from appliance.db.engine import Database
 from appliance.db.shares import Share
 from appliance.disk import actions, moves
 from appliance.disk import bin as bins
+from appliance.disk import restoring_draft as drafts
 from appliance.disk.access import Held
 from appliance.disk.actions import Doer, demand_room
 from appliance.disk.copying import FILE_MODE
 from appliance.disk.paths import (
     check_new_name,
     join,
-    open_file,
     open_folder,
-    open_own,
     open_parent,
     parent,
 )
 from appliance.errors import (
     FileMissing,
-    InvalidInput,
     NameTaken,
     NotAFile,
     NotAFolder,
@@ -49,17 +44,10 @@ from appliance.errors import (
     ShareFull,
     ShareNotWritable,
 )
-from appliance.language import mark
 from appliance.ledger import questions
 from appliance.packed import unpack_path
 from appliance.policy.share_rights import Right
 
-#: In a draft: what comes back, the file that is being written, and the note which folder was given away.
-_TREE: Final = b"tree"
-_FILE: Final = b"file"
-_GIVEN: Final = b"given"
-_PARTS: Final = bins.PARTS.encode()
-_DRAFT: Final = re.compile(r"[0-9a-f]{32}")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CLOSED: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
@@ -107,22 +95,6 @@ class Back:
     size: int  # bytes
 
 
-def is_draft(draft: str) -> bool:
-    """Return whether this can be the name of a draft."""
-    return _DRAFT.fullmatch(draft) is not None
-
-
-def check_draft(draft: str) -> bytes:
-    """Return the name of a draft.
-
-    Raises:
-        InvalidInput: it is not 32 hexadecimal digits. A draft is made and removed, whatever else has that name.
-    """
-    if not is_draft(draft):
-        raise InvalidInput("draft", mark("A draft has 32 hexadecimal digits."))
-    return draft.encode()
-
-
 def put_folder(
     database: Database,
     held: Held,
@@ -139,7 +111,7 @@ def put_folder(
     """Write a folder back at ``path``, or beside it when the name is taken, and return how much it was.
 
     Safe to call again with the same draft after a crash at any line; of two at once, one is refused. Whatever is
-    raised, the draft stays: ``forget`` removes it.
+    raised, the draft stays: ``restoring_draft.forget`` removes it.
 
     Args:
         database: for the ledger.
@@ -161,16 +133,16 @@ def put_folder(
         ShareNotWritable: the share's folder is read-only, or for others only.
     """
     held.demand(Right.ADD)
-    check_draft(draft)
+    drafts.check_draft(draft)
     check_new_name(parent(path)[1])
     if not items:
         raise NotFound("folder", path.decode("utf-8", "replace"))
     size, files = sum(each.size for each in items), sum(not each.is_folder for each in items)
     try:
-        with _alone(held.share, draft) as place:
-            given = _given(place)
+        with drafts.alone(held.share, draft) as place:
+            given = drafts.given(place)
             if given is None:
-                with _tree(place) as tree:
+                with drafts.tree(place) as tree:
                     _fill(place, tree, items, open_item, watch)
                     watch.check()
                     given = _give(place, tree, held.share, path)
@@ -189,75 +161,6 @@ def made_of(connection: Connection, share: Share, draft: str) -> bytes | None:
     """Return the path of the folder that came back out of a draft, as the ledger has it; None: none has."""
     known = questions.find_of_draft(connection, share.id, draft)
     return None if known is None else unpack_path(str(known.body["path"]))
-
-
-def forget(share: Share, draft: str) -> bool:
-    """Remove a draft that nobody goes on with; return whether anything was removed.
-
-    One that was given away keeps its note until the bins are tidied, and one that somebody is at work on stays.
-    Nothing is removed through a link: a link that has the draft's name goes itself.
-
-    Raises:
-        InvalidInput: as ``check_draft``.
-        NotAFolder: a link leads to where drafts are.
-        OSError: the disk does not let it.
-    """
-    name = check_draft(draft)
-    with suppress(FileMissing), open_own(share.folder, _PARTS) as parts:
-        try:
-            with open_folder(parts, name) as place:
-                if not _hold(place) or _given(place) is not None:
-                    return False
-                # The note first: what is left of a removal that was cut must not look as if it had been given away.
-                with suppress(FileNotFoundError, IsADirectoryError):
-                    os.unlink(_GIVEN, dir_fd=place)
-                shutil.rmtree(os.fsdecode(name), dir_fd=parts)
-        except NotAFolder:
-            os.unlink(name, dir_fd=parts)
-        return True
-    return False
-
-
-# --- a draft --------------------------------------------------------------------------------
-
-
-@contextmanager
-def _alone(share: Share, draft: str) -> Iterator[int]:
-    """Open a draft, made when it is not there; nobody else opens it so until the end, or that of this process."""
-    name = check_draft(draft)
-    bins.own_folder(share, bins.PARTS)
-    with open_own(share.folder, _PARTS) as parts:
-        with suppress(FileExistsError):
-            bins.make_folder(parts, name)
-        with open_folder(parts, name) as place:
-            if not _hold(place) or not _is_at(place, parts, name):
-                raise RestoreBusy
-            yield place
-
-
-def _hold(place: int) -> bool:
-    try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_at(opened: int, folder: int, name: bytes) -> bool:
-    """Return whether what was opened is what has this name."""
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(os.fstat(opened), found)
-
-
-@contextmanager
-def _tree(place: int) -> Iterator[int]:
-    with suppress(FileExistsError):
-        bins.make_folder(place, _TREE)
-    with open_folder(place, _TREE) as tree:
-        yield tree
 
 
 def _fill(
@@ -281,17 +184,17 @@ def _fill(
             continue
         _demand_room(watch.share(), size, left)  # others write too, and a quota changes
         with suppress(FileNotFoundError):
-            os.unlink(_FILE, dir_fd=place)
+            os.unlink(drafts.FILE, dir_fd=place)
         with (
             open_item(each) as opened,
             _written(place, each, opened, watch) as file,
             open_parent(tree, each.path) as (folder, name),
         ):
-            if not _is_at(file, place, _FILE):
+            if not drafts.is_at(file, place, drafts.FILE):
                 raise RestoreBusy
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)  # of another size
-            moves.rename(place, _FILE, folder, name)
+            moves.rename(place, drafts.FILE, folder, name)
         left, size, files = left - each.size, size + each.size, files + 1
         watch.report(size, files)
     for each in reversed(items):
@@ -325,7 +228,7 @@ def _is_there(tree: int, item: Item) -> bool:
 def _written(place: int, item: Item, opened: Content, watch: Watch) -> Iterator[int]:
     """Write a file into the draft; once it is whole and on the disk, yield its descriptor."""
     number = os.open(
-        _FILE,
+        drafts.FILE,
         os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
         FILE_MODE,
         dir_fd=place,
@@ -351,11 +254,11 @@ def _give(place: int, tree: int, share: Share, path: bytes) -> int:
     """Give the tree its name, after a note of which it is; return its inode."""
     above, name = parent(path)
     bins.make_folders(share.folder, above)
-    if not _is_at(tree, place, _TREE):
+    if not drafts.is_at(tree, place, drafts.TREE):
         raise RestoreBusy
     inode = os.fstat(tree).st_ino
     number = os.open(
-        _GIVEN,
+        drafts.GIVEN,
         os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
         FILE_MODE,
         dir_fd=place,
@@ -366,23 +269,10 @@ def _give(place: int, tree: int, share: Share, path: bytes) -> int:
         os.fsync(number)
     os.fsync(place)
     with open_folder(share.folder, above) as folder:
-        _give_name(place, _TREE, folder, bins.free_names(name))
+        _give_name(place, drafts.TREE, folder, bins.free_names(name))
         os.fsync(folder)
     os.fsync(place)
     return inode
-
-
-def _given(place: int) -> int | None:
-    """Return the inode of the folder that a draft gave away; None: it has not."""
-    with suppress(FileNotFoundError):
-        os.stat(_TREE, dir_fd=place, follow_symlinks=False)
-        return None
-    try:
-        with os.fdopen(open_file(place, _GIVEN), "rb") as file:
-            inode = json.loads(file.read())
-    except (FileMissing, NotAFile, ValueError):
-        return None
-    return inode if isinstance(inode, int) else None
 
 
 def _note(

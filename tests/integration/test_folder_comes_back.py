@@ -41,7 +41,7 @@ from tests.support.web_client import at_the_practice
 pytestmark = pytest.mark.integration
 
 LETTERS = 30
-ROOMS = ("/appliance/worker/tasks/folder_restore.py", "/appliance/disk/restoring.py")
+ROOMS = ("/appliance/worker/tasks/folder_restore.py", "/appliance/disk/restoring")
 
 
 @dataclass

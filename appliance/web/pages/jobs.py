@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from appliance.clock import utc_now
 from appliance.db import shares
 from appliance.db.shares import ShareId
-from appliance.disk import restoring
+from appliance.disk import restoring_draft
 from appliance.errors import ArmoireError
 from appliance.jobs import queue
 from appliance.jobs.kinds import RestoreFolder, from_json
@@ -196,4 +196,4 @@ def _leave_nothing(box: Box, job_id: JobId) -> None:
             if not isinstance(spec, RestoreFolder):
                 return
             share = shares.get(connection, ShareId(spec.share_id))
-        restoring.forget(share, str(spec.draft))
+        restoring_draft.forget(share, str(spec.draft))

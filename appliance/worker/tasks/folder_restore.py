@@ -15,7 +15,7 @@ from appliance.catalogue.store import of_source
 from appliance.clock import utc_now
 from appliance.db import shares, snapshots
 from appliance.db.shares import Share, ShareId
-from appliance.disk import access, paths, restoring
+from appliance.disk import access, paths, restoring, restoring_draft
 from appliance.disk.access import Held
 from appliance.disk.actions import Doer
 from appliance.disk.restoring import Item
@@ -48,7 +48,7 @@ def run(context: JobContext, spec: RestoreFolder) -> JobState:
         InvalidInput: the task was not made by this program.
         RepositoryDamaged, ChunkMissing, ShareNotWritable, JobCancelled.
     """
-    restoring.check_draft(spec.draft)  # before anything is made, or removed, under that name
+    restoring_draft.check_draft(spec.draft)  # before anything is made, or removed, under that name
     share = _share(context, spec)
     watch = _Watch(context, spec, share.folder)
     try:
@@ -172,7 +172,7 @@ def _share(context: JobContext, spec: RestoreFolder) -> Share:
 def _forget(share: Share, spec: RestoreFolder) -> None:
     # What went wrong is told, not that the disk keeps the draft too: the night tries again.
     with suppress(OSError, ArmoireError):
-        restoring.forget(share, spec.draft)
+        restoring_draft.forget(share, spec.draft)
 
 
 def _is_asked_to_stop(context: JobContext) -> bool:

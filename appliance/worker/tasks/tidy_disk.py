@@ -18,7 +18,7 @@ from appliance.db import shares
 from appliance.db.engine import Database
 from appliance.db.shares import Share
 from appliance.disk import bin as bins
-from appliance.disk import quarantine_upkeep, restoring, uploads
+from appliance.disk import quarantine_upkeep, restoring_draft, uploads
 from appliance.disk.paths import open_own
 from appliance.errors import NotAFolder
 from appliance.jobs import queue
@@ -73,13 +73,13 @@ def forget_restores(database: Database, share: Share) -> int:
     """Remove drafts of folders whose coming back has ended: no task waits or runs that goes on; return how many.
 
     Raises:
-        NotAFolder: as ``restoring.forget``.
+        NotAFolder: as ``restoring_draft.forget``.
     """
     ended, _ = _drafts(database, share)
     gone = 0
     for draft in ended:
-        if restoring.is_draft(draft):  # else a task that this program did not make
-            gone += restoring.forget(share, draft)
+        if restoring_draft.is_draft(draft):  # else a task that this program did not make
+            gone += restoring_draft.forget(share, draft)
     return gone
 
 
@@ -88,7 +88,7 @@ def measure_restores(context: JobContext, share: Share) -> int:
     _, going_on = _drafts(context.database, share)
     parts = bins.own_folder(share, bins.PARTS)
     return sum(
-        measure(parts / each, context.check) for each in going_on if restoring.is_draft(each)
+        measure(parts / each, context.check) for each in going_on if restoring_draft.is_draft(each)
     )
 
 

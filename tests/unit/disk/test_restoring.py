@@ -12,7 +12,7 @@ import pytest
 
 from appliance.db.engine import Database
 from appliance.db.shares import Share
-from appliance.disk import actions, restoring
+from appliance.disk import actions, restoring, restoring_draft
 from appliance.disk import bin as bins
 from appliance.disk.access import Held
 from appliance.disk.actions import Doer
@@ -132,7 +132,7 @@ def test_a_draft_is_32_digits_and_nothing_else(restore: Restore, outside: Path, 
             with pytest.raises(InvalidInput):
                 restore.put(named)
             with pytest.raises(InvalidInput):
-                restoring.forget(restore.held.share, named)
+                restoring_draft.forget(restore.held.share, named)
     assert list(restore.parts.iterdir()) == []
 
 
@@ -157,9 +157,9 @@ def test_a_link_in_the_draft_leads_nowhere(restore: Restore, outside: Path, plac
             restore.put()
         if place == "parts":
             with pytest.raises(NotAFolder):
-                restoring.forget(restore.held.share, DRAFT)
+                restoring_draft.forget(restore.held.share, DRAFT)
         else:
-            assert restoring.forget(restore.held.share, DRAFT)
+            assert restoring_draft.forget(restore.held.share, DRAFT)
             assert list(restore.parts.iterdir()) == []
     assert (outside / "segment").read_text() == "a backup"
     assert not restore.folder.exists()
@@ -174,7 +174,9 @@ def test_of_two_attempts_at_once_one_waits(restore: Restore) -> None:
         with pytest.raises(RestoreBusy) as found:
             other.put()
         refused.append(found.value)
-        assert not restoring.forget(restore.held.share, DRAFT)  # nor is it taken away below it
+        assert not restoring_draft.forget(
+            restore.held.share, DRAFT
+        )  # nor is it taken away below it
 
     restore.fetched = come
     restore.put()
@@ -230,7 +232,7 @@ def test_stopped_in_the_last_moment_nothing_is_seen(restore: Restore) -> None:
     with pytest.raises(JobCancelled):
         restore.put()
     assert not restore.folder.exists()
-    assert restoring.forget(restore.held.share, DRAFT)
+    assert restoring_draft.forget(restore.held.share, DRAFT)
     assert list(restore.parts.iterdir()) == []
 
 
