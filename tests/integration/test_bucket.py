@@ -195,7 +195,7 @@ def test_a_lifecycle_rule_deletes_what_is_free_and_not_what_is_locked(locked, tm
     locked.owner.put_bucket_lifecycle_configuration(
         Bucket=locked.name, LifecycleConfiguration={"Rules": [rule]}
     )
-    end = time.monotonic() + 90
+    end = time.monotonic() + 180
     while locked.target().stat("objects/free") is not None and time.monotonic() < end:
         # First markers over what is current, then what is under them; a second is a day here.
         time.sleep(1.5)
