@@ -86,7 +86,9 @@ def test_the_paper_is_shown_once_and_its_code_is_kept_nowhere(boss, database, se
     assert ("Déconnectez-vous" in answer.text) is (language == "fr")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-store"
-    assert code not in boss.get("/envelope").text
+    page = boss.get("/envelope").text
+    assert code not in page
+    assert "is-good" not in page  # the box does not see into a safe
     assert code not in boss.get(API).text
     stored = b"".join(path.read_bytes() for path in settings.data.glob("state.sqlite*"))
     assert code.encode() not in stored

@@ -176,6 +176,7 @@ def test_the_self_check_says_what_to_try_and_knows_where_it_is_asked_from(
         facts.put(connection, tunnel.ENDPOINT, "cabinet.example.org:51999", now=utc_now())
     page = owner.get("/network/visible").text
     assert "As far as the box knows, no" in page
+    assert "is-good" not in page  # nobody looked from outside
     assert "https://cabinet.example.org:8443" in page
     assert "51999" in page
     from appliance.web.pages import network as pages
